@@ -1,0 +1,80 @@
+"""Checks of settings: types, ranges and names, every failure a ConfigError in three parts."""
+
+import dataclasses
+import difflib
+import numbers
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin
+
+from minigrok.errors import ConfigError
+
+
+def require(holds: bool, key: str, rule: str, got: object) -> None:
+    """Raise a ConfigError "key <rule>" unless it holds."""
+    if not holds:
+        raise ConfigError(f"{key} {rule}", str(got), f"change {key}")
+
+
+def check_types(section: Any, prefix: str) -> None:
+    """Check every field of a frozen dataclass against its annotation, and store the value in that very type.
+
+    An int becomes the float that was asked for, a list a tuple, a NumPy scalar a Python one: equal settings
+    have equal text and so equal hashes.
+
+    Parameters
+    ----------
+    section : dataclass instance    changed in place, once, by its own __post_init__
+    prefix : str                    name of the section in messages, "" at the top
+
+    Raises
+    ------
+    ConfigError    a value is not of the annotated type
+    """
+    for item in dataclasses.fields(section):
+        key = f"{prefix}.{item.name}" if prefix else item.name
+        object.__setattr__(section, item.name, _typed(key, item.type, getattr(section, item.name)))
+
+
+def at_least(lowest: int, section: Any, prefix: str, *names: str) -> None:
+    """Raise a ConfigError unless every named field is at least `lowest`."""
+    for name in names:
+        value = getattr(section, name)
+        require(value >= lowest, f"{prefix}.{name}", f"at least {lowest}", value)
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Say which of the options was probably meant, or list them all."""
+    options = list(options)
+    close = difflib.get_close_matches(word, options, n=1)
+    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(options)}"
+
+
+def is_prime(n: int) -> bool:
+    """Tell whether n is a prime, by trial division."""
+    return n >= 2 and all(n % divisor for divisor in range(2, int(n**0.5) + 1))
+
+
+def _typed(key: str, annotation: Any, value: Any) -> Any:
+    """Return the value in the annotated type, or raise a ConfigError."""
+    if get_origin(annotation) is tuple:
+        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise _wrong_type(key, 'a list of strings such as ["add", "mul"]', value)
+    if get_args(annotation):  # Literal
+        if isinstance(value, str) and value in get_args(annotation):
+            return value
+        raise _wrong_type(key, "one of " + ", ".join(get_args(annotation)), value)
+    if annotation is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    if annotation is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if annotation in (int, float) or not isinstance(value, annotation):
+        raise _wrong_type(key, _WORDS.get(annotation, f"a minigrok.config.{annotation.__name__}"), value)
+    return value
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number such as 0.5", str: "a string"}
+
+
+def _wrong_type(key: str, wanted: str, value: Any) -> ConfigError:
+    return ConfigError(f"{key} is {wanted}", f"{value!r} ({type(value).__name__})", f"write {wanted}")

@@ -1,0 +1,218 @@
+"""Configuration of a run: TOML in and out, presets, single settings, fingerprint.
+
+Files, `--set a.b=c` and Python code all go through the same constructors, which check types and identities.
+The sections with their defaults, and where those come from, are in `minigrok.sections`.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minigrok.checks import check_types, nearest, require
+from minigrok.errors import ConfigError
+from minigrok.sections import Compute, Init, Model, Optimiser, Task, Train
+
+__all__ = [
+    "Compute",
+    "Config",
+    "Init",
+    "Model",
+    "Optimiser",
+    "Task",
+    "Train",
+    "config_hash",
+    "from_toml",
+    "preset",
+    "preset_names",
+    "to_toml",
+    "with_settings",
+]
+
+T = TypeVar("T")
+PROVENANCE = "minigrok"  # the table that a run folder adds to its config.toml; not a setting
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that decides a run.
+
+    Attributes
+    ----------
+    name : str    a label of letters, digits, "." "_" "-"; decides no number
+    seed : int    of the split, the batches and the initial parameters, in [0, 2^32) (paper: 42, 137, 2024)
+    task, model, init, optimiser, train, compute : the sections
+    """
+
+    name: str
+    seed: int = 42
+    task: Task = field(default_factory=Task)
+    model: Model = field(default_factory=Model)
+    init: Init = field(default_factory=Init)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    train: Train = field(default_factory=Train)
+    compute: Compute = field(default_factory=Compute)
+
+    def __post_init__(self) -> None:
+        check_types(self, "")
+        plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name) is not None
+        require(plain, "name", 'letters, digits, ".", "_" or "-"', repr(self.name))
+        require(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
+
+
+def from_toml(source: Path | str) -> Config:
+    """Configuration from a TOML file, or from TOML text.
+
+    Parameters
+    ----------
+    source : Path or str    a Path is a file to read, a str is the text itself
+
+    Returns
+    -------
+    Config
+        what the source leaves out has its default; only `name` must be there. The table [minigrok] that a run
+        folder adds is skipped, so a run's config.toml is itself a configuration.
+
+    Raises
+    ------
+    ConfigError    no such file, not TOML, unknown key, wrong type, value out of range
+    """
+    where = str(source) if isinstance(source, Path) else "the text"
+    try:
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        settings = tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "a configuration in TOML", f"{where}: {error}", "correct it or name another file"
+        ) from error
+    settings.pop(PROVENANCE, None)
+    if "name" not in settings:
+        raise ConfigError(
+            "a name for the configuration", f"none in {where}", 'add a first line like name = "my-run"'
+        )
+    return _build(Config, settings)
+
+
+def to_toml(config: Config) -> str:
+    """Write the configuration as TOML text, every setting included; `from_toml` gives it back, equal."""
+    values = dataclasses.asdict(config)
+    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
+    blocks = [_toml_lines({key: value for key, value in values.items() if key not in sections})]
+    blocks += [f"[{key}]\n{_toml_lines(section)}" for key, section in sections.items()]
+    return "\n".join(blocks)
+
+
+def preset_names() -> list[str]:
+    """Names of the configurations that come with minigrok, sorted."""
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def preset(name: str) -> Config:
+    """Configuration that comes with minigrok, by name; a ConfigError lists what there is."""
+    if name not in preset_names():
+        raise ConfigError("the name of a preset", repr(name), nearest(name, preset_names()))
+    return from_toml((_presets() / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def with_settings(config: Config, settings: Iterable[str]) -> Config:
+    """Configuration with some settings changed.
+
+    Parameters
+    ----------
+    config : Config
+    settings : iterable of str "key=value"
+        such as "seed=137" or "optimiser.weight_decay=0.5"; the value is TOML, and what is not TOML is
+        taken as a string, so that compute.dtype=float64 needs no quotes
+
+    Returns
+    -------
+    Config
+        a new one, checked as a file would be
+
+    Raises
+    ------
+    ConfigError    no "=", unknown key, wrong type, value out of range
+    """
+    values = dataclasses.asdict(config)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(
+                "a setting key=value", repr(setting), "write for example optimiser.weight_decay=0.5"
+            )
+        *path, leaf = key.strip().split(".")
+        if key.strip() not in _keys():
+            raise _unknown(key.strip())
+        section = values[path[0]] if path else values
+        section[leaf] = _toml_value(text.strip())
+    return _build(Config, values)
+
+
+def config_hash(config: Config) -> str:
+    """Fingerprint (sha256, 64 hex digits) of everything that decides the numbers: all settings but `name`."""
+    nameless = dataclasses.replace(config, name="_")
+    return hashlib.sha256(to_toml(nameless).encode()).hexdigest()
+
+
+def _build(cls: type[T], settings: Mapping[str, Any], prefix: str = "") -> T:
+    """Construct a dataclass from a mapping, sections first."""
+    types: dict[str, Any] = {item.name: item.type for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = dict(settings)
+    for name, value in values.items():
+        if name not in types:
+            raise _unknown(prefix + name)
+        if dataclasses.is_dataclass(types[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"a section [{name}]", repr(value), f"write its settings under [{name}]")
+            values[name] = _build(types[name], value, f"{name}.")
+    return cls(**values)
+
+
+def _keys() -> list[str]:
+    """Every setting as a dotted key."""
+    top = {item.name: item.type for item in dataclasses.fields(Config)}
+    sections = {name: cls for name, cls in top.items() if dataclasses.is_dataclass(cls)}
+    inner = [f"{name}.{item.name}" for name, cls in sections.items() for item in dataclasses.fields(cls)]
+    return [name for name in top if name not in sections] + inner
+
+
+def _unknown(key: str) -> ConfigError:
+    """Error for an unknown key; its last part says which was meant, as people forget or mistype sections."""
+    leaves = {known.rpartition(".")[2]: known for known in _keys()}
+    close = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
+    do = f"did you mean {leaves[close[0]]}?" if close else nearest(key, _keys())
+    return ConfigError("a setting that minigrok knows", key, do)
+
+
+def _toml_lines(values: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {_toml_text(value)}\n" for key, value in values.items())
+
+
+def _toml_text(value: Any) -> str:
+    """TOML text of a bool, number, plain string or list of plain strings (names: nothing to escape)."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_text(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _toml_value(text: str) -> Any:
+    """Value of TOML text; text that is not one TOML value is a string."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _presets() -> Any:
+    return resources.files("minigrok") / "presets"

@@ -1,0 +1,208 @@
+"""The sections of a configuration: frozen dataclasses, the one source of every default.
+
+Sources of the defaults: "paper" is arXiv:2602.18523, code aa4e72f; "our choice" is everything else.
+Use them through `minigrok.config`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from minigrok.checks import at_least, check_types, is_prime, nearest, require
+from minigrok.errors import ConfigError
+
+CrossEntropy = Literal["stable", "saturating"]
+EngineName = Literal["plain", "cpu", "cuda"]
+DType = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The data: modular operations on pairs of tokens, and the train/test split.
+
+    Attributes
+    ----------
+    p : int                         modulus, a prime; the tokens are 0 .. p-1 (paper: 97)
+    operations : tuple of str       names in `minigrok.tasks.OPERATIONS`, one head each (paper, dual)
+    exclude_zero : bool             pairs from 1 .. p-1 instead of 0 .. p-1 (paper)
+    train_fraction : float          share of the pairs to train on, between 0 and 1 (paper)
+    """
+
+    p: int = 97
+    operations: tuple[str, ...] = ("add", "mul")
+    exclude_zero: bool = True
+    train_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        from minigrok.tasks import OPERATIONS  # not at the top: numpy would slow down `minigrok --help`
+
+        check_types(self, "task")
+        require(is_prime(self.p), "task.p", "a prime", self.p)
+        for operation in self.operations:
+            if operation not in OPERATIONS:
+                raise ConfigError(
+                    f"task.operations from {', '.join(OPERATIONS)}",
+                    repr(operation),
+                    nearest(operation, OPERATIONS),
+                )
+        distinct = 0 < len(self.operations) == len(set(self.operations))
+        require(distinct, "task.operations", "one or more different operations", list(self.operations))
+        divides = "div" in self.operations and not self.exclude_zero
+        require(not divides, "task.exclude_zero", "true for the operation div (0 has no inverse)", False)
+        require(0 < self.train_fraction < 1, "task.train_fraction", "between 0 and 1", self.train_fraction)
+        split = f"{self.n_train} train and {self.n_test} test pairs"
+        require(
+            0 < self.n_train < self.n_pairs, "task.train_fraction", "a pair on both sides of the split", split
+        )
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of ordered pairs."""
+        return (self.p - self.exclude_zero) ** 2
+
+    @property
+    def n_train(self) -> int:
+        """Number of train pairs, floor(train_fraction * n_pairs)."""
+        return int(self.train_fraction * self.n_pairs)
+
+    @property
+    def n_test(self) -> int:
+        """Number of test pairs: the rest."""
+        return self.n_pairs - self.n_train
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The network: a pre-norm Transformer encoder, read out at position 0, one linear head a task.
+
+    Attributes
+    ----------
+    width : int             D, model width (paper)
+    heads : int             H, attention heads; divides the width (paper)
+    mlp_width : int         F, hidden width of the MLP (paper)
+    blocks : int            L, Transformer blocks (paper)
+    norm_eps : float        epsilon under the root of LayerNorm (paper: PyTorch's default)
+    cross_entropy : str     "stable" keeps a correct gradient at any loss (our choice); "saturating" rounds as
+                            the paper's float32 softmax does: the gradient dies once the loss underflows
+    """
+
+    width: int = 128
+    heads: int = 4
+    mlp_width: int = 256
+    blocks: int = 2
+    norm_eps: float = 1e-5
+    cross_entropy: CrossEntropy = "stable"
+
+    def __post_init__(self) -> None:
+        check_types(self, "model")
+        at_least(1, self, "model", "width", "heads", "mlp_width", "blocks")
+        whole = self.width % self.heads == 0
+        require(whole, "model.width", f"divisible by model.heads = {self.heads}", self.width)
+        require(0 < self.norm_eps < math.inf, "model.norm_eps", "positive and finite", self.norm_eps)
+
+    @property
+    def head_width(self) -> int:
+        """Width K = D / H of one attention head."""
+        return self.width // self.heads
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """The initial parameters: PyTorch's default distributions.
+
+    Attributes
+    ----------
+    identical_blocks : bool    all blocks start equal, as nn.TransformerEncoder copies one layer (paper)
+    """
+
+    identical_blocks: bool = True
+
+    def __post_init__(self) -> None:
+        check_types(self, "init")
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """AdamW: decay decoupled from the gradient, on every parameter; no warm-up, no schedule.
+
+    Attributes
+    ----------
+    learning_rate : float    step size (paper)
+    weight_decay : float     decay rate; a step multiplies theta by 1 - learning_rate weight_decay (paper)
+    beta1, beta2 : float     decay of the two moments, in [0, 1) (paper)
+    eps : float              added to the root of the second moment (paper: PyTorch's default)
+    clip_norm : float        largest norm of the whole gradient; inf: no clipping (paper)
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-8
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_types(self, "optimiser")
+        for name in ("learning_rate", "eps"):
+            value = getattr(self, name)
+            require(0 < value < math.inf, f"optimiser.{name}", "positive and finite", value)
+        decay = self.weight_decay
+        require(0 <= decay < math.inf, "optimiser.weight_decay", "0 or more, and finite", decay)
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"optimiser.{name}", "in [0, 1)", value)
+        require(self.clip_norm > 0, "optimiser.clip_norm", "positive (inf: no clipping)", self.clip_norm)
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """The loop: budget, evaluations, snapshots and the criterion of grokking.
+
+    Attributes
+    ----------
+    batch_size : int            B, pairs a step, drawn with replacement (paper)
+    max_steps : int             budget in optimiser steps (paper, weight decay 1.0)
+    eval_every : int            steps between evaluations on all train and all test pairs (paper)
+    snapshot_every : int        steps between saved parameters (paper)
+    grok_threshold : float      a task groks at this test accuracy, in (0, 1] ... (paper)
+    grok_patience : int         ... in this many evaluations in a row; the last one is the grok step (paper)
+    after_grok : int            steps to go on after the last task grokked (paper: 0)
+    stop_when_grokked : bool    stop then; false: always use the whole budget (paper: true)
+    """
+
+    batch_size: int = 512
+    max_steps: int = 300_000
+    eval_every: int = 100
+    snapshot_every: int = 200
+    grok_threshold: float = 0.98
+    grok_patience: int = 3
+    after_grok: int = 0
+    stop_when_grokked: bool = True
+
+    def __post_init__(self) -> None:
+        check_types(self, "train")
+        counts = ("batch_size", "max_steps", "eval_every", "snapshot_every", "grok_patience")
+        at_least(1, self, "train", *counts)
+        at_least(0, self, "train", "after_grok")
+        require(0 < self.grok_threshold <= 1, "train.grok_threshold", "in (0, 1]", self.grok_threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How the numbers are computed; everything here may change their last bits.
+
+    Attributes
+    ----------
+    engine : str    "plain", "cpu" or "cuda" (our choice)
+    dtype : str     "float32" or "float64" (paper: float32)
+    shards : int    the batch is cut in this many fixed parts, so that the bits do not depend on the number of
+                    threads (our choice)
+    """
+
+    engine: EngineName = "cpu"
+    dtype: DType = "float32"
+    shards: int = 2
+
+    def __post_init__(self) -> None:
+        check_types(self, "compute")
+        at_least(1, self, "compute", "shards")
