@@ -1,0 +1,211 @@
+"""One pre-norm Transformer block, in two halves, each with its four maps.
+
+    attend    y = x + out(attention(query(n), keyvalue(n)))          n = norm(x)
+    mlp       y = x + down(gelu(up(n)))                              n = norm(x)
+
+Each backward is its forward read from the bottom; r_forward and r_backward match them line for line. A residual sum
+copies the cotangent to both branches. Source: Vaswani et al. 2017 with the norms first, as in
+torch.nn.TransformerEncoderLayer(norm_first=True).
+
+`Rows` says which of the block's distinct input rows each pair reads: see layers/select.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from minigrok.engine.base import Array, Engine
+from minigrok.layers import attention, gelu, layernorm, linear, projection, select
+from minigrok.layers.layernorm import Norm
+from minigrok.layers.linear import Linear
+from minigrok.layers.select import Selection
+from minigrok.layers.sums import plus
+
+
+class Attend(NamedTuple):
+    """Weights of the attention half."""
+
+    norm: Norm
+    query: Linear  # (D, D) rows 0 .. D-1 of PyTorch's in_proj
+    keyvalue: Linear  # (2D, D) its other rows
+    out: Linear  # (D, D)
+
+
+class Mlp(NamedTuple):
+    """Weights of the MLP half."""
+
+    norm: Norm
+    up: Linear  # (F, D)
+    down: Linear  # (D, F)
+
+
+class Rows(NamedTuple):
+    """How B pairs read the block's R distinct input rows."""
+
+    pairs: int  # B
+    heads: int  # H
+    keys: Selection | None  # B T rows; None: the input rows themselves
+    queries: Selection | None  # B U rows
+    eps: float  # of the LayerNorms
+
+
+class AttendTape(NamedTuple):
+    """One tape a layer (forward), or its cotangents (backward), or its R-tape (r_forward)."""
+
+    norm: Any
+    query: Any
+    keyvalue: Any
+    attention: Any
+    out: Any
+
+
+class MlpTape(NamedTuple):
+    """One tape a layer (forward), or its cotangents (backward), or its R-tape (r_forward)."""
+
+    norm: Any
+    up: Any
+    gelu: Any
+    down: Any
+
+
+def _split_heads(rows: Rows, q: Array, kv: Array) -> tuple[Array, Array]:
+    """q (B U, D) -> (B, U, H, K) and kv (B T, 2D) -> (B, T, 2, H, K), without copies."""
+    B, H, D = rows.pairs, rows.heads, q.shape[1]
+    return q.reshape(B, -1, H, D // H), kv.reshape(B, -1, 2, H, D // H)
+
+
+def _join_heads(x: Array, channels: int) -> Array:
+    """(B, ..., H, K) -> (rows, channels), without a copy."""
+    return x.reshape(-1, channels)
+
+
+def _sum(engine: Engine, x: Array, y: Array) -> Array:
+    z = engine.empty(*x.shape)
+    engine.rows(plus, x.shape[0], x, y, z)
+    return z
+
+
+def attend_forward(engine: Engine, w: Attend, rows: Rows, x: Array) -> tuple[Array, AttendTape]:
+    """Return y (B U, D) and the tape; x (R, D) distinct rows."""
+    n, norm = layernorm.forward(engine, w.norm, x, rows.eps)
+    q, query = projection.forward(engine, w.query, rows.queries, n)
+    kv, keyvalue = projection.forward(engine, w.keyvalue, rows.keys, n)
+    a, att = attention.forward(engine, *_split_heads(rows, q, kv))
+    o, out = linear.forward(engine, w.out, _join_heads(a, x.shape[1]))
+    skip = select.forward(engine, rows.queries, x)
+    return _sum(engine, skip, o), AttendTape(norm, query, keyvalue, att, out)
+
+
+def attend_backward(
+    engine: Engine, w: Attend, rows: Rows, tape: AttendTape, dy: Array, dw: Attend | None
+) -> tuple[Array, AttendTape]:
+    """Return dx (R, D) and the cotangents. Fill `dw` unless it is None."""
+    D = dy.shape[1]
+    dskip = select.backward(engine, rows.queries, dy)
+    da, out = linear.backward(engine, w.out, tape.out, dy, dw and dw.out)
+    (dq, dkv), att = attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
+    dq, dkv = _join_heads(dq, D), _join_heads(dkv, 2 * D)
+    dn_kv, keyvalue = projection.backward(
+        engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue
+    )
+    dn_q, query = projection.backward(engine, w.query, rows.queries, tape.query, dq, dw and dw.query)
+    dn = _sum(engine, dn_q, dn_kv)
+    dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
+    return _sum(engine, dskip, dx), AttendTape(norm, query, keyvalue, att, out)
+
+
+def attend_r_forward(
+    engine: Engine, w: Attend, rows: Rows, tape: AttendTape, Rw: Attend, Rx: Array
+) -> tuple[Array, AttendTape]:
+    """Return Ry (B U, D) and the R-tape."""
+    Rn, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
+    Rq, query = projection.r_forward(engine, w.query, rows.queries, tape.query, Rw.query, Rn)
+    Rkv, keyvalue = projection.r_forward(engine, w.keyvalue, rows.keys, tape.keyvalue, Rw.keyvalue, Rn)
+    Ra, att = attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
+    Ro, out = linear.r_forward(engine, w.out, tape.out, Rw.out, _join_heads(Ra, Rx.shape[1]))
+    Rskip = select.r_forward(engine, rows.queries, Rx)
+    return _sum(engine, Rskip, Ro), AttendTape(norm, query, keyvalue, att, out)
+
+
+def attend_r_backward(
+    engine: Engine,
+    w: Attend,
+    rows: Rows,
+    tape: AttendTape,
+    dtape: AttendTape,
+    Rw: Attend,
+    rtape: AttendTape,
+    Rdy: Array,
+    Rdw: Attend,
+) -> Array:
+    """Return Rdx (R, D) and fill `Rdw`."""
+    D = Rdy.shape[1]
+    Rdskip = select.r_backward(engine, rows.queries, Rdy)
+    Rda = linear.r_backward(engine, w.out, tape.out, dtape.out, Rw.out, rtape.out, Rdy, Rdw.out)
+    Rda = Rda.reshape(tape.attention.q.shape)
+    Rdq, Rdkv = attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
+    Rdq, Rdkv = _join_heads(Rdq, D), _join_heads(Rdkv, 2 * D)
+    Rdn_kv = projection.r_backward(
+        engine,
+        w.keyvalue,
+        rows.keys,
+        tape.keyvalue,
+        dtape.keyvalue,
+        Rw.keyvalue,
+        rtape.keyvalue,
+        Rdkv,
+        Rdw.keyvalue,
+    )
+    Rdn_q = projection.r_backward(
+        engine, w.query, rows.queries, tape.query, dtape.query, Rw.query, rtape.query, Rdq, Rdw.query
+    )
+    Rdn = _sum(engine, Rdn_q, Rdn_kv)
+    Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
+    return _sum(engine, Rdskip, Rdx)
+
+
+def mlp_forward(engine: Engine, w: Mlp, eps: float, x: Array) -> tuple[Array, MlpTape]:
+    """Return y (N, D) and the tape; x (N, D)."""
+    n, norm = layernorm.forward(engine, w.norm, x, eps)
+    h, up = linear.forward(engine, w.up, n)
+    g, act = gelu.forward(engine, h)
+    o, down = linear.forward(engine, w.down, g)
+    return _sum(engine, x, o), MlpTape(norm, up, act, down)
+
+
+def mlp_backward(
+    engine: Engine, w: Mlp, tape: MlpTape, dy: Array, dw: Mlp | None
+) -> tuple[Array, MlpTape]:
+    """Return dx (N, D) and the cotangents. Fill `dw` unless it is None."""
+    dg, down = linear.backward(engine, w.down, tape.down, dy, dw and dw.down)
+    dh, act = gelu.backward(engine, tape.gelu, dg)
+    dn, up = linear.backward(engine, w.up, tape.up, dh, dw and dw.up)
+    dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
+    return _sum(engine, dy, dx), MlpTape(norm, up, act, down)
+
+
+def mlp_r_forward(engine: Engine, w: Mlp, tape: MlpTape, Rw: Mlp, Rx: Array) -> tuple[Array, MlpTape]:
+    """Return Ry (N, D) and the R-tape."""
+    Rn, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
+    Rh, up = linear.r_forward(engine, w.up, tape.up, Rw.up, Rn)
+    Rg, act = gelu.r_forward(engine, tape.gelu, Rh)
+    Ro, down = linear.r_forward(engine, w.down, tape.down, Rw.down, Rg)
+    return _sum(engine, Rx, Ro), MlpTape(norm, up, act, down)
+
+
+def mlp_r_backward(
+    engine: Engine,
+    w: Mlp,
+    tape: MlpTape,
+    dtape: MlpTape,
+    Rw: Mlp,
+    rtape: MlpTape,
+    Rdy: Array,
+    Rdw: Mlp,
+) -> Array:
+    """Return Rdx (N, D) and fill `Rdw`."""
+    Rdg = linear.r_backward(engine, w.down, tape.down, dtape.down, Rw.down, rtape.down, Rdy, Rdw.down)
+    Rdh = gelu.r_backward(engine, tape.gelu, dtape.gelu, rtape.gelu, Rdg)
+    Rdn = linear.r_backward(engine, w.up, tape.up, dtape.up, Rw.up, rtape.up, Rdh, Rdw.up)
+    Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
+    return _sum(engine, Rdy, Rdx)

@@ -1,0 +1,44 @@
+"""Engines: the machines that the layers run on.
+
+A layer is written once, as plain functions of a range of rows, and an engine runs it:
+
+    plain   ordinary Python: slow, and a debugger can stop in it; the oracle of the tests
+    cpu     the same functions compiled by Numba, products by NumPy's BLAS
+
+All that the layers ask of an engine is in `base.Engine`: five short methods.
+"""
+
+from minigrok.engine.base import Array, Body, Engine
+from minigrok.errors import EngineError
+
+__all__ = ["ENGINES", "Array", "Body", "Engine", "open_engine"]
+
+ENGINES = ("cpu", "plain")
+
+
+def open_engine(name: str, dtype: str) -> Engine:
+    """Return a new engine with an empty workspace.
+
+    Parameters
+    ----------
+    name : str
+        One of `ENGINES`.
+    dtype : str
+        "float32" or "float64": the type of every array the engine hands out.
+
+    Raises
+    ------
+    EngineError
+        The name is unknown.
+    """
+    if name == "plain":
+        return Engine(dtype)
+    if name == "cpu":
+        from minigrok.engine.cpu import CpuEngine
+
+        return CpuEngine(dtype)
+    raise EngineError(
+        required=f"an engine among {', '.join(ENGINES)}",
+        got=repr(name),
+        do="Choose one of these (compute.engine in the config, or --engine).",
+    )

@@ -1,0 +1,67 @@
+"""What a layer may ask of an engine, and the plain engine itself.
+
+Two ways to compute, and one way to get memory:
+
+    rows(body, n, *args)    body(lo, hi, *args) for the rows 0 <= lo < hi <= n. A body reads anything and
+                            writes only its own rows of its outputs, so every output element has one
+                            writer: no atomics, and the result does not depend on who runs which rows.
+    matmul(a, b, out)       out = a b
+    empty(*shape)           an array from the workspace; rewind(mark) takes back all handed out since mark
+
+The workspace makes a training step free of allocation: a pass that asks for the same shapes again, after
+a rewind, gets the same memory again, and a layer still reads like a function that returns new arrays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Body = Callable[..., None]
+
+
+class Engine:
+    """The plain engine: ordinary Python, slow and debuggable. Other engines override `rows` and `matmul`.
+
+    Parameters
+    ----------
+    dtype : str or dtype
+        float32 or float64, the type of the workspace.
+    """
+
+    name = "plain"
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self._free: dict[tuple[int, ...], list[Array]] = defaultdict(list)
+        self._used: list[Array] = []
+
+    def rows(self, body: Body, n: int, *args: Any) -> None:
+        """Run `body` over the rows 0 .. n-1."""
+        body(0, n, *args)
+
+    def matmul(self, a: Array, b: Array, out: Array) -> None:
+        """out (M, N) = a (M, K) b (K, N)."""
+        np.matmul(a, b, out=out)
+
+    def empty(self, *shape: int) -> Array:
+        """Return an uninitialised array that belongs to the caller until the next rewind past it."""
+        free = self._free[shape]
+        array = free.pop() if free else np.empty(shape, self.dtype)
+        self._used.append(array)
+        return array
+
+    def mark(self) -> int:
+        """Return the present state of the workspace, for `rewind`."""
+        return len(self._used)
+
+    def rewind(self, mark: int = 0) -> None:
+        """Take back every array handed out since `mark`: they will be handed out again."""
+        while len(self._used) > mark:
+            array = self._used.pop()
+            self._free[array.shape].append(array)

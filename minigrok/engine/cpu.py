@@ -1,0 +1,82 @@
+"""The CPU engine: the layers' own functions compiled by Numba, products by NumPy's BLAS.
+
+Each body is compiled by itself, with the plain functions that it calls; `math.exp` and `math.erf` are replaced by
+versions that vectorise (`vector_math`), because Numba's wheels come without SVML. Compiler flags, all in `FLAGS`:
+
+    nogil           shards run in Python threads side by side
+    error_model     "numpy": a division is not checked, since a check would stop vectorisation
+    fastmath        reassoc and contract only: sums may be reordered and a*b + c fused. NaN and infinity keep
+                    their meaning (no nnan, ninf, nsz): a test says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numba
+
+from minigrok.engine import vector_math
+from minigrok.engine.base import Body, Engine
+
+FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
+VECTORISED: dict[Any, Any] = {math.exp: vector_math.exp, math.erf: vector_math.erf}
+
+
+class CpuEngine(Engine):
+    """Numba and BLAS on the calling thread. One engine serves one thread at a time."""
+
+    name = "cpu"
+
+    def rows(self, body: Body, n: int, *args: Any) -> None:
+        """Run the compiled `body` over the rows 0 .. n-1 on this thread."""
+        compiled(body)(0, n, *args)
+
+
+@cache
+def compiled(body: Body) -> Callable[..., Any]:
+    """Return `body`, and the plain functions that it calls, compiled for this CPU; kept on disk.
+
+    Parameters
+    ----------
+    body : function
+        Plain Python that Numba understands; its globals may be modules, numbers and such functions.
+    """
+    assert isinstance(body, FunctionType)
+    names = {name: body.__globals__[name] for name in body.__code__.co_names if name in body.__globals__}
+    calls = {name: _callable(value) for name, value in names.items()}
+    copy = FunctionType(body.__code__, {**body.__globals__, **calls}, body.__name__)
+    copy.__module__, copy.__qualname__ = body.__module__, body.__qualname__
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
+    try:
+        return numba.njit(copy, cache=True, **FLAGS)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _callable(value: Any) -> Any:
+    if isinstance(value, FunctionType):
+        return compiled(value)
+    return VECTORISED.get(value, value) if callable(value) else value
+
+
+@cache
+def cache_folder() -> Path:
+    """Folder of the compiled functions: its name holds a hash of minigrok's sources.
+
+    Numba's own key is the file of the function alone, so a change in a function that it calls would go unnoticed.
+    `NUMBA_CACHE_DIR` moves the folder; default: minigrok/numba in the user's cache folder (XDG_CACHE_HOME).
+    """
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for source in sorted([*package.glob("layers/*.py"), *package.glob("engine/*.py"), package / "optim.py"]):
+        digest.update(source.read_bytes())
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user / "minigrok" / "numba")
+    return root / digest.hexdigest()[:16]

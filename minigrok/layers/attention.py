@@ -1,0 +1,214 @@
+"""Scaled dot-product attention: queries of a pair look at the pair's T tokens, no mask.
+
+Symbols (one pair b and one head h; t = query 0 .. U-1, s = token 0 .. T-1, all vectors have K channels)
+    q_t query, k_s key, v_s value, scale = K^(-1/2), every sum and softmax over s unless named
+Maps
+    forward      p_ts = softmax_s(scale q_t . k_s)               y_t = sum p_ts v_s
+    backward     e_ts = p_ts (dy_t . v_s - m_t),                 m_t = sum p_ts (dy_t . v_s)
+                 dq_t = scale sum e_ts k_s      dk_s = scale sum_t e_ts q_t      dv_s = sum_t p_ts dy_t
+    R-forward    Rp_ts = p_ts (c_ts - sum p_ts c_ts),            c_ts = scale (Rq_t . k_s + q_t . Rk_s)
+                 Ry_t  = sum (Rp_ts v_s + p_ts Rv_s)
+    R-backward   Re_ts = Rp_ts (g_ts - m_t) + p_ts (Rg_ts - Rm_t)
+                 g_ts  = dy_t . v_s                              Rg_ts = Rdy_t . v_s + dy_t . Rv_s
+                 Rm_t  = sum (Rp_ts g_ts + p_ts Rg_ts)
+                 Rdq_t = scale sum (Re_ts k_s + e_ts Rk_s)       Rdk_s = scale sum_t (Re_ts q_t + e_ts Rq_t)
+                 Rdv_s = sum_t (Rp_ts dy_t + p_ts Rdy_t)
+e is the derivative of the loss by the scores before the softmax.
+Source: Vaswani et al. 2017, eq. 1; R-operator: Pearlmutter 1994.
+
+A row is a pair: keys and values belong to one pair only, so each row owns all that it writes.
+Arrays: q, y (B, U, H, K); kv (B, T, 2, H, K) with [:, :, 0] keys and [:, :, 1] values; p, e (B, H, U, T).
+"""
+
+from __future__ import annotations
+
+import math
+from math import exp
+from typing import NamedTuple
+
+from minigrok.engine.base import Array, Engine
+
+
+class Tape(NamedTuple):
+    q: Array  # (B, U, H, K)
+    kv: Array  # (B, T, 2, H, K)
+    p: Array  # (B, H, U, T)
+
+
+class Cotangents(NamedTuple):
+    dy: Array  # (B, U, H, K)
+    g: Array  # (B, H, U, T) derivative by p
+    e: Array  # (B, H, U, T) derivative by the scores
+
+
+class RTape(NamedTuple):
+    Rq: Array  # (B, U, H, K)
+    Rkv: Array  # (B, T, 2, H, K)
+    Rp: Array  # (B, H, U, T)
+
+
+def _dot(x: Array, y: Array) -> float:
+    total = x.dtype.type(0)
+    for c in range(x.size):
+        total += x[c] * y[c]
+    return total  # type: ignore[no-any-return]
+
+
+def _set_zero(x: Array) -> None:
+    for c in range(x.size):
+        x[c] = 0
+
+
+def _add_scaled(a: float, x: Array, y: Array) -> None:
+    """y += a x."""
+    for c in range(x.size):
+        y[c] += a * x[c]
+
+
+def _softmax(p: Array) -> None:
+    """Replace the scores p (T,) by their softmax."""
+    real = p.dtype.type
+    top = p[0]
+    for s in range(1, p.size):
+        top = max(top, p[s])
+    total = real(0)
+    for s in range(p.size):
+        p[s] = exp(p[s] - top)
+        total += p[s]
+    for s in range(p.size):
+        p[s] /= total
+
+
+def _softmax_jacobian(p: Array, g: Array, e: Array) -> None:
+    """e = p (g - sum p g): the symmetric Jacobian of the softmax, applied to g (T,)."""
+    m = _dot(p, g)
+    for s in range(p.size):
+        e[s] = p[s] * (g[s] - m)
+
+
+def _forward(lo: int, hi: int, q: Array, kv: Array, p: Array, y: Array) -> None:
+    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    for b in range(lo, hi):
+        for h in range(q.shape[2]):
+            for t in range(q.shape[1]):
+                for s in range(kv.shape[1]):
+                    p[b, h, t, s] = scale * _dot(q[b, t, h], kv[b, s, 0, h])
+                _softmax(p[b, h, t])
+                _set_zero(y[b, t, h])
+                for s in range(kv.shape[1]):
+                    _add_scaled(p[b, h, t, s], kv[b, s, 1, h], y[b, t, h])
+
+
+def _backward(
+    lo: int, hi: int, q: Array, kv: Array, p: Array, dy: Array, g: Array, e: Array, dq: Array, dkv: Array
+) -> None:
+    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    for b in range(lo, hi):
+        for h in range(q.shape[2]):
+            for s in range(kv.shape[1]):
+                _set_zero(dkv[b, s, 0, h])
+                _set_zero(dkv[b, s, 1, h])
+            for t in range(q.shape[1]):
+                for s in range(kv.shape[1]):
+                    g[b, h, t, s] = _dot(dy[b, t, h], kv[b, s, 1, h])
+                _softmax_jacobian(p[b, h, t], g[b, h, t], e[b, h, t])
+                _set_zero(dq[b, t, h])
+                for s in range(kv.shape[1]):
+                    _add_scaled(scale * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
+                    _add_scaled(scale * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
+                    _add_scaled(p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
+
+
+def _r_forward(
+    lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array
+) -> None:
+    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    for b in range(lo, hi):
+        for h in range(q.shape[2]):
+            for t in range(q.shape[1]):
+                for s in range(kv.shape[1]):
+                    Rp[b, h, t, s] = scale * (
+                        _dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h])
+                    )
+                _softmax_jacobian(p[b, h, t], Rp[b, h, t], Rp[b, h, t])
+                _set_zero(Ry[b, t, h])
+                for s in range(kv.shape[1]):
+                    _add_scaled(Rp[b, h, t, s], kv[b, s, 1, h], Ry[b, t, h])
+                    _add_scaled(p[b, h, t, s], Rkv[b, s, 1, h], Ry[b, t, h])
+
+
+def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
+    """Replace Rg by Re = Rp (g - m) + p (Rg - Rm) with m = sum p g, Rm = sum (Rp g + p Rg)."""
+    m, Rm = _dot(p, g), _dot(Rp, g) + _dot(p, Rg)
+    for s in range(p.size):
+        Rg[s] = Rp[s] * (g[s] - m) + p[s] * (Rg[s] - Rm)
+
+
+def _r_backward(
+    lo: int,
+    hi: int,
+    q: Array,
+    kv: Array,
+    p: Array,
+    dy: Array,
+    g: Array,
+    e: Array,
+    Rq: Array,
+    Rkv: Array,
+    Rp: Array,
+    Rdy: Array,
+    Re: Array,
+    Rdq: Array,
+    Rdkv: Array,
+) -> None:
+    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    for b in range(lo, hi):
+        for h in range(q.shape[2]):
+            for s in range(kv.shape[1]):
+                _set_zero(Rdkv[b, s, 0, h])
+                _set_zero(Rdkv[b, s, 1, h])
+            for t in range(q.shape[1]):
+                for s in range(kv.shape[1]):
+                    Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, 1, h]) + _dot(dy[b, t, h], Rkv[b, s, 1, h])
+                _R_softmax_jacobian(p[b, h, t], g[b, h, t], Rp[b, h, t], Re[b, h, t])
+                _set_zero(Rdq[b, t, h])
+                for s in range(kv.shape[1]):
+                    _add_scaled(scale * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
+                    _add_scaled(scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
+                    _add_scaled(scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
+                    _add_scaled(scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
+                    _add_scaled(Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, 1, h])
+                    _add_scaled(p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, 1, h])
+
+
+def forward(engine: Engine, q: Array, kv: Array) -> tuple[Array, Tape]:
+    """Return y (B, U, H, K) and the tape."""
+    B, U, H, _ = q.shape
+    tape, y = Tape(q, kv, engine.empty(B, H, U, kv.shape[1])), engine.empty(*q.shape)
+    engine.rows(_forward, B, *tape, y)
+    return y, tape
+
+
+def backward(engine: Engine, tape: Tape, dy: Array) -> tuple[tuple[Array, Array], Cotangents]:
+    """Return (dq, dkv), shaped like q and kv, and what `r_backward` needs."""
+    dtape = Cotangents(dy, engine.empty(*tape.p.shape), engine.empty(*tape.p.shape))
+    dq, dkv = engine.empty(*tape.q.shape), engine.empty(*tape.kv.shape)
+    engine.rows(_backward, dy.shape[0], *tape, *dtape, dq, dkv)
+    return (dq, dkv), dtape
+
+
+def r_forward(engine: Engine, tape: Tape, Rq: Array, Rkv: Array) -> tuple[Array, RTape]:
+    """Return Ry (B, U, H, K) and the R-tape."""
+    rtape, Ry = RTape(Rq, Rkv, engine.empty(*tape.p.shape)), engine.empty(*tape.q.shape)
+    engine.rows(_r_forward, Rq.shape[0], *tape, *rtape, Ry)
+    return Ry, rtape
+
+
+def r_backward(
+    engine: Engine, tape: Tape, dtape: Cotangents, rtape: RTape, Rdy: Array
+) -> tuple[Array, Array]:
+    """Return Rdq and Rdkv, shaped like q and kv."""
+    Re = engine.empty(*tape.p.shape)
+    Rdq, Rdkv = engine.empty(*tape.q.shape), engine.empty(*tape.kv.shape)
+    engine.rows(_r_backward, Rdy.shape[0], *tape, *dtape, *rtape, Rdy, Re, Rdq, Rdkv)
+    return Rdq, Rdkv

@@ -1,0 +1,96 @@
+"""AdamW with decoupled weight decay, and clipping by the global norm of the gradient.
+
+Formulas (t = 1, 2, ... the step; all element by element but the norm)
+    g      <- g min(1, clip / (|g| + 1e-6))
+    theta  <- theta (1 - lr wd)
+    m      <- beta1 m + (1 - beta1) g
+    v      <- beta2 v + (1 - beta2) g^2
+    theta  <- theta - lr / (1 - beta1^t)  m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+The decay acts on every parameter: embeddings, gains and biases too.
+Source: Loshchilov & Hutter 2019, algorithm 2; the 1e-6 and the place of eps as in PyTorch 2 (clip_grad_norm_, AdamW).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigrok.config import Optimiser
+from minigrok.engine.base import Array, Engine
+
+CLIP_EPS = 1e-6  # PyTorch's clip_grad_norm_
+CHUNK = 1024  # elements summed in the working precision before float64 takes over: our choice
+
+
+def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
+    """sums_i = sum of g^2 over the i-th chunk."""
+    for i in range(lo, hi):
+        part = g[i * chunk : (i + 1) * chunk]
+        total = g.dtype.type(0)
+        for c in range(part.size):
+            total += part[c] * part[c]
+        sums[i] = total
+
+
+def _moments(
+    lo: int, hi: int, g: Array, scale: float, beta1: float, beta2: float, m: Array, v: Array
+) -> None:
+    real = g.dtype.type
+    s, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
+    g, m, v = g[lo:hi], m[lo:hi], v[lo:hi]
+    for c in range(g.size):
+        m[c] = b1 * m[c] + a1 * (s * g[c])
+    for c in range(g.size):
+        v[c] = b2 * v[c] + a2 * (s * g[c]) * (s * g[c])
+
+
+def _update(
+    lo: int, hi: int, m: Array, v: Array, keep: float, step: float, root: float, eps: float, theta: Array
+) -> None:
+    real = m.dtype.type
+    k, s, r, e = real(keep), real(step), real(root), real(eps)
+    m, v, theta = m[lo:hi], v[lo:hi], theta[lo:hi]
+    for c in range(m.size):
+        theta[c] = k * theta[c] - s * m[c] / (math.sqrt(v[c]) * r + e)
+
+
+def norm(engine: Engine, g: Array) -> float:
+    """Return |g| (float64), in a fixed order of summation."""
+    n = -(-g.size // CHUNK)
+    sums = np.empty(n, g.dtype)
+    engine.rows(_sum_of_squares, n, g, CHUNK, sums)
+    return math.sqrt(float(np.sum(sums, dtype=np.float64)))
+
+
+class AdamW:
+    """The optimiser's state: first and second moments (P,) and the number of steps taken.
+
+    Parameters
+    ----------
+    settings : Optimiser
+        Learning rate, decay, betas, eps, clipping norm.
+    engine : Engine
+        Runs the bodies; its dtype is that of the moments.
+    size : int
+        Number of parameters P.
+    """
+
+    def __init__(self, settings: Optimiser, engine: Engine, size: int) -> None:
+        self.settings, self.engine = settings, engine
+        self.m = np.zeros(size, engine.dtype)
+        self.v = np.zeros(size, engine.dtype)
+        self.steps = 0
+
+    def step(self, theta: Array, g: Array) -> float:
+        """Update theta (P,) in place with the unclipped gradient g (P,); return |g| before clipping."""
+        s = self.settings
+        size = norm(self.engine, g)
+        scale = min(1.0, s.clip_norm / (size + CLIP_EPS))
+        self.steps += 1
+        rate = s.learning_rate / (1 - s.beta1**self.steps)
+        root = 1 / math.sqrt(1 - s.beta2**self.steps)
+        keep = 1 - s.learning_rate * s.weight_decay
+        self.engine.rows(_moments, g.size, g, scale, s.beta1, s.beta2, self.m, self.v)
+        self.engine.rows(_update, g.size, self.m, self.v, keep, rate, root, s.eps, theta)
+        return size

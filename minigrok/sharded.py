@@ -1,0 +1,200 @@
+"""The network over a batch in a fixed number of shards, each run whole by one thread.
+
+A shard is a contiguous part of the batch with an engine (and so a workspace) of its own. Partial sums are combined in
+the order of the shards, so the result depends on the number of shards, which the config states, and never on the number
+of threads.
+
+`Sharded` is the machine room: explicit passes over buffers. `objective.Objective` is the door.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minigrok import model
+from minigrok.config import Config
+from minigrok.engine import Array, Engine, open_engine
+from minigrok.layers import cross_entropy
+from minigrok.params import layout
+from minigrok.threads import Team, available_threads
+
+
+@dataclass
+class Shard:
+    """One part of the batch, and what its passes left behind for the next ones."""
+
+    engine: Engine
+    rows: slice = field(default_factory=lambda: slice(0, 0))  # of the batch
+    plan: Any = None
+    targets: list[Array] = field(default_factory=list)  # (B_s,) for each task
+    logits: list[Array] = field(default_factory=list)  # (B_s, V) for each task
+    losses: list[Array] = field(default_factory=list)  # (B_s,) for each task
+    tape: Any = None
+    loss_tapes: list[cross_entropy.Tape] = field(default_factory=list)
+    dtape: Any = None
+
+
+def _count_correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -> None:
+    """correct_i = 1 where the largest logit is the target's and no other is as large before it, else 0."""
+    for i in range(lo, hi):
+        best = 0
+        for c in range(logits.shape[1]):
+            if logits[i, c] > logits[i, best]:
+                best = c
+        correct[i] = best == target[i]
+
+
+class Sharded:
+    """Passes over a batch at the parameters in `theta`, which belongs to the caller to fill.
+
+    Parameters
+    ----------
+    config : Config
+        Task and model; the rest of it is not read here.
+    engine, dtype : str
+        Where the passes run, and the type of all their arrays.
+    shards : int
+        Number of parts of a batch; more than there are pairs is cut down to one pair each.
+    threads : int, optional
+        At most this many threads; default: what the process may use.
+    """
+
+    def __init__(
+        self, config: Config, engine: str, dtype: str, shards: int, threads: int | None = None
+    ) -> None:
+        self.config, self.layout = config, layout(config)
+        self.engines = [open_engine(engine, dtype) for _ in range(shards)]
+        self.dtype = self.engines[0].dtype
+        self.team = Team(min(threads or available_threads(), shards))
+        self.theta = np.zeros(self.layout.size, self.dtype)
+        self.direction = np.zeros(self.layout.size, self.dtype)
+        self._w = self.weights(self.theta)
+        self._Rw = self.weights(self.direction)
+        self._partial = np.zeros((shards, self.layout.size), self.dtype)
+        self._dw = [self.weights(part) for part in self._partial]
+        self.shards: list[Shard] = []
+        self.size = 0
+        self.task_weights = np.ones(len(config.task.operations))
+
+    def weights(self, flat: Array) -> model.Weights:
+        """Return a flat vector (P,) as the network's weights, without a copy."""
+        return model.weights(self.layout.views(flat), self.config)
+
+    def load(self, tokens: Array, targets: Array) -> None:
+        """Take the batch: tokens (B, T) and targets (n_tasks, B), int64."""
+        self.size = tokens.shape[0]
+        count = min(len(self.engines), self.size)
+        bounds = [self.size * s // count for s in range(count + 1)]
+        self.shards = [Shard(e) for e in self.engines[:count]]
+        for s, shard in enumerate(self.shards):
+            shard.rows = slice(bounds[s], bounds[s + 1])
+            shard.plan = model.plan(self.config, tokens[shard.rows])
+            shard.targets = [np.ascontiguousarray(t[shard.rows]) for t in targets]
+
+    def forward(self) -> Array:
+        """Return the mean loss of each task, (n_tasks,) float64, in nats; keep the tapes."""
+        self.team.run(lambda s: self._forward(self.shards[s]), len(self.shards))
+        rows = [np.concatenate(each) for each in zip(*(s.losses for s in self.shards), strict=True)]
+        return np.array([np.mean(each, dtype=np.float64) for each in rows])
+
+    def backward(self, out: Array | None) -> None:
+        """Keep the cotangents; fill `out` (P,) with the gradient of the weighted sum of losses unless None."""
+        wanted = out is not None
+        self.team.run(lambda s: self._backward(s, wanted), len(self.shards))
+        if out is not None:
+            self._reduce(out)
+
+    def hvp(self, out: Array) -> None:
+        """Fill `out` (P,) with the Hessian times `self.direction`; needs forward and backward first."""
+        self.team.run(self._hvp, len(self.shards))
+        self._reduce(out)
+
+    def ggn_vp(self, out: Array) -> None:
+        """Fill `out` (P,) with J^T H_logits J times `self.direction`; needs forward first."""
+        self.team.run(self._ggn_vp, len(self.shards))
+        self._reduce(out)
+
+    def jvp(self, out: Array) -> None:
+        """Fill `out` (n_tasks, B, V) with J times `self.direction`; needs forward first."""
+        self.team.run(lambda s: self._jvp(self.shards[s], out), len(self.shards))
+
+    def vjp(self, dlogits: Array, out: Array) -> None:
+        """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
+        self.team.run(lambda s: self._vjp(s, dlogits), len(self.shards))
+        self._reduce(out)
+
+    def _forward(self, shard: Shard) -> None:
+        shard.engine.rewind()
+        shard.logits, shard.tape = model.forward(shard.engine, self._w, shard.plan)
+        saturating = self.config.model.cross_entropy == "saturating"
+        shard.losses, shard.loss_tapes = [], []
+        for logits, target in zip(shard.logits, shard.targets, strict=True):
+            loss, tape = cross_entropy.forward(shard.engine, logits, target, saturating)
+            shard.losses.append(loss)
+            shard.loss_tapes.append(tape)
+
+    def _backward(self, s: int, wanted: bool) -> None:
+        shard = self.shards[s]
+        weights = self.task_weights / self.size
+        dlogits = [
+            cross_entropy.backward(shard.engine, tape, weight)
+            for tape, weight in zip(shard.loss_tapes, weights, strict=True)
+        ]
+        dw = self._dw[s] if wanted else None
+        shard.dtape = model.backward(shard.engine, self._w, shard.plan, shard.tape, dlogits, dw)
+
+    def _r_forward(self, shard: Shard) -> tuple[list[Array], Any]:
+        return model.r_forward(shard.engine, self._w, shard.plan, shard.tape, self._Rw)
+
+    def _Rdlogits(self, shard: Shard, Rlogits: list[Array]) -> list[Array]:
+        weights = self.task_weights / self.size
+        return [
+            cross_entropy.r_backward(shard.engine, tape, weight, Rx)
+            for tape, weight, Rx in zip(shard.loss_tapes, weights, Rlogits, strict=True)
+        ]
+
+    def _hvp(self, s: int) -> None:
+        shard, mark = self.shards[s], self.shards[s].engine.mark()
+        Rlogits, rtape = self._r_forward(shard)
+        Rdlogits = self._Rdlogits(shard, Rlogits)
+        model.r_backward(
+            shard.engine,
+            self._w,
+            shard.plan,
+            shard.tape,
+            shard.dtape,
+            self._Rw,
+            rtape,
+            Rdlogits,
+            self._dw[s],
+        )
+        shard.engine.rewind(mark)
+
+    def _ggn_vp(self, s: int) -> None:
+        shard, mark = self.shards[s], self.shards[s].engine.mark()
+        Rlogits, _ = self._r_forward(shard)
+        Rdlogits = self._Rdlogits(shard, Rlogits)
+        model.backward(shard.engine, self._w, shard.plan, shard.tape, Rdlogits, self._dw[s])
+        shard.engine.rewind(mark)
+
+    def _jvp(self, shard: Shard, out: Array) -> None:
+        mark = shard.engine.mark()
+        Rlogits, _ = self._r_forward(shard)
+        for k, Rx in enumerate(Rlogits):
+            out[k, shard.rows] = Rx
+        shard.engine.rewind(mark)
+
+    def _vjp(self, s: int, dlogits: Array) -> None:
+        shard, mark = self.shards[s], self.shards[s].engine.mark()
+        parts = [np.ascontiguousarray(each[shard.rows]) for each in dlogits]
+        model.backward(shard.engine, self._w, shard.plan, shard.tape, parts, self._dw[s])
+        shard.engine.rewind(mark)
+
+    def _reduce(self, out: Array) -> None:
+        """out = sum of the shards' parts, in their order."""
+        np.copyto(out, self._partial[0])
+        for part in self._partial[1 : len(self.shards)]:
+            out += part

@@ -1,0 +1,68 @@
+"""A team of Python threads that share a list of independent jobs.
+
+The engines release the GIL inside kernels and matrix products, so plain threads run shards side by side. Which thread
+runs which job never changes a number: each job owns its memory, and results are combined in the order of the jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from threadpoolctl import ThreadpoolController
+
+Job = Callable[[int], None]
+
+
+def available_threads() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Team:
+    """The calling thread and `size - 1` helpers, which sleep between calls of `run`.
+
+    Parameters
+    ----------
+    size : int
+        Number of threads; 1 runs everything on the calling thread.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._orders: list[SimpleQueue[tuple[Job, int]]] = [SimpleQueue() for _ in range(size - 1)]
+        self._reports: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._blas = ThreadpoolController()
+        for helper, orders in enumerate(self._orders, start=1):
+            threading.Thread(target=self._help, args=(helper, orders), daemon=True).start()
+
+    def run(self, job: Job, n: int) -> None:
+        """Call job(0) .. job(n - 1), thread i taking the jobs i, i + size, ...; return when all are done.
+
+        BLAS runs on one thread meanwhile: the jobs are the parallelism. An exception in a job is raised here.
+        """
+        with self._blas.limit(limits=1, user_api="blas"):
+            for orders in self._orders:
+                orders.put((job, n))
+            failure = self._share(job, n, 0)
+            reports = [self._reports.get() for _ in self._orders]
+        failures = [f for f in [failure, *reports] if f is not None]
+        if failures:
+            raise failures[0]
+
+    def _help(self, helper: int, orders: SimpleQueue[tuple[Job, int]]) -> None:
+        while True:
+            job, n = orders.get()
+            self._reports.put(self._share(job, n, helper))
+
+    def _share(self, job: Job, n: int, first: int) -> BaseException | None:
+        try:
+            for i in range(first, n, self.size):
+                job(i)
+        except BaseException as failure:
+            return failure
+        return None
