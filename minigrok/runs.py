@@ -1,0 +1,295 @@
+"""The run folder: written so that a kill at any instant loses nothing, read with clear errors. No pickle.
+
+    config.toml                    complete configuration, its hash, versions
+    metrics.csv                    append-only, one row an evaluation
+    snapshots/000200.safetensors   parameters under PyTorch names
+    checkpoint.safetensors         what `resume` needs; replaced atomically
+    .lock                          held by the one process that writes
+
+Nothing in it differs between two identical runs on one machine: no times, no random order.
+"""
+
+import platform
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrok import __version__
+from minigrok.config import PROVENANCE, Config, config_hash, from_toml, to_toml
+from minigrok.errors import ConfigError, RunFolderError, ShapeError
+from minigrok.files import Lock, make_folder, read_arrays, write_arrays, write_atomically
+from minigrok.metrics import append_row, drop_after, read_columns
+from minigrok.params import Layout, layout
+
+Array = npt.NDArray[Any]
+FORMAT = 1  # of the run folder; a reader accepts its own only
+LEFTOVERS = {
+    ".lock",
+    "config.toml.tmp",
+}  # a kill during `create` may leave these in a folder that is still empty
+
+
+class Run:
+    """A run folder; made by `create` or `open_run`.
+
+    Reading needs nothing. Writing takes the folder's lock and keeps it until `close`, the end of a `with`
+    block, or the end of the process.
+
+    Attributes
+    ----------
+    folder : Path
+    config : Config
+    layout : Layout    of the parameters
+    """
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder = folder
+        self.config = config
+        self.layout = layout(config)
+        self._lock = Lock(folder / ".lock")
+        self._metrics = folder / "metrics.csv"
+        self._checkpoint = folder / "checkpoint.safetensors"
+
+    def lock(self) -> None:
+        """Become the only writer; RunFolderError if another process is. Take it before `load_checkpoint`."""
+        self._lock.take()
+
+    def close(self) -> None:
+        """Let others write."""
+        self._lock.release()
+
+    def __enter__(self) -> "Run":
+        self.lock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add an evaluation to metrics.csv; the first row fixes the columns, one of which is "step".
+
+        Parameters
+        ----------
+        row : mapping of column to number    nothing that differs between identical runs, so no times
+        """
+        self.lock()
+        append_row(self._metrics, row)
+
+    def metrics(self) -> dict[str, Array]:
+        """Columns of metrics.csv, each (rows,) int64 or float64; empty if there is none yet."""
+        return read_columns(self._metrics)
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the rows after `step`, and a half-written last line, atomically."""
+        self.lock()
+        drop_after(self._metrics, step)
+
+    def save_snapshot(self, step: int, theta: Array) -> None:
+        """Save parameters; saving the same again changes nothing.
+
+        Parameters
+        ----------
+        step : int                       optimiser steps done
+        theta : (P,) float32 or float64
+
+        Raises
+        ------
+        RunFolderError    other parameters are already there, or no room
+        ShapeError        theta does not fit the model
+        """
+        self.lock()
+        path = self._snapshot(step)
+        arrays = self.layout.views(theta)
+        if path.exists():
+            saved = self.load_snapshot(step)
+            if (saved.dtype, saved.tobytes()) != (theta.dtype, theta.tobytes()):
+                do = "resume on the machine type that wrote it, or move it away"
+                raise RunFolderError(f"the parameters of step {step} as in {path}", "other bits", do)
+            return
+        make_folder(path.parent)
+        write_arrays(path, arrays, self._note() | {"step": step})
+
+    def snapshots(self) -> list[int]:
+        """Steps of the saved snapshots, ascending."""
+        names = [path.name for path in (self.folder / "snapshots").glob("*.safetensors")]
+        return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"(\d+)\.safetensors", name)))
+
+    def load_snapshot(self, step: int) -> Array:
+        """Parameters (P,) at a step, in the dtype they were saved in.
+
+        Raises
+        ------
+        RunFolderError    no such snapshot, or a file that is damaged or of another run
+        """
+        path = self._snapshot(step)
+        if not path.exists():
+            there = ", ".join(map(str, self.snapshots())) or "none"
+            raise RunFolderError(
+                f"a snapshot of step {step} in {self.folder}", f"snapshots: {there}", "choose one"
+            )
+        arrays, note = read_arrays(path)
+        self._own(path, note, step)
+        return _theta(path, arrays, self.layout)
+
+    def save_checkpoint(self, arrays: Mapping[str, Array], state: Mapping[str, Any]) -> None:
+        """Replace the resume state, atomically.
+
+        Parameters
+        ----------
+        arrays : mapping of name to array    parameters, moments, generator keys: any numeric dtype
+        state : mapping, JSON-able           counters
+        """
+        self.lock()
+        write_arrays(self._checkpoint, arrays, self._note() | {"state": dict(state)})
+
+    def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
+        """Arrays and state of the last checkpoint, or None if the run was killed before its first.
+
+        Raises
+        ------
+        RunFolderError    the file is damaged or of another run
+        """
+        if not self._checkpoint.exists():
+            return None
+        arrays, note = read_arrays(self._checkpoint)
+        self._own(self._checkpoint, note)
+        return arrays, note["state"]
+
+    def _snapshot(self, step: int) -> Path:
+        return self.folder / "snapshots" / f"{step:06d}.safetensors"
+
+    def _note(self) -> dict[str, Any]:
+        return {"config_hash": config_hash(self.config), "version": __version__}
+
+    def _own(self, path: Path, note: Mapping[str, Any], step: int | None = None) -> None:
+        """Raise a RunFolderError unless the note says that this run wrote the file, at this step."""
+        wanted, found = (config_hash(self.config), step), (note.get("config_hash"), note.get("step"))
+        if found != wanted:
+            required = f"{path} as this run wrote it (config hash {wanted[0][:12]}, step {step})"
+            got = f"a file with config hash {str(found[0])[:12]}, step {found[1]}"
+            raise RunFolderError(required, got, "move the file to where it belongs")
+
+
+def create(folder: Path | str, config: Config) -> Run:
+    """Start a run folder.
+
+    Parameters
+    ----------
+    folder : Path or str    must not exist, or be empty
+    config : Config
+
+    Returns
+    -------
+    Run
+        locked
+
+    Raises
+    ------
+    RunFolderError    the folder is in use or cannot be made; nothing in it is touched
+    """
+    folder = Path(folder)
+    _require_empty(folder)
+    make_folder(folder)
+    run = Run(folder, config)
+    run.lock()
+    _require_empty(folder)  # again: another process may have been faster
+    write_atomically(folder / "config.toml", (to_toml(config) + "\n" + _provenance(config)).encode())
+    return run
+
+
+def open_run(folder: Path | str) -> Run:
+    """Open a run folder, to read it or to resume the run.
+
+    Raises
+    ------
+    RunFolderError    not a run folder, a damaged or edited config.toml, or a format of another minigrok
+    """
+    folder = Path(folder)
+    path = folder / "config.toml"
+    if not path.is_file():
+        got = f"{folder} " + ("without a config.toml" if folder.is_dir() else "is no folder")
+        raise RunFolderError("the folder of a run", got, "name a folder that `minigrok train --out` made")
+    try:
+        text = path.read_text(encoding="utf-8")
+        written = dict(tomllib.loads(text)[PROVENANCE])
+        by, form, stored = written["version"], written["format"], written["config_hash"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        got = f"{path}: {type(error).__name__}: {error}"
+        raise RunFolderError("a config.toml as minigrok wrote it", got, "restore it from a copy") from error
+    if form != FORMAT:
+        required = f"a run folder of format {FORMAT} (minigrok {__version__})"
+        raise RunFolderError(
+            required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}"
+        )
+    return Run(folder, _unchanged(path, text, stored, by))
+
+
+def load_weights(path: Path | str, parts: Layout) -> Array:
+    """Parameters from any safetensors file with PyTorch's names.
+
+    Parameters
+    ----------
+    path : Path or str
+    parts : Layout        of the model they are for
+
+    Returns
+    -------
+    theta : (P,) in the dtype of the file
+
+    Raises
+    ------
+    RunFolderError    no such file, damaged, or arrays that do not fit the model
+    """
+    arrays, _ = read_arrays(Path(path))
+    return _theta(Path(path), arrays, parts)
+
+
+def _require_empty(folder: Path) -> None:
+    """Raise a RunFolderError unless the folder is missing or empty."""
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(
+            "a new or empty folder for the run", f"{folder} is a file", "choose another --out"
+        )
+    found = sorted({path.name for path in folder.iterdir()} - LEFTOVERS) if folder.is_dir() else []
+    if found:
+        got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")
+        do = f"choose another --out; to go on with a run: minigrok resume {folder}"
+        raise RunFolderError("a new or empty folder for the run", got, do)
+
+
+def _provenance(config: Config) -> str:
+    """Table that a run adds to its configuration; the hash comes last, so that a cut-off file lacks it."""
+    versions = {"version": __version__, "python": platform.python_version()}
+    versions |= {name: version(name) for name in ("numpy", "numba", "safetensors")}
+    lines = [f'{key} = "{value}"' for key, value in (versions | {"config_hash": config_hash(config)}).items()]
+    comment = "# Written by minigrok; the hash covers every setting but the name."
+    return "\n".join([comment, f"[{PROVENANCE}]", f"format = {FORMAT}", *lines, ""])
+
+
+def _unchanged(path: Path, text: str, stored: str, by: str) -> Config:
+    """Configuration in a run's config.toml, if it is still the one that the run was started with."""
+    do = "undo the change in the file; for other settings start a new run"
+    if by != __version__:
+        do += f"; or read it with minigrok {by}, which wrote it (this is {__version__})"
+    try:
+        config = from_toml(text)
+    except ConfigError as error:
+        raise RunFolderError(f"{error.required} in {path}", error.got, do) from error
+    if config_hash(config) != stored:
+        required = f"the settings that the run was started with (hash {stored[:12]})"
+        raise RunFolderError(required, f"{path} with hash {config_hash(config)[:12]}", do)
+    return config
+
+
+def _theta(path: Path, arrays: Mapping[str, Array], parts: Layout) -> Array:
+    """Flat vector of the arrays in a file."""
+    try:
+        return parts.flat(arrays, np.result_type(*arrays.values()) if arrays else np.float64)
+    except ShapeError as error:
+        raise RunFolderError(f"{error.required} in {path}", error.got, error.do) from error
