@@ -82,10 +82,9 @@ class AdamW:
         self.v = np.zeros(size, engine.dtype)
         self.steps = 0
 
-    def step(self, theta: Array, g: Array) -> float:
-        """Update theta (P,) in place with the unclipped gradient g (P,); return |g| before clipping."""
+    def step(self, theta: Array, g: Array, size: float) -> None:
+        """Update theta (P,) in place with the unclipped gradient g (P,) of norm `size`."""
         s = self.settings
-        size = norm(self.engine, g)
         scale = min(1.0, s.clip_norm / (size + CLIP_EPS))
         self.steps += 1
         rate = s.learning_rate / (1 - s.beta1**self.steps)
@@ -93,4 +92,3 @@ class AdamW:
         keep = 1 - s.learning_rate * s.weight_decay
         self.engine.rows(_moments, g.size, g, scale, s.beta1, s.beta2, self.m, self.v)
         self.engine.rows(_update, g.size, self.m, self.v, keep, rate, root, s.eps, theta)
-        return size

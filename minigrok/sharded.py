@@ -37,16 +37,6 @@ class Shard:
     dtape: Any = None
 
 
-def _count_correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -> None:
-    """correct_i = 1 where the largest logit is the target's and no other is as large before it, else 0."""
-    for i in range(lo, hi):
-        best = 0
-        for c in range(logits.shape[1]):
-            if logits[i, c] > logits[i, best]:
-                best = c
-        correct[i] = best == target[i]
-
-
 class Sharded:
     """Passes over a batch at the parameters in `theta`, which belongs to the caller to fill.
 
@@ -71,7 +61,7 @@ class Sharded:
         self.team = Team(min(threads or available_threads(), shards))
         self.theta = np.zeros(self.layout.size, self.dtype)
         self.direction = np.zeros(self.layout.size, self.dtype)
-        self._w = self.weights(self.theta)
+        self.w = self.weights(self.theta)
         self._Rw = self.weights(self.direction)
         self._partial = np.zeros((shards, self.layout.size), self.dtype)
         self._dw = [self.weights(part) for part in self._partial]
@@ -128,7 +118,7 @@ class Sharded:
 
     def _forward(self, shard: Shard) -> None:
         shard.engine.rewind()
-        shard.logits, shard.tape = model.forward(shard.engine, self._w, shard.plan)
+        shard.logits, shard.tape = model.forward(shard.engine, self.w, shard.plan)
         saturating = self.config.model.cross_entropy == "saturating"
         shard.losses, shard.loss_tapes = [], []
         for logits, target in zip(shard.logits, shard.targets, strict=True):
@@ -144,10 +134,10 @@ class Sharded:
             for tape, weight in zip(shard.loss_tapes, weights, strict=True)
         ]
         dw = self._dw[s] if wanted else None
-        shard.dtape = model.backward(shard.engine, self._w, shard.plan, shard.tape, dlogits, dw)
+        shard.dtape = model.backward(shard.engine, self.w, shard.plan, shard.tape, dlogits, dw)
 
     def _r_forward(self, shard: Shard) -> tuple[list[Array], Any]:
-        return model.r_forward(shard.engine, self._w, shard.plan, shard.tape, self._Rw)
+        return model.r_forward(shard.engine, self.w, shard.plan, shard.tape, self._Rw)
 
     def _Rdlogits(self, shard: Shard, Rlogits: list[Array]) -> list[Array]:
         weights = self.task_weights / self.size
@@ -162,7 +152,7 @@ class Sharded:
         Rdlogits = self._Rdlogits(shard, Rlogits)
         model.r_backward(
             shard.engine,
-            self._w,
+            self.w,
             shard.plan,
             shard.tape,
             shard.dtape,
@@ -177,7 +167,7 @@ class Sharded:
         shard, mark = self.shards[s], self.shards[s].engine.mark()
         Rlogits, _ = self._r_forward(shard)
         Rdlogits = self._Rdlogits(shard, Rlogits)
-        model.backward(shard.engine, self._w, shard.plan, shard.tape, Rdlogits, self._dw[s])
+        model.backward(shard.engine, self.w, shard.plan, shard.tape, Rdlogits, self._dw[s])
         shard.engine.rewind(mark)
 
     def _jvp(self, shard: Shard, out: Array) -> None:
@@ -190,7 +180,7 @@ class Sharded:
     def _vjp(self, s: int, dlogits: Array) -> None:
         shard, mark = self.shards[s], self.shards[s].engine.mark()
         parts = [np.ascontiguousarray(each[shard.rows]) for each in dlogits]
-        model.backward(shard.engine, self._w, shard.plan, shard.tape, parts, self._dw[s])
+        model.backward(shard.engine, self.w, shard.plan, shard.tape, parts, self._dw[s])
         shard.engine.rewind(mark)
 
     def _reduce(self, out: Array) -> None:

@@ -1,0 +1,68 @@
+"""Loss and accuracy of every task over a set of pairs, in chunks that reuse the shards' workspaces."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrok import model
+from minigrok.engine import Array
+from minigrok.layers import cross_entropy
+from minigrok.sharded import Sharded
+
+CHUNK = 256  # pairs a forward pass: the size of a training shard, so that no further memory is needed
+
+
+class Scores(NamedTuple):
+    """What an evaluation returns, task by task."""
+
+    loss: Array  # (n_tasks,) float64, mean cross-entropy in nats
+    accuracy: Array  # (n_tasks,) float64, share of pairs whose largest logit is the true class
+
+
+def _correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -> None:
+    """correct_i = whether the largest logit of row i (the first one of equals) is the true class."""
+    for i in range(lo, hi):
+        best = 0
+        for c in range(logits.shape[1]):
+            if logits[i, c] > logits[i, best]:
+                best = c
+        correct[i] = best == target[i]
+
+
+class Evaluation:
+    """A fixed set of pairs to score at the parameters of `net`.
+
+    Parameters
+    ----------
+    net : Sharded
+        Its `theta`, engines and threads are used; a pass kept for derivatives is lost.
+    tokens : (M, T) int64
+    targets : (n_tasks, M) int64
+    """
+
+    def __init__(self, net: Sharded, tokens: Array, targets: Array) -> None:
+        self.net = net
+        self.rows = [slice(lo, min(lo + CHUNK, len(tokens))) for lo in range(0, len(tokens), CHUNK)]
+        self.plans = [model.plan(net.config, tokens[rows]) for rows in self.rows]
+        self.targets = np.ascontiguousarray(targets)
+        self._losses = np.empty(targets.shape, net.dtype)
+        self._correct = np.empty(targets.shape, np.bool_)
+
+    def scores(self) -> Scores:
+        """Return loss and accuracy at the present `net.theta`."""
+        self.net.team.run(self._chunk, len(self.rows))
+        loss = np.array([np.mean(each, dtype=np.float64) for each in self._losses])
+        return Scores(loss, self._correct.mean(axis=1))
+
+    def _chunk(self, i: int) -> None:
+        engine = self.net.engines[i % self.net.team.size]  # job i belongs to this thread alone: Team.run
+        engine.rewind()
+        logits, _ = model.forward(engine, self.net.w, self.plans[i])
+        saturating = self.net.config.model.cross_entropy == "saturating"
+        for k, z in enumerate(logits):
+            target = self.targets[k, self.rows[i]]
+            loss, _ = cross_entropy.forward(engine, z, target, saturating)
+            self._losses[k, self.rows[i]] = loss
+            engine.rows(_correct, len(target), z, target, self._correct[k, self.rows[i]])

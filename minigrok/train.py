@@ -1,0 +1,264 @@
+"""The training loop: steps, evaluations, snapshots, checkpoints; nothing else.
+
+One step (the order of arXiv:2602.18523, code aa4e72f): draw a batch, forward, backward, clip the global norm, AdamW.
+After step 1 and every `eval_every` steps: loss and accuracy of every task on all train and all test pairs. A task has
+grokked at the third evaluation in a row with test accuracy >= 0.98; training stops when the last task has, `after_grok`
+steps later, or at `max_steps`.
+
+Everything that decides the next bit is in the checkpoint: parameters, moments, the batch stream, the counters. When it is
+written never changes a number, so it is written by the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minigrok.config import Config
+from minigrok.engine import Array
+from minigrok.errors import NonFiniteError
+from minigrok.evaluation import Evaluation
+from minigrok.optim import AdamW, norm
+from minigrok.params import initial
+from minigrok.runs import Run
+from minigrok.sharded import Sharded
+from minigrok.tasks import BatchStream, pairs
+
+CHECKPOINT_SECONDS = 30.0  # a kill costs at most about this much work: our choice
+
+Row = dict[str, float]
+
+
+@dataclass
+class Counters:
+    """Where a run is.
+
+    Attributes
+    ----------
+    step : int            optimiser steps done
+    streak : list of int  evaluations in a row at or above the grok threshold, for each task
+    grok_step : list      step at which each task grokked, or None
+    seconds : float       wall time spent training, over all sittings; decides nothing
+    """
+
+    streak: list[int]
+    grok_step: list[int | None]
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def grokked(self) -> bool:
+        """Whether every task has."""
+        return all(step is not None for step in self.grok_step)
+
+    @property
+    def last_grok(self) -> int | None:
+        """Step at which the last task grokked."""
+        return max(s for s in self.grok_step if s is not None) if self.grokked else None
+
+
+@dataclass
+class Observer:
+    """What the caller sees and says while a run goes on; the default does nothing.
+
+    Attributes
+    ----------
+    stepped : called with the number of steps done after each step
+    evaluated : called with each row of metrics
+    stop : asked after each step; True saves the state and ends the sitting
+    """
+
+    stepped: Callable[[int], None] = field(default=lambda step: None)
+    evaluated: Callable[[Row], None] = field(default=lambda row: None)
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+
+class Trainer:
+    """A run in memory: parameters, optimiser, data stream and counters.
+
+    Parameters
+    ----------
+    config : Config
+    threads : int, optional
+        Default: all that the process may use, at most one a shard. Never changes a bit.
+    theta : (P,), optional
+        Initial parameters; default: `params.initial(config)`.
+    """
+
+    def __init__(self, config: Config, threads: int | None = None, theta: Array | None = None) -> None:
+        compute, train = config.compute, config.train
+        self.config = config
+        self.net = Sharded(config, compute.engine, compute.dtype, compute.shards, threads)
+        self.net.theta[:] = initial(config) if theta is None else theta
+        self.engine = self.net.engines[0]
+        self.adamw = AdamW(config.optimiser, self.engine, self.net.layout.size)
+        self.grad = np.zeros_like(self.net.theta)
+        data = pairs(config.task, config.seed)
+        self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
+        self.stream = BatchStream(config.seed, len(data.train), train.batch_size)
+        self.evaluations = {
+            "train": Evaluation(self.net, self.tokens, self.targets),
+            "test": Evaluation(self.net, data.tokens[data.test], data.targets[:, data.test]),
+        }
+        tasks = len(config.task.operations)
+        self.counters = Counters([0] * tasks, [None] * tasks)
+        self.grad_norm = float("nan")
+
+    def step(self) -> None:
+        """Make one optimiser step.
+
+        Raises
+        ------
+        NonFiniteError
+            Loss or gradient is NaN or infinite; parameters, moments and data stream are those before the step.
+        """
+        before = self.stream.state()
+        batch = self.stream.next()
+        self.net.load(self.tokens[batch], self.targets[:, batch])
+        losses = self.net.forward()
+        self.net.backward(self.grad)
+        self.grad_norm = norm(self.engine, self.grad)
+        if not (np.isfinite(losses).all() and np.isfinite(self.grad_norm)):
+            self.stream.restore(before)
+            raise NonFiniteError(
+                required="a finite loss and gradient",
+                got=f"losses {losses.tolist()}, gradient norm {self.grad_norm} at step {self.counters.step + 1}",
+                do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
+            )
+        self.adamw.step(self.net.theta, self.grad, self.grad_norm)
+        self.counters.step += 1
+
+    def evaluate(self) -> Row:
+        """Return a row of metrics at the present step, and update the grok counters."""
+        row: Row = {"step": self.counters.step}
+        for part, evaluation in self.evaluations.items():
+            scores = evaluation.scores()
+            for k, task in enumerate(self.config.task.operations):
+                row[f"{part}_loss_{task}"] = float(scores.loss[k])
+                row[f"{part}_accuracy_{task}"] = float(scores.accuracy[k])
+        row["grad_norm"] = self.grad_norm  # of the last batch, before clipping
+        row["param_norm"] = norm(self.engine, self.net.theta)
+        self._count([row[f"test_accuracy_{task}"] for task in self.config.task.operations])
+        return row
+
+    def _count(self, accuracies: list[float]) -> None:
+        train, counters = self.config.train, self.counters
+        for k, accuracy in enumerate(accuracies):
+            counters.streak[k] = counters.streak[k] + 1 if accuracy >= train.grok_threshold else 0
+            if counters.grok_step[k] is None and counters.streak[k] >= train.grok_patience:
+                counters.grok_step[k] = counters.step
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether the step just made is followed by an evaluation."""
+        return self.counters.step == 1 or self.counters.step % self.config.train.eval_every == 0
+
+    def finished(self, after_grok: int) -> bool:
+        """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
+        train, step, last = self.config.train, self.counters.step, self.counters.last_grok
+        if step >= train.max_steps:
+            return True
+        return train.stop_when_grokked and last is not None and step >= last + after_grok
+
+    def save(self, run: Run) -> None:
+        """Write the checkpoint."""
+        stream = self.stream.state()
+        arrays = {
+            "theta": self.net.theta,
+            "adam_m": self.adamw.m,
+            "adam_v": self.adamw.v,
+            "stream_keys": stream["keys"],
+        }
+        state = vars(self.counters) | {"stream_position": stream["position"], "grad_norm": self.grad_norm}
+        run.save_checkpoint(arrays, state)
+
+    def restore(self, arrays: dict[str, Array], state: dict[str, Any]) -> None:
+        """Go to a checkpoint that `save` wrote."""
+        self.net.theta[:] = arrays["theta"]
+        self.adamw.m[:], self.adamw.v[:] = arrays["adam_m"], arrays["adam_v"]
+        self.stream.restore({"keys": arrays["stream_keys"], "position": state["stream_position"]})
+        self.counters = Counters(state["streak"], state["grok_step"], state["step"], state["seconds"])
+        self.adamw.steps = self.counters.step
+        self.grad_norm = state["grad_norm"]
+
+
+def train(
+    run: Run,
+    threads: int | None = None,
+    after_grok: int | None = None,
+    theta: Array | None = None,
+    observer: Observer | None = None,
+) -> Counters:
+    """Train a run from its checkpoint, or from the start, to its end.
+
+    Parameters
+    ----------
+    run : Run
+        A locked run folder (`runs.create`, or `runs.open_run` and `lock`).
+    threads : int, optional
+        See `Trainer`.
+    after_grok : int, optional
+        Steps to go on after the last task has grokked; default: the config's.
+    theta : (P,), optional
+        Initial parameters for a run without a checkpoint.
+    observer : Observer, optional
+
+    Returns
+    -------
+    Counters
+        Where the run ended; `trainer.finished` tells whether that is its end.
+
+    Raises
+    ------
+    NonFiniteError
+        After saving the last finite state.
+    RunFolderError
+        The folder cannot be read or written.
+    """
+    observer = observer or Observer()
+    trainer = Trainer(run.config, threads, theta)
+    after = run.config.train.after_grok if after_grok is None else after_grok
+    _begin(trainer, run)
+    saved = started = time.monotonic()
+    before = trainer.counters.seconds
+    try:
+        while not trainer.finished(after):
+            trainer.step()
+            _record(trainer, run, observer)
+            now = time.monotonic()
+            trainer.counters.seconds = before + now - started
+            if now - saved > CHECKPOINT_SECONDS:
+                trainer.save(run)
+                saved = now
+            observer.stepped(trainer.counters.step)
+            if observer.stop():
+                return trainer.counters
+        run.save_snapshot(trainer.counters.step, trainer.net.theta)
+        return trainer.counters
+    finally:
+        trainer.save(run)
+
+
+def _begin(trainer: Trainer, run: Run) -> None:
+    """Restore the checkpoint, or write the first one; drop what was written after it."""
+    checkpoint = run.load_checkpoint()
+    if checkpoint:
+        trainer.restore(*checkpoint)
+    else:
+        run.save_snapshot(0, trainer.net.theta)
+        trainer.save(run)
+    run.truncate_metrics(trainer.counters.step)
+
+
+def _record(trainer: Trainer, run: Run, observer: Observer) -> None:
+    step = trainer.counters.step
+    if trainer.evaluation_due:
+        row = trainer.evaluate()
+        run.append_metrics(row)
+        observer.evaluated(row)
+    if step % run.config.train.snapshot_every == 0:
+        run.save_snapshot(step, trainer.net.theta)
