@@ -48,7 +48,7 @@ def test_division_by_zero_is_an_error() -> None:
 
 
 def test_the_papers_class_counts() -> None:
-    """PAPER section 1.1."""
+    """arXiv:2602.18523, code aa4e72f"""
     table = pairs(preset("tri").task, seed=42)
     add, mul, sq = (np.bincount(row, minlength=97) for row in table.targets)
     assert np.count_nonzero(add) == 97

@@ -1,0 +1,162 @@
+import contextlib
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minigrok.config import Config, Model, Task
+from minigrok.errors import RunFolderError
+from minigrok.files import write_atomically
+from minigrok.params import initial
+from minigrok.runs import Run, create, open_run
+
+SMALL = Config("small", task=Task(p=5), model=Model(width=4, heads=2, mlp_width=3, blocks=2))
+THETA = initial(SMALL)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create(tmp_path / "runs" / "small", SMALL)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    return {name: path.read_bytes() if path.is_file() else b"folder" for name, path in files.items()}
+
+
+@contextlib.contextmanager
+def file_size_limit(n_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_no_room_leaves_everything_as_it_was(run: Run) -> None:
+    run.append_metrics({"step": 1, "loss": 1.0})
+    run.save_snapshot(0, THETA)
+    run.save_checkpoint({"theta": THETA}, {"step": 1})
+    before = contents(run.folder)
+    actions: list[Callable[[], Any]] = [
+        lambda: run.append_metrics({"step": 2, "loss": 1.0}),
+        lambda: run.truncate_metrics(1),
+        lambda: run.save_snapshot(200, THETA),
+        lambda: run.save_checkpoint({"theta": THETA}, {"step": 2}),
+    ]
+    for action in actions:
+        with pytest.raises(RunFolderError, match=r"\d bytes\) - got: File too large \([\d,]+ bytes free\)"):
+            with file_size_limit(10):
+                action()
+        assert contents(run.folder) == before
+    for action in actions:
+        action()
+    assert run.metrics()["step"].tolist() == [1]
+    assert run.snapshots() == [0, 200]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_disk_that_fills_up_in_the_middle(run: Run, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    run.append_metrics({"step": 1, "loss": 1.0})
+    run.save_checkpoint({"theta": THETA}, {"step": 1})
+    before = contents(run.folder)
+    real = os.write
+
+    def full(*args: Any) -> int:
+        if call == "write" and len(args[1]) > 3:
+            return real(args[0], bytes(args[1])[:3])  # some of it still fits
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(RunFolderError, match="No space left on device"):
+        run.save_checkpoint({"theta": THETA}, {"step": 2})
+    if call != "replace":
+        with pytest.raises(RunFolderError, match="No space left on device"):
+            run.append_metrics({"step": 2, "loss": 1.0})
+    monkeypatch.undo()
+    assert contents(run.folder) == before
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="room and permission to write"):
+        write_atomically(tmp_path / "none" / "file", b"data")
+
+
+# --- a kill at any instant
+
+
+def advance(folder: Path) -> None:
+    """A pretended training run of six steps that resumes as the real one does."""
+    run = open_run(folder) if (folder / "config.toml").exists() else create(folder, SMALL)
+    with run:
+        arrays, state = run.load_checkpoint() or ({"theta": THETA}, {"step": 0})
+        run.truncate_metrics(state["step"])
+        for step in range(state["step"], 6):
+            if step % 2 == 0:
+                run.save_snapshot(step, arrays["theta"])
+            run.append_metrics({"step": step + 1, "norm": float(np.linalg.norm(arrays["theta"]))})
+            arrays["theta"] = arrays["theta"] * np.float32(0.9)
+            if step % 3 == 2:
+                run.save_checkpoint(arrays, {"step": step + 1})
+
+
+def kill_at(number: int) -> None:
+    """Make this process kill itself at its n-th call that changes the disk; a write is half done then."""
+    calls = count()
+
+    def deadly(real: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if next(calls) == number:
+                if name == "write":
+                    real(args[0], bytes(args[1])[: len(args[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args)
+
+        return call
+
+    for name in ("write", "fsync", "replace"):
+        setattr(os, name, deadly(getattr(os, name), name))
+
+
+def main(folder: Path) -> int:
+    """Kill a run at each of these calls, resume it, compare with a run left alone; the number of kills."""
+    advance(folder / "alone")
+    expected = contents(folder / "alone")
+    for number in count():
+        killed = folder / "killed"
+        child = os.fork()
+        if child == 0:
+            kill_at(number)
+            advance(killed)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        advance(killed)
+        assert contents(killed) == expected, number
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            return number
+        shutil.rmtree(killed)
+    raise AssertionError
+
+
+def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.test_files", str(tmp_path)]
+    top = Path(__file__).parents[1]
+    result = subprocess.run(command, cwd=top, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 40
+
+
+if __name__ == "__main__":
+    print(main(Path(sys.argv[1])))
