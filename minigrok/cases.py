@@ -232,8 +232,8 @@ def mlp_case(rng: np.random.Generator, n: Sizes) -> Case:
 
 
 def model_case(rng: np.random.Generator, n: Sizes) -> Case:
-    """The network on B pairs of the first two tasks, p = V rounded to a prime by the caller."""
-    config = Config("case", task=Task(p=n.V), model=Model(n.D, n.H, n.F, n.L))
+    """The network with two tasks on B pairs; V must be prime. The key biases change nothing."""
+    config = Config("case", task=Task(p=n.V, exclude_zero=False), model=Model(n.D, n.H, n.F, n.L))
     parts = layout(config)
     theta = 0.5 * rng.standard_normal(parts.size)
     plan = model.plan(config, rng.integers(0, n.V, (n.B, 2)))
