@@ -75,7 +75,7 @@ class Sharded:
 
     def load(self, tokens: Array, targets: Array) -> None:
         """Take the batch: tokens (B, T) and targets (n_tasks, B), int64."""
-        self.size = tokens.shape[0]
+        self.tokens, self.size = tokens, tokens.shape[0]
         count = min(len(self.engines), self.size)
         bounds = [self.size * s // count for s in range(count + 1)]
         self.shards = [Shard(e) for e in self.engines[:count]]

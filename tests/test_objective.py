@@ -1,0 +1,179 @@
+"""The objective against dense, closed-form and independent baselines, in float64."""
+
+import numpy as np
+import pytest
+
+from minigrok import model
+from minigrok.config import Config, Model, Task
+from minigrok.engine import open_engine
+from minigrok.errors import ShapeError
+from minigrok.objective import Objective
+from minigrok.params import initial, layout
+
+CONFIG = Config("small", task=Task(p=5, exclude_zero=False), model=Model(width=4, heads=2, mlp_width=3))
+WEIGHTS = np.array([1.0, 0.5])
+
+
+@pytest.fixture(params=["plain", "cpu"])
+def engine(request):
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def make(engine, rng, B=17, **options):
+    tokens, targets = rng.integers(0, 5, (B, 2)), rng.integers(0, 5, (2, B))
+    objective = Objective(CONFIG, tokens, targets, WEIGHTS, engine=engine, **options)
+    theta = initial(CONFIG).astype(np.float64) + 0.3 * rng.standard_normal(objective.size)
+    return objective, theta
+
+
+def test_gradient_is_the_slope_of_the_loss(engine, rng):
+    objective, theta = make(engine, rng)
+    v, h = rng.standard_normal(objective.size), 1e-5
+    slope = (objective.loss(theta + h * v) - objective.loss(theta - h * v)) / (2 * h)
+    assert objective.grad(theta) @ v == pytest.approx(slope, rel=1e-8)
+
+
+def test_dense_hessian_by_columns(engine, rng):
+    """All 340 columns of H against central differences of the gradient, and H = H^T."""
+    objective, theta = make(engine, rng, shards=1 if engine == "plain" else 2)
+    P, h = objective.size, 1e-5
+    H = objective.hvp(theta, np.eye(P))
+    differences = np.empty((P, P))
+    for i, e in enumerate(np.eye(P)):
+        differences[:, i] = (objective.grad(theta + h * e) - objective.grad(theta - h * e)) / (2 * h)
+    assert P == 340
+    assert np.abs(H - H.T).max() < 1e-14 * np.abs(H).max() * 10
+    assert np.abs(H - differences).max() < 1e-8 * np.abs(H).max()
+
+
+def test_hessian_of_the_heads_is_that_of_softmax_regression(engine, rng):
+    """With z fixed, task k is a linear softmax model: H = w_k / B sum_i (diag p_i - p_i p_i^T) x (z_i, 1)(z_i, 1)^T."""
+    objective, theta = make(engine, rng)
+    tokens, B = objective._net.tokens, objective._net.size
+    parts = layout(CONFIG)
+    w = model.weights(parts.views(theta), CONFIG)
+    logits, tape = model.forward(open_engine("plain", "float64"), w, model.plan(CONFIG, tokens))
+    z = np.hstack([tape.heads[0], np.ones((B, 1))])  # (B, D + 1)
+    for k, name in enumerate(CONFIG.task.operations):
+        p = np.exp(logits[k]) / np.exp(logits[k]).sum(axis=1, keepdims=True)
+        S = np.einsum("ic,cd->icd", p, np.eye(5)) - np.einsum("ic,id->icd", p, p)
+        closed = WEIGHTS[k] / B * np.einsum("icd,ij,il->cjdl", S, z, z)  # class, input, class, input
+        H = objective.hessian(theta, [f"heads.{name}.*"]) @ np.eye(25)
+        as_flat = np.concatenate([np.arange(25).reshape(5, 5)[:, :4].ravel(), np.arange(25).reshape(5, 5)[:, 4]])
+        assert np.allclose(H, closed.reshape(25, 25)[np.ix_(as_flat, as_flat)], rtol=0, atol=1e-14)
+
+
+def test_gauss_newton_is_jacobian_times_logit_hessian_times_jacobian(engine, rng):
+    objective, theta = make(engine, rng, B=6, shards=2)
+    J = objective.jacobian(theta)
+    dense = np.stack([J.matvec(e) for e in np.eye(objective.size)], axis=1)  # (2 * 6 * 5, P)
+    z0 = np.stack([objective_logits(objective, theta, k) for k in range(2)])
+    p = np.exp(z0) / np.exp(z0).sum(axis=2, keepdims=True)
+    S = np.zeros((60, 60))
+    for k in range(2):
+        for i in range(6):
+            rows = slice((k * 6 + i) * 5, (k * 6 + i + 1) * 5)
+            S[rows, rows] = WEIGHTS[k] / 6 * (np.diag(p[k, i]) - np.outer(p[k, i], p[k, i]))
+    G = objective.ggn(theta) @ np.eye(objective.size)
+    assert np.abs(G - dense.T @ S @ dense).max() < 1e-13 * np.abs(G).max()
+    assert np.linalg.eigvalsh(G).min() > -1e-13 * np.abs(G).max()
+    u = rng.standard_normal(60)
+    assert np.allclose(J.rmatvec(u), dense.T @ u, rtol=0, atol=1e-12)
+
+
+def objective_logits(objective, theta, k):
+    w = model.weights(layout(CONFIG).views(theta), CONFIG)
+    return model.forward(open_engine("plain", "float64"), w, model.plan(CONFIG, objective._net.tokens))[0][k]
+
+
+def test_hessian_is_gauss_newton_plus_residual_part_that_vanishes_with_the_residual(rng):
+    """Where every pair is fitted, dL/dz = 0, so H = G: the two products then agree."""
+    objective, theta = make("cpu", rng)
+    gap = []
+    for scale in (1.0, 30.0):
+        views = layout(CONFIG).views(moved := theta.copy())
+        for name in CONFIG.task.operations:
+            views[f"heads.{name}.weight"][:] = 0
+            views[f"heads.{name}.bias"][:] = 0
+            views[f"heads.{name}.bias"][2] = scale  # every row predicts class 2
+        same = Objective(CONFIG, objective._net.tokens, np.full((2, 17), 2), engine="cpu")
+        v = rng.standard_normal(objective.size)
+        gap.append(np.abs(same.hvp(moved, v) - same.ggn_vp(moved, v)).max())
+    assert gap[1] < 1e-10 < gap[0]
+
+
+def test_directions_at_once_are_the_directions_one_by_one(rng):
+    objective, theta = make("cpu", rng)
+    v = rng.standard_normal((objective.size, 3))
+    for product in (objective.hvp, objective.ggn_vp):
+        block = product(theta, v)
+        assert all(np.array_equal(block[:, i], product(theta, v[:, i].copy())) for i in range(3))
+
+
+def test_operators_restrict_to_groups(rng):
+    objective, theta = make("cpu", rng)
+    mask = layout(CONFIG).group(["encoder.layers.0.*", "*.bias"])
+    H = objective.hessian(theta) @ np.eye(objective.size)
+    part = objective.hessian(theta, ["encoder.layers.0.*", "*.bias"])
+    assert part.shape == (mask.sum(), mask.sum())
+    assert np.array_equal(part @ np.eye(mask.sum()), H[np.ix_(mask, mask)])
+
+
+def test_results_do_not_depend_on_what_was_asked_before(rng):
+    objective, theta = make("cpu", rng)
+    v, other = rng.standard_normal(objective.size), theta + 1
+    first = objective.hvp(theta, v), objective.grad(theta), objective.ggn_vp(theta, v), objective.jvp(theta, v)
+    objective.hvp(other, v)
+    objective.jvp(theta, v)
+    again = objective.hvp(theta, v), objective.grad(theta), objective.ggn_vp(theta, v), objective.jvp(theta, v)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("B", [1, 2, 3, 8, 40])
+def test_engines_and_shards_agree(B):
+    """Odd sizes too: one pair, fewer pairs than shards, more and fewer rows than the table."""
+    results = []
+    for engine, shards in [("plain", 1), ("cpu", 1), ("cpu", 3)]:
+        objective, theta = make(engine, np.random.default_rng(B), B=B, shards=shards)
+        v = np.random.default_rng(1).standard_normal(objective.size)
+        results.append((objective.losses(theta), objective.grad(theta), objective.hvp(theta, v)))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert np.abs(a - b).max() < 1e-13 * np.abs(a).max()
+
+
+def test_threads_do_not_change_a_bit(rng):
+    one, theta = make("cpu", np.random.default_rng(0), B=64, shards=4, threads=1)
+    four, _ = make("cpu", np.random.default_rng(0), B=64, shards=4, threads=4)
+    v = rng.standard_normal(one.size)
+    assert np.array_equal(one.grad(theta), four.grad(theta))
+    assert np.array_equal(one.hvp(theta, v), four.hvp(theta, v))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_weights_give_a_non_finite_loss(bad, rng):
+    for dtype in ("float32", "float64"):
+        objective, theta = make("cpu", rng, dtype=dtype)
+        for name in ("tok_emb.weight", "encoder.layers.1.linear1.weight", "heads.add.bias"):
+            broken = theta.copy()
+            layout(CONFIG).views(broken)[name].flat[3] = bad
+            with np.errstate(all="ignore"):
+                assert not np.isfinite(objective.losses(broken)).all()
+
+
+def test_wrong_shapes_are_named(rng):
+    objective, theta = make("plain", rng)
+    for call in (
+        lambda: objective.grad(theta[:-1]),
+        lambda: objective.hvp(theta, theta[:-1]),
+        lambda: objective.vjp(theta, theta),
+        lambda: Objective(CONFIG, np.zeros((3, 2)), np.zeros((1, 3))),
+        lambda: Objective(CONFIG, np.full((3, 2), 5), np.zeros((2, 3))),
+    ):
+        with pytest.raises(ShapeError, match="required"):
+            call()
