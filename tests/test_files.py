@@ -34,6 +34,45 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() if path.is_file() else b"folder" for name, path in files.items()}
 
 
+# --- one writer
+
+
+def test_one_writer_at_a_time(run: Run) -> None:
+    other = open_run(run.folder)
+    assert other.metrics() == {}, "reading needs no lock"
+    for write in (
+        other.lock,
+        lambda: other.append_metrics({"step": 1}),
+        lambda: other.truncate_metrics(1),
+        lambda: other.save_snapshot(0, THETA),
+        lambda: other.save_checkpoint({}, {}),
+    ):
+        with pytest.raises(RunFolderError, match="only writer"):
+            write()
+    run.close()
+    with other:
+        with pytest.raises(RunFolderError, match="only writer"):
+            run.lock()
+    run.lock()
+    run.lock()
+
+
+def test_the_lock_dies_with_its_process(run: Run) -> None:
+    run.close()
+    code = f"import time; from minigrok.runs import open_run; r = open_run({str(run.folder)!r}); r.lock(); "
+    code += "print('locked', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(RunFolderError, match="another process"):
+            run.lock()
+        process.kill()
+    run.lock()
+
+
+# --- no room
+
+
 @contextlib.contextmanager
 def file_size_limit(n_bytes: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

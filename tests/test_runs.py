@@ -1,8 +1,6 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,39 +266,3 @@ def test_a_dtype_that_numpy_lacks_is_named(run: Run, tmp_path: Path) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     with pytest.raises(RunFolderError, match=r"NumPy's dtypes.*half\.safetensors"):
         load_weights(path, run.layout)
-
-
-# --- one writer
-
-
-def test_one_writer_at_a_time(run: Run) -> None:
-    other = open_run(run.folder)
-    assert other.metrics() == {}, "reading needs no lock"
-    for write in (
-        other.lock,
-        lambda: other.append_metrics({"step": 1}),
-        lambda: other.truncate_metrics(1),
-        lambda: other.save_snapshot(0, THETA),
-        lambda: other.save_checkpoint({}, {}),
-    ):
-        with pytest.raises(RunFolderError, match="only writer"):
-            write()
-    run.close()
-    with other:
-        with pytest.raises(RunFolderError, match="only writer"):
-            run.lock()
-    run.lock()
-    run.lock()
-
-
-def test_the_lock_dies_with_its_process(run: Run) -> None:
-    run.close()
-    code = f"import time; from minigrok.runs import open_run; r = open_run({str(run.folder)!r}); r.lock(); "
-    code += "print('locked', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"locked\n"
-        with pytest.raises(RunFolderError, match="another process"):
-            run.lock()
-        process.kill()
-    run.lock()
