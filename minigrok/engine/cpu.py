@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -39,7 +40,10 @@ class CpuEngine(Engine):
         compiled(body)(0, n, *args)
 
 
-@cache
+_compiled: dict[Body, Callable[..., Any]] = {}
+_one_compiler = threading.RLock()  # the table and Numba's cache setting belong to all threads
+
+
 def compiled(body: Body) -> Callable[..., Any]:
     """Return `body`, and the plain functions that it calls, compiled for this CPU; kept on disk.
 
@@ -48,6 +52,14 @@ def compiled(body: Body) -> Callable[..., Any]:
     body : function
         Plain Python that Numba understands; its globals may be modules, numbers and such functions.
     """
+    if body not in _compiled:
+        with _one_compiler:
+            if body not in _compiled:
+                _compiled[body] = _compile(body)
+    return _compiled[body]
+
+
+def _compile(body: Body) -> Callable[..., Any]:
     assert isinstance(body, FunctionType)
     names = {name: body.__globals__[name] for name in body.__code__.co_names if name in body.__globals__}
     calls = {name: _callable(value) for name, value in names.items()}
