@@ -54,17 +54,20 @@ def selection(index: Array, n_rows: int) -> Selection:
 
 def _forward(lo: int, hi: int, index: Array, x: Array, y: Array) -> None:
     for i in range(lo, hi):
-        for c in range(x.shape[1]):
-            y[i, c] = x[index[i], c]
+        row = x[index[i]]
+        for c in range(row.size):
+            y[i, c] = row[c]
 
 
 def _backward(lo: int, hi: int, members: Array, starts: Array, dy: Array, dx: Array) -> None:
     for r in range(lo, hi):
-        for c in range(dx.shape[1]):
-            dx[r, c] = 0
+        total = dx[r]
+        for c in range(total.size):
+            total[c] = 0
         for j in range(starts[r], starts[r + 1]):
-            for c in range(dx.shape[1]):
-                dx[r, c] += dy[members[j], c]
+            row = dy[members[j]]
+            for c in range(row.size):
+                total[c] += row[c]
 
 
 def forward(engine: Engine, rows: Selection | None, x: Array) -> Array:
