@@ -1,0 +1,125 @@
+"""What this installation is: versions, machine, BLAS, engines, presets, layers, for people and records."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import import_module, resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+from threadpoolctl import threadpool_info
+
+from minigrok import __version__
+from minigrok.config import preset, preset_names
+from minigrok.engine import ENGINES
+from minigrok.engine.cpu import cache_folder
+from minigrok.layers import LAYERS
+from minigrok.params import layout
+from minigrok.sections import EngineName
+from minigrok.threads import available_threads
+
+PACKAGES = (
+    "numpy",
+    "numba",
+    "llvmlite",
+    "scipy",
+    "matplotlib",
+    "safetensors",
+    "click",
+    "rich",
+    "threadpoolctl",
+)
+NOTES = {"cpu": "Numba and BLAS", "plain": "ordinary Python: slow, debuggable", "cuda": "not yet"}
+
+
+def info() -> dict[str, Any]:
+    """Everything that `minigrok info` shows, JSON-able.
+
+    Returns
+    -------
+    dict
+        the keys of `environment`, and "engines", "presets", "layers", "cache"
+    """
+    return environment() | {
+        "engines": engines(),
+        "presets": presets(),
+        "layers": [layer._asdict() for layer in LAYERS],
+        "cache": cache(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What may change the last bits or the speed of a result: to be kept beside every measurement.
+
+    Returns
+    -------
+    dict
+        "minigrok", "python", "packages" {name: version}, "system", "cpu", "cores" of the machine, "threads"
+        that this process may use, "blas" [{library, version, kernel, threads}]
+    """
+    return {
+        "minigrok": __version__,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": available_threads(),
+        "blas": blas(),
+    }
+
+
+def cpu_name() -> str:
+    """Name of the CPU as its maker writes it, or its architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def blas() -> list[dict[str, Any]]:
+    """BLAS libraries that NumPy and SciPy brought, and the kernel that each chose for this CPU."""
+    for module in ("numpy", "scipy.linalg"):  # loading them loads their libraries
+        import_module(module)
+    libraries = [entry for entry in threadpool_info() if entry["user_api"] == "blas"]
+    return [
+        {
+            "library": f"{entry['internal_api']} ({Path(entry['filepath']).name})",
+            "version": entry["version"],
+            "kernel": entry.get("architecture", "unknown"),
+            "threads": entry["num_threads"],
+        }
+        for entry in libraries
+    ]
+
+
+def engines() -> list[dict[str, Any]]:
+    """Engines that a config may name, and whether this installation has them."""
+    return [
+        {"name": name, "available": name in ENGINES, "note": NOTES[name]}
+        for name in sorted(get_args(EngineName), key=lambda name: name not in ENGINES)
+    ]
+
+
+def presets() -> list[dict[str, Any]]:
+    """Presets: name, number of parameters, and the first line of the file, which says what it is."""
+    return [
+        {"name": name, "parameters": layout(preset(name)).size, "description": _first_line(name)}
+        for name in preset_names()
+    ]
+
+
+def cache() -> dict[str, Any]:
+    """Where compiled functions are kept, and how much is there: 0 files before the first run."""
+    folder = cache_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {"folder": str(folder), "files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+
+
+def _first_line(name: str) -> str:
+    text = (resources.files("minigrok") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return text.partition("\n")[0].removeprefix("#").strip()
