@@ -197,11 +197,14 @@ class Compute:
     dtype : str     "float32" or "float64" (paper: float32)
     shards : int    the batch is cut in this many fixed parts, so that the bits do not depend on the number of
                     threads (our choice)
+    portable : bool whether to use the instructions of Haswell alone, so that the bits do not depend on the
+                    machine either: see minigrok.portable (our choice: false, the fastest kernels there are)
     """
 
     engine: EngineName = "cpu"
     dtype: DType = "float32"
     shards: int = 2
+    portable: bool = False
 
     def __post_init__(self) -> None:
         check_types(self, "compute")

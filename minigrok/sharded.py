@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrok import model
+from minigrok import model, portable
 from minigrok.config import Config
 from minigrok.engine import Array, Engine, open_engine
 from minigrok.layers import cross_entropy
@@ -55,6 +55,8 @@ class Sharded:
     def __init__(
         self, config: Config, engine: str, dtype: str, shards: int, threads: int | None = None
     ) -> None:
+        if config.compute.portable:
+            portable.require()
         self.config, self.layout = config, layout(config)
         self.engines = [open_engine(engine, dtype) for _ in range(shards)]
         self.dtype = self.engines[0].dtype

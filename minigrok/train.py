@@ -108,8 +108,13 @@ class Trainer:
         self.counters = Counters([0] * tasks, [None] * tasks)
         self.grad_norm = float("nan")
 
-    def step(self) -> None:
+    def step(self) -> Array:
         """Make one optimiser step.
+
+        Returns
+        -------
+        losses : (n_tasks,) float64
+            Of the batch, at the parameters before the step, in nats.
 
         Raises
         ------
@@ -121,16 +126,18 @@ class Trainer:
         self.net.load(self.tokens[batch], self.targets[:, batch])
         losses = self.net.forward()
         self.net.backward(self.grad)
-        self.grad_norm = norm(self.engine, self.grad)
-        if not (np.isfinite(losses).all() and np.isfinite(self.grad_norm)):
+        grad_norm = norm(self.engine, self.grad)
+        if not (np.isfinite(losses).all() and np.isfinite(grad_norm)):
             self.stream.restore(before)
             raise NonFiniteError(
                 required="a finite loss and gradient",
-                got=f"losses {losses.tolist()}, gradient norm {self.grad_norm} at step {self.counters.step + 1}",
+                got=f"losses {losses.tolist()}, gradient norm {grad_norm} at step {self.counters.step + 1}",
                 do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
             )
-        self.adamw.step(self.net.theta, self.grad, self.grad_norm)
+        self.grad_norm = grad_norm
+        self.adamw.step(self.net.theta, self.grad, grad_norm)
         self.counters.step += 1
+        return losses
 
     def evaluate(self) -> Row:
         """Return a row of metrics at the present step, and update the grok counters."""
@@ -218,6 +225,11 @@ def train(
         After saving the last finite state.
     RunFolderError
         The folder cannot be read or written.
+
+    Notes
+    -----
+    After any other exception the last checkpoint stands, from which the lost steps are made again: a state in the
+    middle of a step, or past a row of metrics that found no room, is never saved.
     """
     observer = observer or Observer()
     trainer = Trainer(run.config, threads, theta)
@@ -236,11 +248,14 @@ def train(
                 saved = now
             observer.stepped(trainer.counters.step)
             if observer.stop():
-                return trainer.counters
-        run.save_snapshot(trainer.counters.step, trainer.net.theta)
-        return trainer.counters
-    finally:
+                break
+    except NonFiniteError:
         trainer.save(run)
+        raise
+    if trainer.finished(after):
+        run.save_snapshot(trainer.counters.step, trainer.net.theta)
+    trainer.save(run)
+    return trainer.counters
 
 
 def _begin(trainer: Trainer, run: Run) -> None:
@@ -249,8 +264,9 @@ def _begin(trainer: Trainer, run: Run) -> None:
     if checkpoint:
         trainer.restore(*checkpoint)
     else:
+        trainer.save(run)  # first, since only this file holds initial parameters that were given
+    if trainer.counters.step == 0:
         run.save_snapshot(0, trainer.net.theta)
-        trainer.save(run)
     run.truncate_metrics(trainer.counters.step)
 
 

@@ -199,7 +199,7 @@ def test_hash_covers_every_setting_but_the_name() -> None:
         "weight_decay": "0.5", "beta1": "0.5", "beta2": "0.5", "eps": "1.0", "clip_norm": "2.0",
         "batch_size": "2", "max_steps": "3", "eval_every": "7", "snapshot_every": "7",
         "grok_threshold": "0.5", "grok_patience": "1", "after_grok": "1", "stop_when_grokked": "false",
-        "engine": "plain", "dtype": "float64", "shards": "1",
+        "engine": "plain", "dtype": "float64", "shards": "1", "portable": "true",
     }  # fmt: skip
     hashes = {
         cf.config_hash(cf.with_settings(base, [f"{key}={other[key.split('.')[-1]]}"])) for key in _keys()
