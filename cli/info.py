@@ -1,0 +1,51 @@
+"""`minigrok info`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from .options import debug_option, json_option
+
+
+@click.command()
+@json_option
+@debug_option
+def info(as_json: bool) -> None:
+    """Show versions, machine, engines, presets and layers."""
+    from minigrok.info import info as collect
+
+    found = collect()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        show(found)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print what `minigrok.info.info` returned as tables."""
+    from .tables import print_table
+
+    print_table("Versions and machine", ("what", "value"), summary(found))
+    engines = [(e["name"], "yes" if e["available"] else "no", e["note"]) for e in found["engines"]]
+    print_table("Engines (compute.engine)", ("name", "available", "what it is"), engines)
+    presets = [(p["name"], f"{p['parameters']:,}", p["description"]) for p in found["presets"]]
+    print_table("Presets (minigrok train NAME)", ("name", ">parameters", "what it is"), presets)
+    layers = [(layer["name"], layer["forward"]) for layer in found["layers"]]
+    print_table("Layers (minigrok/layers/NAME.py)", ("name", "forward"), layers)
+
+
+def summary(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the first table: what, and its value."""
+    cache = found["cache"]
+    rows = [("minigrok", found["minigrok"]), ("python", found["python"])]
+    rows += list(found["packages"].items())
+    rows += [
+        ("system", found["system"]),
+        ("CPU", f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads for this process"),
+    ]
+    rows += [("BLAS", f"{b['library']} {b['version']}, kernel {b['kernel']}") for b in found["blas"]]
+    kept = f"{cache['files']} files, {cache['bytes'] / 1e6:.1f} MB" if cache["files"] else "nothing yet"
+    return [*rows, ("compiled functions", f"{cache['folder']} ({kept})")]

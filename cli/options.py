@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from minigrok.config import Config
+
+DEBUG = "minigrok.debug"  # key in the context's meta, which a group shares with its commands
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        ctx.meta[DEBUG] = True
+
+
+def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --debug, which works before and after the name of the command."""
+    option = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_debug,
+        help="Show where in the code an error was raised.",
+    )
+    return option(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Result as JSON, for machines.")(command)
+
+
+def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --threads."""
+    option = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most N threads [default: all CPUs, at most one a shard]. Never changes a bit of the result.",
+    )
+    return option(command)
+
+
+def after_grok_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --after-grok."""
+    option = click.option(
+        "--after-grok",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Go on for N steps after the last task grokked [default: train.after_grok].",
+    )
+    return option(command)
+
+
+def load_config(source: str, settings: tuple[str, ...]) -> Config:
+    """Return the configuration of a preset or a TOML file, with some settings changed.
+
+    Parameters
+    ----------
+    source : str                 name of a preset, or path of a file
+    settings : tuple of str      "key=value", applied in their order
+    """
+    from minigrok.config import from_toml, preset, preset_names, with_settings
+
+    is_file = source not in preset_names() and (source.endswith(".toml") or Path(source).is_file())
+    return with_settings(from_toml(Path(source)) if is_file else preset(source), settings)

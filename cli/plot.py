@@ -1,0 +1,26 @@
+"""`minigrok plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import debug_option
+
+
+@click.command()
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--log-steps", is_flag=True, help="Steps on a logarithmic axis.")
+@debug_option
+def plot(folders: tuple[Path, ...], log_steps: bool) -> None:
+    """Draw accuracy, loss and norms of runs, grok steps marked.
+
+    Writes training.png and training.svg into each run folder; a run that is still training may be drawn too.
+    """
+    from minigrok.plotting import save, training_figure
+    from minigrok.runs import open_run
+
+    for folder in folders:
+        for path in save(training_figure(open_run(folder), log_steps), folder / "training"):
+            click.echo(path)

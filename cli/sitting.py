@@ -1,0 +1,105 @@
+"""One sitting at a run: say what will happen, train until the end or Ctrl-C, say what came out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import timedelta
+
+import click
+
+from minigrok.config import Config
+from minigrok.engine import Array
+from minigrok.engine.cpu import cache_folder
+from minigrok.params import layout
+from minigrok.runs import Run
+from minigrok.threads import available_threads
+from minigrok.train import Counters, Observer, train
+
+from .interrupt import EXIT_CODE, Interrupt
+from .standing import Standing, standings, step_text
+from .tables import print_table
+from .watch import watch
+
+
+def sit(
+    run: Run,
+    threads: int | None,
+    after_grok: int | None = None,
+    as_json: bool = False,
+    theta: Array | None = None,
+) -> int:
+    """Train a locked run with a display on stderr, and print the outcome.
+
+    Parameters
+    ----------
+    run : Run
+    threads, after_grok, theta : optional    as for `minigrok.train.train`
+    as_json : bool                           print JSON instead of a table
+
+    Returns
+    -------
+    int
+        exit code: 0 at the end of the run, 130 if it was interrupted and saved
+    """
+    click.echo("\n".join(announcement(run.config, threads)), err=True)
+    with Interrupt() as interrupt, watch(run, after_grok) as display:
+        observer = Observer(display.stepped, display.evaluated, lambda: interrupt.asked)
+        counters = train(run, threads, after_grok, theta, observer)
+    tasks = standings(run)
+    state = "interrupted" if interrupt.asked else "finished" if display.steps_made else "finished before"
+    if as_json:
+        click.echo(json.dumps(outcome(run, counters, tasks, state), indent=2))
+    else:
+        columns = ("task", ">memorised at", ">grokked at", ">test accuracy", ">test loss")
+        if tasks:
+            print_table("", columns, [_row(task) for task in tasks])
+        click.echo("\n".join(closing(run, counters, state)))
+    return EXIT_CODE if interrupt.asked else 0
+
+
+def announcement(config: Config, threads: int | None) -> list[str]:
+    """Lines that say, before it starts, what will run."""
+    task, compute = config.task, config.compute
+    n_threads = min(threads or available_threads(), compute.shards)
+    lines = [
+        f"{config.name}: {', '.join(task.operations)} mod {task.p}, {task.n_train:,} train and "
+        f"{task.n_test:,} test pairs, weight decay {config.optimiser.weight_decay:g}, seed {config.seed}",
+        f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}, "
+        f"{n_threads} thread{'s' if n_threads > 1 else ''}; at most {config.train.max_steps:,} steps",
+    ]
+    if compute.engine == "cpu" and not cache_folder().exists():
+        lines.append("first run on this machine: compiling takes about 10 s more")
+    return lines
+
+
+def outcome(run: Run, counters: Counters, tasks: list[Standing], state: str) -> dict[str, object]:
+    """Return what --json prints."""
+    return {
+        "folder": str(run.folder),
+        "name": run.config.name,
+        "seed": run.config.seed,
+        "state": state,
+        "step": counters.step,
+        "seconds": round(counters.seconds, 1),
+        "tasks": [task._asdict() for task in tasks],
+    }
+
+
+def closing(run: Run, counters: Counters, state: str) -> list[str]:
+    """Lines that say how it ended and what to type next."""
+    folder, time = shlex.quote(str(run.folder)), timedelta(seconds=round(counters.seconds))
+    if state == "interrupted":
+        return [f"interrupted at step {counters.step:,} and saved", f"to go on: minigrok resume {folder}"]
+    missing = [k for k, step in enumerate(counters.grok_step) if step is None]
+    names = ", ".join(run.config.task.operations[k] for k in missing)
+    how = f"the budget is used up, and not grokked: {names}" if missing else "every task grokked"
+    return [
+        f"{state}: {how}; {counters.step:,} steps, {time} of training (h:mm:ss)",
+        f"next: minigrok plot {folder}",
+    ]
+
+
+def _row(task: Standing) -> tuple[str, ...]:
+    steps = step_text(task.memorised_at), step_text(task.grokked_at)
+    return task.task, *steps, f"{task.test_accuracy:.4f}", f"{task.test_loss:.2e}"

@@ -1,0 +1,78 @@
+"""`minigrok train` and `minigrok resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import after_grok_option, debug_option, json_option, load_config, threads_option
+
+
+@click.command()
+@click.argument("source", metavar="PRESET|FILE.toml")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/<name>-s<seed>].")
+@click.option("--init", type=click.Path(path_type=Path), help="Initial parameters: a .safetensors file.")
+@click.option("--engine", metavar="NAME", help="Short for --set compute.engine=NAME.")
+@after_grok_option
+@threads_option
+@json_option
+@debug_option
+@click.pass_context
+def train(
+    ctx: click.Context,
+    source: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    init: Path | None,
+    engine: str | None,
+    after_grok: int | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Train a model until it groks, or to its budget.
+
+    PRESET is one of those that `minigrok info` lists. Ctrl-C saves; `minigrok resume DIR` goes on, to the
+    same bits as without the interruption.
+
+    Example: minigrok train dual --set seed=137 --set optimiser.weight_decay=0.5 --out runs/mine
+    """
+    from minigrok.engine import open_engine
+    from minigrok.params import layout
+    from minigrok.runs import create, load_weights
+
+    from .sitting import sit
+
+    short = {"compute.engine": engine, "train.after_grok": after_grok}
+    settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
+    config = load_config(source, settings)
+    open_engine(
+        config.compute.engine, config.compute.dtype
+    )  # a missing engine must not leave a folder behind
+    theta = load_weights(init, layout(config)) if init else None
+    with create(out or Path("runs", f"{config.name}-s{config.seed}"), config) as run:
+        ctx.exit(sit(run, threads, as_json=as_json, theta=theta))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@after_grok_option
+@threads_option
+@json_option
+@debug_option
+@click.pass_context
+def resume(
+    ctx: click.Context, folder: Path, after_grok: int | None, threads: int | None, as_json: bool
+) -> None:
+    """Go on with a run that was interrupted or killed.
+
+    A finished run is only shown. With --after-grok a run that stopped because it grokked goes on for that
+    many steps after the grok.
+    """
+    from minigrok.runs import open_run
+
+    from .sitting import sit
+
+    with open_run(folder) as run:
+        ctx.exit(sit(run, threads, after_grok, as_json))
