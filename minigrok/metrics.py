@@ -39,7 +39,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
     text = ",".join(map(_cell, row.values())) + "\n"
     _append(path, (text if header else ",".join(row) + "\n" + text).encode())
     if not header:
-        sync_folder(path.parent)
+        _sync(path)
 
 
 def read_columns(path: Path) -> Columns:
@@ -103,6 +103,14 @@ def _append(path: Path, data: bytes) -> None:
         raise unwritable(path, len(data), error) from error
     finally:
         os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has the name of a new file."""
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, 0, error) from error
 
 
 def _cell(value: float) -> str:
