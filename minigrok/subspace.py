@@ -1,0 +1,135 @@
+"""Trajectories and subspaces: PCA by the Gram matrix, projectors, principal angles, and exact random nulls.
+
+A trajectory is X (S, n): row t is a flattened matrix, or all of theta, at snapshot t, minus its value at step 0.
+
+PCA by the Gram matrix
+    G = X X^T (S, S) = U diag(lambda) U^T,   share_i = lambda_i / sum lambda,   component_i = X^T u_i / sqrt(lambda_i)
+    centred: X is replaced by C X and G by C G C with C = I - 1 1^T / S
+S is hundreds and n is 10^4 .. 10^6, so G is small, and it is all that shares and nulls need.
+
+Share of a vector x in a K-dimensional subspace with orthonormal basis B:  |B^T x|^2 / |x|^2.
+For a uniformly random subspace of R^n this share is Beta(K/2, (n-K)/2), exactly and for every fixed x (its mean is K/n);
+so nulls are drawn from the Beta distribution, and no random basis is ever built.
+Source: PCA: Jolliffe 2002, section 3.5; the Beta law: Muirhead 1982, theorem 1.5.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh, subspace_angles
+
+from minigrok.engine import Array
+
+CHUNK = 1 << 14  # columns that are widened to float64 at once: our choice, keeps the peak memory low
+
+
+def gram(X: Array) -> Array:
+    """Return X X^T (S, S) in float64, summed over chunks of columns; X (S, n) of any float dtype."""
+    G = np.zeros((len(X), len(X)))
+    for lo in range(0, X.shape[1], CHUNK):
+        part = X[:, lo : lo + CHUNK].astype(np.float64)
+        G += part @ part.T
+    return G
+
+
+def centred(G: Array) -> Array:
+    """Return C G C, the Gram matrix after subtracting the mean row; G (S, S)."""
+    rows = G - G.mean(axis=0)
+    return rows - rows.mean(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Pca:
+    """Spectrum of a Gram matrix.
+
+    Attributes
+    ----------
+    variances : (S,) float64    eigenvalues of G, descending, clipped at 0
+    vectors : (S, S) float64    their eigenvectors u_i in the columns
+    """
+
+    variances: Array
+    vectors: Array
+
+    @property
+    def shares(self) -> Array:
+        """Share of the total variance of each component, (S,); they sum to 1 (or are all 0)."""
+        total = self.variances.sum()
+        return self.variances / total if total > 0 else np.zeros_like(self.variances)
+
+    @property
+    def participation_ratio(self) -> float:
+        """(sum lambda)^2 / sum lambda^2: the number of directions that carry the variance; nan if there is none."""
+        squares = float(np.square(self.variances).sum())
+        return float(self.variances.sum()) ** 2 / squares if squares > 0 else float("nan")
+
+
+def pca(G: Array) -> Pca:
+    """Return the spectrum of a Gram matrix G (S, S)."""
+    values, vectors = eigh(G)
+    return Pca(np.maximum(values[::-1], 0.0), vectors[:, ::-1])
+
+
+def components(X: Array, spectrum: Pca, k: int, is_centred: bool) -> Array:
+    """Return the first k principal directions of X (S, n) as orthonormal columns, (n, k) float64.
+
+    Directions whose variance is at rounding level are left out, so fewer than k may come back.
+    """
+    floor = len(X) * np.finfo(np.float64).eps * spectrum.variances[:1].sum()
+    k = min(k, int((spectrum.variances > floor).sum()))
+    U = spectrum.vectors[:, :k]
+    if is_centred:
+        U = U - U.mean(axis=0)
+    B = np.empty((X.shape[1], k))
+    for lo in range(0, X.shape[1], CHUNK):
+        B[lo : lo + CHUNK] = X[:, lo : lo + CHUNK].T.astype(np.float64) @ U
+    return orthonormal(B)
+
+
+def orthonormal(B: Array) -> Array:
+    """Return an orthonormal basis of the columns of B (n, K), in their order."""
+    Q, _ = np.linalg.qr(B)
+    return Q
+
+
+def embed(blocks: Sequence[tuple[Array, slice]], size: int) -> Array:
+    """Return one basis (size, sum K) from bases (n_b, K_b) of disjoint slices of the flat vector."""
+    B, column = np.zeros((size, sum(block.shape[1] for block, _ in blocks))), 0
+    for block, place in blocks:
+        B[place, column : column + block.shape[1]] = block
+        column += block.shape[1]
+    return B
+
+
+def share(B: Array, x: Array) -> float:
+    """Return |B^T x|^2 / |x|^2 for an orthonormal basis B (n, K) and a vector x (n,); nan for x = 0."""
+    size = float(x @ x)
+    inside = B.T @ x
+    return float(inside @ inside) / size if size > 0 else float("nan")
+
+
+def random_shares(x: Array, places: Sequence[tuple[slice, int]], n: int, rng: np.random.Generator) -> Array:
+    """Return n draws (n,) of the share of x in random subspaces, block-matched.
+
+    Parameters
+    ----------
+    x : (P,)
+    places : sequence of (slice, k)
+        In each slice of the flat vector, k uniformly random directions; one slice of everything for a plain null.
+    n : int
+        Number of draws.
+    rng : numpy Generator
+    """
+    total, inside = float(x @ x), np.zeros(n)
+    for place, k in places:
+        part, size = float(x[place] @ x[place]), x[place].size
+        inside += part * (rng.beta(k / 2, (size - k) / 2, n) if k < size else 1.0)
+    return inside / total if total > 0 else np.full(n, np.nan)
+
+
+def angles(A: Array, B: Array) -> Array:
+    """Return the principal angles between the spans of A (n, K) and B (n, M), ascending, in radians."""
+    return np.sort(subspace_angles(A, B))
