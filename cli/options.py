@@ -70,3 +70,16 @@ def load_config(source: str, settings: tuple[str, ...]) -> Config:
 
     is_file = source not in preset_names() and (source.endswith(".toml") or Path(source).is_file())
     return with_settings(from_toml(Path(source)) if is_file else preset(source), settings)
+
+
+def make_ready(config: Config) -> None:
+    """Check that this process can run the configuration, before anything is written.
+
+    In portable mode the process is replaced by one with the settings that NumPy and Numba read when imported.
+    """
+    from minigrok import portable
+    from minigrok.engine import open_engine
+
+    if config.compute.portable:
+        portable.restart()
+    open_engine(config.compute.engine, config.compute.dtype)

@@ -66,7 +66,8 @@ def announcement(config: Config, threads: int | None) -> list[str]:
         f"{config.name}: {', '.join(task.operations)} mod {task.p}, {task.n_train:,} train and "
         f"{task.n_test:,} test pairs, weight decay {config.optimiser.weight_decay:g}, seed {config.seed}",
         f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}, "
-        f"{n_threads} thread{'s' if n_threads > 1 else ''}; at most {config.train.max_steps:,} steps",
+        f"{n_threads} thread{'s' if n_threads > 1 else ''}{', portable' if compute.portable else ''}; "
+        f"at most {config.train.max_steps:,} steps",
     ]
     if compute.engine == "cpu" and not cache_folder().exists():
         lines.append("first run on this machine: compiling takes about 10 s more")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import after_grok_option, debug_option, json_option, load_config, threads_option
+from .options import after_grok_option, debug_option, json_option, load_config, make_ready, threads_option
 
 
 @click.command()
@@ -38,7 +38,6 @@ def train(
 
     Example: minigrok train dual --set seed=137 --set optimiser.weight_decay=0.5 --out runs/mine
     """
-    from minigrok.engine import open_engine
     from minigrok.params import layout
     from minigrok.runs import create, load_weights
 
@@ -47,9 +46,7 @@ def train(
     short = {"compute.engine": engine, "train.after_grok": after_grok}
     settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
     config = load_config(source, settings)
-    open_engine(
-        config.compute.engine, config.compute.dtype
-    )  # a missing engine must not leave a folder behind
+    make_ready(config)
     theta = load_weights(init, layout(config)) if init else None
     with create(out or Path("runs", f"{config.name}-s{config.seed}"), config) as run:
         ctx.exit(sit(run, threads, as_json=as_json, theta=theta))
@@ -74,5 +71,7 @@ def resume(
 
     from .sitting import sit
 
-    with open_run(folder) as run:
+    run = open_run(folder)
+    make_ready(run.config)
+    with run:
         ctx.exit(sit(run, threads, after_grok, as_json))

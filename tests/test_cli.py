@@ -223,7 +223,14 @@ def test_info_for_people_and_machines():
         assert word in text
 
 
-# --- signals, in real processes --------------------------------------------------------------------------
+# --- real processes --------------------------------------------------------------------------------------
+
+
+def test_portable_mode_starts_the_process_anew():
+    """Its settings must be there before NumPy is imported."""
+    command = [*COMMAND, "train", "small.toml", "--set", "compute.portable=true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ", portable; at most 60 steps" in done.stderr
 
 
 def start(*arguments):
