@@ -13,6 +13,7 @@ import click
 from minigrok import __version__
 from minigrok.errors import MinigrokError
 
+from .check import check
 from .info import info
 from .options import DEBUG, debug_option
 from .plot import plot
@@ -48,5 +49,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, plot, info):
+for command in (train, resume, plot, check, info):
     main.add_command(command)
