@@ -13,6 +13,7 @@ import click
 from minigrok import __version__
 from minigrok.errors import MinigrokError
 
+from .analyse import analyse
 from .check import check
 from .info import info
 from .options import DEBUG, debug_option
@@ -49,5 +50,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, plot, check, info):
+for command in (train, resume, plot, analyse, check, info):
     main.add_command(command)

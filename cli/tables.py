@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -31,3 +31,21 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; see `table`."""
     stdout().print(table(title, columns, rows))
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print the rows of an analysis, numbers to four digits and flush right; None is a dash."""
+    columns = list(rows[0]) if rows else []
+    flush = [">" if all(isinstance(row[c], int | float | None) for row in rows) else "" for c in columns]
+    print_table(
+        title,
+        [f + c for f, c in zip(flush, columns, strict=True)],
+        [[cell(row[c]) for c in columns] for row in rows],
+    )
+
+
+def cell(value: object) -> str:
+    """Return a value as the text of a table cell."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import numbers
 from collections.abc import Iterable
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from minigrok.errors import ConfigError
 
@@ -30,9 +30,10 @@ def check_types(section: Any, prefix: str) -> None:
     ------
     ConfigError    a value is not of the annotated type
     """
+    types = get_type_hints(type(section))
     for item in dataclasses.fields(section):
         key = f"{prefix}.{item.name}" if prefix else item.name
-        object.__setattr__(section, item.name, _typed(key, item.type, getattr(section, item.name)))
+        object.__setattr__(section, item.name, _typed(key, types[item.name], getattr(section, item.name)))
 
 
 def at_least(lowest: int, section: Any, prefix: str, *names: str) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "preset",
     "preset_names",
     "to_toml",
+    "toml_value",
     "with_settings",
 ]
 
@@ -152,7 +153,7 @@ def with_settings(config: Config, settings: Iterable[str]) -> Config:
         if key.strip() not in _keys():
             raise _unknown(key.strip())
         section = values[path[0]] if path else values
-        section[leaf] = _toml_value(text.strip())
+        section[leaf] = toml_value(text.strip())
     return _build(Config, values)
 
 
@@ -205,7 +206,7 @@ def _toml_text(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-def _toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """Value of TOML text; text that is not one TOML value is a string."""
     try:
         parsed = tomllib.loads(f"value = {text}")

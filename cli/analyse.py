@@ -1,0 +1,66 @@
+"""`minigrok analyse`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import debug_option, json_option
+
+if TYPE_CHECKING:
+    from minigrok.analyses.base import Analysis
+    from minigrok.runs import Run
+
+
+@click.command()
+@click.argument("name")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--protocol", type=click.Choice(["exact", "paper"]), default="exact", show_default=True)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@json_option
+@debug_option
+def analyse(
+    name: str, folders: tuple[Path, ...], protocol: str, assignments: tuple[str, ...], as_json: bool
+) -> None:
+    """Analyse runs: NAME is an analysis that `minigrok info` lists, or "all".
+
+    The paper's procedure (--protocol paper) or the exact measurement, each with its null model. Result, arrays,
+    table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the first one's folder.
+    A killed analysis goes on where it was when it is called again.
+
+    Example: minigrok analyse trajectory_pca runs/dual-s42
+    """
+    from minigrok.analyses import chosen
+    from minigrok.runs import open_run
+
+    runs = [open_run(folder) for folder in folders]
+    for analysis in chosen(name):
+        for group in [runs] if analysis.many else [[run] for run in runs]:
+            _one(analysis, group, protocol, assignments, as_json)
+
+
+def _one(
+    analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[str, ...], as_json: bool
+) -> None:
+    """Say what it will cost, perform it with a progress line, print its table."""
+    import json
+
+    from minigrok.analyses.perform import perform, settings_for
+
+    from .tables import print_rows
+
+    settings = settings_for(analysis, protocol, assignments)
+    click.echo(f"{analysis.name}: {analysis.question}\ncost: {analysis.cost(runs, settings)}", err=True)
+    done = perform(
+        analysis,
+        runs,
+        settings,
+        lambda i, of, words: click.echo(f"  {analysis.name}: {i} of {of}, {words}", err=True),
+    )
+    if as_json:
+        click.echo(json.dumps(done.rows))
+    else:
+        print_rows(f"{analysis.name} ({protocol})", done.rows)
+        click.echo(f"figure, table and arrays: {done.folder}")

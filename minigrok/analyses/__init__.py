@@ -1,0 +1,26 @@
+"""The analyses: one module each, one explicit table.
+
+The command line, the README and the tests go through `ANALYSES`.
+"""
+
+from minigrok.analyses import trajectory_pca
+from minigrok.analyses.base import Analysis
+from minigrok.checks import nearest
+from minigrok.errors import ConfigError
+
+ANALYSES: dict[str, Analysis] = {module.ANALYSIS.name: module.ANALYSIS for module in (trajectory_pca,)}
+
+
+def chosen(name: str) -> list[Analysis]:
+    """Return the analysis of that name, or every one for "all".
+
+    Raises
+    ------
+    ConfigError
+        No such analysis.
+    """
+    if name == "all":
+        return list(ANALYSES.values())
+    if name not in ANALYSES:
+        raise ConfigError("the name of an analysis", repr(name), nearest(name, ["all", *ANALYSES]))
+    return [ANALYSES[name]]

@@ -1,0 +1,175 @@
+"""What an analysis is: settings, a pure computation, a table, a figure.
+
+    compute(runs, settings, work) -> Result      no files, no plots; random numbers from `work.rng(name)`
+    table(result)                 -> rows        what is printed, saved as CSV and compared in CI
+    figure(result)                -> Figure      no arithmetic beyond axis transforms
+
+`Work` is what a computation may ask of the world: a cache for the parts of a long job (so that a killed one resumes), a
+progress report, and named random streams.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minigrok.config import config_hash
+from minigrok.engine import Array
+from minigrok.errors import RunFolderError
+from minigrok.files import make_folder, write_atomically
+from minigrok.rng import rng
+from minigrok.runs import Run
+
+Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One entry of the registry.
+
+    Attributes
+    ----------
+    name : str
+    question : str          in one sentence that a student understands
+    source : str            section of the paper, or who proposed the control
+    settings : type         frozen dataclass with a field `protocol`: "exact" or "paper"
+    compute, table, figure : functions, see the module
+    cost : function         (runs, settings) -> one line that says what will be spent
+    many : bool             compute takes all the runs at once (a comparison); else the runs come one by one
+    """
+
+    name: str
+    question: str
+    source: str
+    settings: type
+    compute: Callable[[Sequence[Run], Any, Work], Any]
+    table: Callable[[Any], list[Row]]
+    figure: Callable[[Any], Figure]
+    cost: Callable[[Sequence[Run], Any], str] = lambda runs, settings: "seconds"
+    many: bool = False
+
+
+@dataclass
+class Work:
+    """A cache of parts, a progress report and random streams.
+
+    Attributes
+    ----------
+    seed : int
+        Of the random streams.
+    folder : Path, optional
+        Where parts are kept; None keeps nothing.
+    key : str
+        Fingerprint of runs and settings: parts of another one are not read.
+    report : function
+        Called with (parts done, parts in all, words).
+    """
+
+    seed: int = 0
+    folder: Path | None = None
+    key: str = ""
+    report: Callable[[int, int, str], None] = field(default=lambda done, of, words: None)
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Return the named random stream; the same name gives the same numbers."""
+        return rng(self.seed, f"analysis/{name}")
+
+    def part(self, name: str, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
+        """Return the arrays that `compute` returns, from the cache if an earlier sitting left them there."""
+        if self.folder is None:
+            return dict(compute())
+        path = self.folder / f"{name}.npz"
+        found = _read_part(path, self.key)
+        if found is None:
+            found = dict(compute())
+            make_folder(self.folder)
+            write_atomically(path, npz(found | {"key": np.array(self.key)}))
+        return found
+
+    def parts(
+        self, names: Sequence[str], compute: Callable[[int], Mapping[str, Array]]
+    ) -> list[dict[str, Array]]:
+        """Return `part` for each name, with progress; compute gets the number of the name."""
+        done = []
+        for i, name in enumerate(names):
+            self.report(i, len(names), name)
+            done.append(self.part(name, lambda i=i: compute(i)))  # type: ignore[misc]
+        self.report(len(names), len(names), "done")
+        return done
+
+
+def fingerprint(analysis: Analysis, runs: Sequence[Run], settings: Any) -> str:
+    """Hash of everything that decides the result: the runs' configs and snapshots, and the settings."""
+    what = [analysis.name, asdict(settings)]
+    what += [[config_hash(run.config), run.snapshots()[-1:]] for run in runs]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def snapshot_steps(run: Run, least: int = 1, most: int | None = None) -> list[int]:
+    """Steps of a run's snapshots, thinned to at most `most` evenly spaced ones, both ends kept.
+
+    Raises
+    ------
+    RunFolderError
+        Fewer than `least` snapshots.
+    """
+    steps = run.snapshots()
+    if len(steps) < least:
+        raise RunFolderError(
+            f"at least {least} snapshots in {run.folder}", str(len(steps)), "train longer: minigrok resume"
+        )
+    if most is None or len(steps) <= most:
+        return steps
+    chosen = np.unique(np.linspace(0, len(steps) - 1, most).astype(int))  # the paper's way to thin
+    return [steps[i] for i in chosen]
+
+
+def to_files(result: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Split a Result into what goes to result.json and the arrays that go to arrays.npz.
+
+    Dataclasses, dicts and lists nest; the name of an array is its path, joined by dots.
+    """
+    arrays: dict[str, Array] = {}
+
+    def walk(value: Any, path: str) -> Any:
+        if isinstance(value, np.ndarray):
+            arrays[path] = value
+            return {"array": path, "shape": list(value.shape), "dtype": str(value.dtype)}
+        if is_dataclass(value) and not isinstance(value, type):
+            return {f.name: walk(getattr(value, f.name), _join(path, f.name)) for f in fields(value)}
+        if isinstance(value, Mapping):
+            return {str(k): walk(v, _join(path, str(k))) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [walk(v, _join(path, str(i))) for i, v in enumerate(value)]
+        return value.item() if isinstance(value, np.generic) else value
+
+    return walk(result, ""), arrays
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def npz(arrays: Mapping[str, Array]) -> bytes:
+    """Return arrays as the bytes of an .npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _read_part(path: Path, key: str) -> dict[str, Array] | None:
+    """Arrays of a part, or None if there is none of this key; a damaged part counts as none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, KeyError):
+        return None
+    return arrays if str(arrays.pop("key", "")) == key else None

@@ -1,0 +1,37 @@
+"""Reading a run's snapshots as a trajectory, matrix by matrix, without holding more than is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from minigrok.engine import Array
+from minigrok.runs import Run
+
+MATRICES = ("WQ", "WK", "WV", "WO")
+
+
+def attention_matrices(run: Run) -> dict[str, slice]:
+    """Places of W_Q, W_K, W_V, W_O (D, D) of each layer in the flat vector, named "L0 WQ" and so on."""
+    D, found = run.config.model.width, {}
+    for layer in range(run.config.model.blocks):
+        name = f"encoder.layers.{layer}.self_attn"
+        fused = run.layout.slices[f"{name}.in_proj_weight"]
+        for i, matrix in enumerate(MATRICES[:3]):
+            found[f"L{layer} {matrix}"] = slice(fused.start + i * D * D, fused.start + (i + 1) * D * D)
+        found[f"L{layer} WO"] = run.layout.slices[f"{name}.out_proj.weight"]
+    return found
+
+
+def pieces(run: Run) -> dict[str, slice]:
+    """The attention matrices, and "all" for the full vector."""
+    return attention_matrices(run) | {"all": slice(0, run.layout.size)}
+
+
+def load(run: Run, steps: Iterable[int], place: slice) -> Array:
+    """Return the snapshots (S, n) at `steps`, cut to `place`, in the dtype they were saved in.
+
+    Memory: S n numbers of the saved dtype; 1500 snapshots of 300,000 float32 parameters take 1.8 GB.
+    """
+    return np.stack([run.load_snapshot(int(step))[place] for step in steps])

@@ -1,0 +1,200 @@
+"""Is the trajectory low-dimensional, and more so than motion without structure?
+
+Rows x_t = vec(W_t - W_0) over the snapshots; share of PC i = lambda_i / sum lambda of the total variance.
+    centred        the paper's figMT_C/D/G;  PC1 of an unstructured random walk is 60.8 %
+    uncentred      the paper's k* (1.11);    PC1 of a smooth decay towards 0 is near 100 % by itself
+Nulls, `surrogates` draws each, at the same snapshots:
+    random walk    steps of the measured lengths, isotropic directions
+    decay walk     w_{t+1} = c w_t + noise of matched length, c = (1 - lr wd)^(steps): what weight decay does to w_0
+Controls: |cos(PC1, W_0)|; the same shares after removing the exactly known decay component (1 - lr wd)^t W_0.
+protocol = "paper" adds the share normalised by the top 10 variances, as the paper's tri-task figures have it: it exceeds
+the share of the total variance by construction.
+Source: arXiv:2602.18523 section on trajectories (code aa4e72f); nulls and controls: minigrok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minigrok import nulls, subspace
+from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
+from minigrok.analyses.figures import panel_grid
+from minigrok.analyses.trajectories import load, pieces
+from minigrok.engine import Array
+from minigrok.runs import Run
+
+TOP = 10  # the paper's tri-task normalisation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of trajectory_pca.
+
+    Attributes
+    ----------
+    protocol : str       "exact" or "paper"
+    horizon : int        use snapshots up to this step, to compare runs at a common one; 0: all
+    most : int           at most this many snapshots, evenly thinned (paper: all; 300: our choice)
+    windows : int        expanding windows (paper: 20)
+    surrogates : int     draws of each null (our choice: 100)
+    """
+
+    protocol: str = "exact"
+    horizon: int = 0
+    most: int = 300
+    windows: int = 20
+    surrogates: int = 100
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One weight matrix, or the full vector.
+
+    Attributes
+    ----------
+    name : str
+    size : int                         n
+    centred, uncentred : (3,)          shares of PC 1 .. 3
+    top10 : float                      centred PC1 over the top 10 variances (the paper's tri-task trap)
+    participation : float              centred participation ratio
+    cos_start : float                  |cos(uncentred PC1, W_0)|
+    no_decay : (3,)                    centred shares with the decay component removed
+    walk, decay : (surrogates, 2)      null draws of the centred and the uncentred PC1 share
+    window_steps, window : (windows,)  last step and centred PC1 share of each expanding window
+    """
+
+    name: str
+    size: int
+    centred: Array
+    uncentred: Array
+    top10: float
+    participation: float
+    cos_start: float
+    no_decay: Array
+    walk: Array
+    decay: Array
+    window_steps: Array
+    window: Array
+
+
+@dataclass(frozen=True)
+class Result:
+    """Pieces of one run; shares are dimensionless."""
+
+    run: str
+    steps: Array
+    pieces: list[Piece]
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return the PCA of every attention matrix and of the full vector."""
+    run = runs[0]
+    steps = np.array(snapshot_steps(run, 3, settings.most))
+    if settings.horizon:
+        steps = steps[steps <= settings.horizon]
+    found = []
+    places = pieces(run)
+    for i, (name, place) in enumerate(places.items()):
+        work.report(i, len(places), name)
+        found.append(_piece(run, name, place, steps, settings, work))
+    return Result(run.folder.name, steps, found)
+
+
+def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, work: Work) -> Piece:
+    W = load(run, steps, place)  # (S, n)
+    rate = run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
+    X = W - W[0]
+    G = subspace.gram(X)
+    centred, uncentred = subspace.pca(subspace.centred(G)), subspace.pca(G)
+    first = subspace.components(X, uncentred, 1, False)[:, 0]
+    start = W[0].astype(np.float64)
+    kept = (1 - rate) ** steps
+    free = subspace.pca(subspace.centred(subspace.gram(W - np.outer(kept, start).astype(W.dtype))))
+    walk, decay = _nulls(W, steps, rate, settings.surrogates, work.rng(f"pca/{name}"))
+    ends = np.unique(np.linspace(3, len(steps), min(settings.windows, len(steps) - 2)).astype(int))
+    return Piece(
+        name,
+        X.shape[1],
+        centred.shares[:3],
+        uncentred.shares[:3],
+        float(centred.variances[0] / centred.variances[:TOP].sum()),
+        centred.participation_ratio,
+        float(abs(first @ start) / np.linalg.norm(start)),
+        free.shares[:3],
+        walk,
+        decay,
+        steps[ends - 1],
+        np.array([subspace.pca(subspace.centred(G[:e, :e])).shares[0] for e in ends]),
+    )
+
+
+def _nulls(
+    W: Array, steps: Array, rate: float, draws: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Return PC1 shares (draws, 2), centred and uncentred, of the random walk and of the decay walk."""
+    n = W.shape[1]
+    moves = np.array([np.linalg.norm(b.astype(float) - a) for a, b in zip(W, W[1:], strict=False)])
+    keep = (1 - rate) ** np.diff(steps)
+    noise = np.array(
+        [np.linalg.norm(b.astype(float) - c * a) for a, b, c in zip(W, W[1:], keep, strict=False)]
+    )
+    size = float(np.linalg.norm(W[0].astype(float)))
+    walk = [_pc1(nulls.random_walk(moves, n, rng)) for _ in range(draws)]
+    decay = [_pc1(nulls.decay_walk(size, keep, noise, n, rng)) for _ in range(draws)]
+    return np.array(walk), np.array(decay)
+
+
+def _pc1(G: Array) -> tuple[float, float]:
+    return subspace.pca(subspace.centred(G)).shares[0], subspace.pca(G).shares[0]
+
+
+def table(result: Result) -> list[Row]:
+    """One row a piece: shares in percent, nulls as mean and central 95 % of the draws."""
+    return [_row(result.run, piece) for piece in result.pieces]
+
+
+def _row(run: str, piece: Piece) -> Row:
+    row: Row = {"run": run, "matrix": piece.name, "PC1 centred %": 100 * piece.centred[0]}
+    row["top 3 centred %"] = 100 * piece.centred.sum()
+    row["PC1 uncentred %"] = 100 * piece.uncentred[0]
+    for name, draws in (("walk", piece.walk), ("decay", piece.decay)):
+        low, high = np.quantile(100 * draws[:, 0], [0.025, 0.975])
+        row[f"{name} null %"], row[f"{name} low"], row[f"{name} high"] = 100 * draws[:, 0].mean(), low, high
+    row["|cos(PC1, W_0)|"] = piece.cos_start
+    row["PC1 without decay %"] = 100 * piece.no_decay[0]
+    row["PC1 of top 10 %"] = 100 * piece.top10
+    row["participation ratio"] = piece.participation
+    return row
+
+
+def figure(result: Result) -> Figure:
+    """Expanding-window PC1 share of each piece, with both null bands at the full window."""
+    drawn, axes = panel_grid(len(result.pieces), f"{result.run}: centred PC1 share of the trajectory")
+    for axis, piece in zip(axes, result.pieces, strict=True):
+        axis.plot(piece.window_steps, 100 * piece.window, color="black", label="measured")
+        for draws, style, label in ((piece.walk, ":", "random walk"), (piece.decay, "--", "decay walk")):
+            low, high = np.quantile(100 * draws[:, 0], [0.025, 0.975])
+            axis.axhspan(low, high, color="0.85", zorder=0)
+            axis.axhline(100 * draws[:, 0].mean(), color="0.35", linestyle=style, label=label)
+        axis.set_title(piece.name)
+        axis.set_ylim(30, 102)
+        axis.set_xlabel("snapshots up to step")
+        axis.set_ylabel("PC1 share (% of variance)")
+    axes[0].legend(loc="lower right", fontsize=8)
+    return drawn
+
+
+ANALYSIS = Analysis(
+    "trajectory_pca",
+    "Does the trajectory of the weights keep to fewer directions than motion without structure?",
+    "arXiv:2602.18523, trajectories; null models and decay controls: minigrok",
+    Settings,
+    compute,
+    table,
+    figure,
+    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most)} snapshots, under a minute",
+)
