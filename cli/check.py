@@ -35,7 +35,7 @@ def check(ctx: click.Context, /, engine: str, seed: int, as_json: bool, **sizes:
 
     An error must be below its limit, a slope (taylor) above it. Exit code 1 if a law is broken.
 
-    Example, the paper's sizes: minigrok check --pairs 512 --heads 4 --head-width 32 --mlp-width 256 --classes 97
+    Example: minigrok check --pairs 512 --heads 4 --head-width 32 --mlp-width 256 --classes 97
     """
     from minigrok.cases import Sizes
     from minigrok.check import run_checks

@@ -1,0 +1,216 @@
+"""The loop: when it evaluates, when a task has grokked, when it stops, what a broken gradient does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minigrok import train as training
+from minigrok.config import Config, Model, Task, Train, with_settings
+from minigrok.engine import Array
+from minigrok.errors import NonFiniteError
+from minigrok.params import initial, layout
+from minigrok.runs import Run, create, load_weights, open_run
+from minigrok.train import Observer, Trainer, train
+
+CONFIG = Config(
+    "small",
+    task=Task(p=5),
+    model=Model(width=4, heads=2, mlp_width=3),
+    train=Train(batch_size=8, max_steps=100, eval_every=10, snapshot_every=40),
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create(tmp_path / "run", CONFIG)
+
+
+def checkpoint(run: Run) -> tuple[dict[str, Array], dict[str, Any]]:
+    found = run.load_checkpoint()
+    assert found is not None
+    return found
+
+
+# --- decay: token 0 never occurs, so its embedding only decays
+
+
+@pytest.mark.parametrize("engine", ["plain", "cpu"])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-5), ("float64", 1e-13)])
+def test_the_embedding_of_token_0_only_decays(engine: str, dtype: str, rtol: float) -> None:
+    """theta_0 (1 - lr wd)^t: to the bit as the product made step by step, and to rounding as the power."""
+    settings = [f"compute.engine={engine}", f"compute.dtype={dtype}", "optimiser.weight_decay=0.5"]
+    trainer = Trainer(with_settings(CONFIG, settings))
+    rows = layout(CONFIG).views(trainer.net.theta)["tok_emb.weight"]
+    start, expected = rows.copy(), rows[0].copy()
+    keep = trainer.net.dtype.type(1 - 1e-3 * 0.5)
+    for _ in range(200):
+        trainer.step()
+        expected *= keep
+        assert np.array_equal(rows[0], expected)
+    assert np.allclose(rows[0], start[0] * (1 - 1e-3 * 0.5) ** 200, rtol=rtol, atol=0)
+    assert not np.allclose(rows[1], start[1] * (1 - 1e-3 * 0.5) ** 200, rtol=1e-2, atol=0)
+
+
+# --- counters
+
+
+def script(monkeypatch: pytest.MonkeyPatch, *tasks: str) -> None:
+    """Make evaluations return scripted test accuracies, a character each: "+" is 0.98 and "-" 0.9799."""
+    answers = {"+": 0.98, "-": 0.9799}
+
+    class Scripted:
+        def __init__(self, net: Any, tokens: Array, targets: Array) -> None:
+            self.rows: Iterator[tuple[str, ...]] = iter(list(zip(*tasks, strict=True)))
+
+        def scores(self) -> SimpleNamespace:
+            row = next(self.rows)
+            return SimpleNamespace(loss=np.ones(len(row)), accuracy=np.array([answers[c] for c in row]))
+
+    monkeypatch.setattr(training, "Evaluation", Scripted)
+
+
+@pytest.mark.parametrize(
+    ("add", "mul", "groks", "end"),
+    [
+        # evaluations at steps 1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100
+        ("+++--------", "-+++-------", [20, 30], 30),  # the third in a row counts, and step 1 is one
+        ("-++-+++----", "--+++------", [60, 40], 60),  # a broken streak starts again; the last task decides
+        ("-++-++-++-+", "+++++++++++", [None, 20], 100),  # one task never does: the budget
+        ("+++--------", "--------+++", [20, 100], 100),  # grokked stays grokked; the last evaluation counts
+    ],
+)
+def test_grok_steps(
+    run: Run, monkeypatch: pytest.MonkeyPatch, add: str, mul: str, groks: list[int | None], end: int
+) -> None:
+    script(monkeypatch, add, mul)
+    counters = train(run)
+    assert counters.grok_step == groks
+    assert counters.step == end
+    assert counters.grokked == (None not in groks)
+    assert checkpoint(run)[1]["grok_step"] == groks
+
+
+def test_patience_and_threshold_are_the_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "+" * 11, "-++--------")
+    settings = ["train.grok_patience=2", "train.grok_threshold=0.98"]
+    assert train(create(tmp_path / "two", with_settings(CONFIG, settings))).grok_step == [10, 20]
+    settings = ["train.grok_threshold=0.9801"]
+    assert train(create(tmp_path / "above", with_settings(CONFIG, settings))).grok_step == [None, None]
+
+
+def test_after_grok_goes_on_and_can_be_asked_for_later(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "+" * 11, "+" * 11)
+    assert train(run).step == 20
+    assert train(run).step == 20, "a finished run is left alone"
+    assert train(run, after_grok=7).step == 27
+    assert run.snapshots() == [0, 20, 27]
+
+
+def test_after_grok_of_the_config_ends_at_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "+" * 11, "+" * 11)
+    assert train(create(tmp_path / "far", with_settings(CONFIG, ["train.after_grok=1000"]))).step == 100
+
+
+def test_a_run_that_must_not_stop_uses_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "+" * 11, "+" * 11)
+    run = create(tmp_path / "on", with_settings(CONFIG, ["train.stop_when_grokked=false"]))
+    assert train(run).step == 100
+
+
+# --- evaluations, snapshots, observer
+
+
+def test_evaluations_and_snapshots_are_where_they_belong(run: Run) -> None:
+    seen: list[int] = []
+    rows: list[dict[str, float]] = []
+    counters = train(run, observer=Observer(stepped=seen.append, evaluated=rows.append))
+    assert counters.step == 100
+    assert seen == list(range(1, 101))
+    columns = run.metrics()
+    assert columns["step"].tolist() == [1, *range(10, 101, 10)]
+    assert run.snapshots() == [0, 40, 80, 100]
+    parts = [
+        f"{part}_{what}_{task}"
+        for part in ("train", "test")
+        for task in ("add", "mul")
+        for what in ("loss", "accuracy")
+    ]
+    assert set(columns) == {"step", "grad_norm", "param_norm", *parts}
+    assert all(rows[i][name] == column[i] for name, column in columns.items() for i in range(11))
+    for step in (40, 80, 100):
+        norm = np.linalg.norm(run.load_snapshot(step).astype(np.float64))
+        assert columns["param_norm"][columns["step"] == step] == pytest.approx(norm, rel=1e-6)
+    assert np.array_equal(run.load_snapshot(0), initial(CONFIG))
+    assert np.array_equal(run.load_snapshot(100), checkpoint(run)[0]["theta"])
+
+
+def test_the_observer_can_end_a_sitting(run: Run) -> None:
+    seen: list[int] = []
+    observer = Observer(stepped=seen.append, stop=lambda: len(seen) == 13)
+    assert train(run, observer=observer).step == 13
+    assert checkpoint(run)[1]["step"] == 13
+    assert run.snapshots() == [0], "where it stopped is no snapshot"
+    assert train(run).step == 100
+
+
+def test_initial_parameters_may_be_given(run: Run, tmp_path: Path) -> None:
+    theta = np.linspace(-1, 1, layout(CONFIG).size)
+    train(run, theta=theta)
+    assert np.array_equal(run.load_snapshot(0), theta.astype(np.float32))
+    again = load_weights(run.folder / "snapshots" / "000000.safetensors", run.layout)
+    other = create(tmp_path / "again", CONFIG)
+    train(other, theta=again)
+    assert np.array_equal(other.load_snapshot(100), run.load_snapshot(100))
+
+
+def test_training_lowers_the_loss(run: Run) -> None:
+    train(run)
+    loss = run.metrics()["train_loss_add"]
+    assert loss[-1] < loss[0]
+
+
+# --- a gradient that is no longer finite
+
+
+def test_a_broken_step_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    """Step 1 throws the parameters so far that step 2 overflows. One thread: errstate is not inherited."""
+    config = with_settings(CONFIG, ["optimiser.learning_rate=1e30"])
+    with np.errstate(all="ignore"):
+        once = Trainer(config, threads=1)
+        once.step()
+        folder = tmp_path / "run"
+        with create(folder, config) as run:
+            with pytest.raises(NonFiniteError, match="step 2") as first:
+                train(run, threads=1)
+            before = checkpoint(run)
+        assert before[1]["step"] == 1
+        assert np.array_equal(before[0]["theta"], once.net.theta)
+        assert np.array_equal(before[0]["adam_m"], once.adamw.m)
+        assert np.array_equal(before[0]["adam_v"], once.adamw.v)
+        assert np.array_equal(before[0]["stream_keys"], once.stream.state()["keys"])
+        assert before[1]["stream_position"] == once.stream.state()["position"]
+        assert before[1]["grad_norm"] == once.grad_norm
+        with open_run(folder) as run:
+            with pytest.raises(NonFiniteError) as second:
+                train(run, threads=1)
+            after = checkpoint(run)
+    assert str(first.value) == str(second.value)
+    assert all(np.array_equal(before[0][name], after[0][name]) for name in before[0])
+    assert run.metrics()["step"].tolist() == [1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_broken_gradient_with_a_finite_loss_stops_too(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(CONFIG)
+    theta = trainer.net.theta.copy()
+    monkeypatch.setattr(trainer.net, "backward", lambda out: out.fill(bad))
+    with pytest.raises(NonFiniteError, match="gradient norm"):
+        trainer.step()
+    assert np.array_equal(trainer.net.theta, theta)
+    assert trainer.counters.step == 0
