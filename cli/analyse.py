@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 @json_option
 @debug_option
-def analyse(
-    name: str, folders: tuple[Path, ...], protocol: str, assignments: tuple[str, ...], as_json: bool
-) -> None:
-    """Analyse runs: NAME is an analysis that `minigrok info` lists, or "all".
+def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Analyse runs, every number with its null model.
 
-    The paper's procedure (--protocol paper) or the exact measurement, each with its null model. Result, arrays,
-    table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the first one's folder.
-    A killed analysis goes on where it was when it is called again.
+    NAME is an analysis that `minigrok info` lists, or "all". The paper's procedure (--protocol paper) or the exact
+    measurement. Result, arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the
+    first one's folder. A killed analysis goes on where it was when it is called again.
 
     Example: minigrok analyse trajectory_pca runs/dual-s42
     """
@@ -41,9 +39,7 @@ def analyse(
             _one(analysis, group, protocol, assignments, as_json)
 
 
-def _one(
-    analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[str, ...], as_json: bool
-) -> None:
+def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Say what it will cost, perform it with a progress line, print its table."""
     import json
 

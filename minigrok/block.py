@@ -105,9 +105,7 @@ def attend_backward(
     da, out = linear.backward(engine, w.out, tape.out, dy, dw and dw.out)
     (dq, dkv), att = attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
     dq, dkv = _join_heads(dq, D), _join_heads(dkv, 2 * D)
-    dn_kv, keyvalue = projection.backward(
-        engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue
-    )
+    dn_kv, keyvalue = projection.backward(engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue)
     dn_q, query = projection.backward(engine, w.query, rows.queries, tape.query, dq, dw and dw.query)
     dn = _sum(engine, dn_q, dn_kv)
     dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
@@ -173,9 +171,7 @@ def mlp_forward(engine: Engine, w: Mlp, eps: float, x: Array) -> tuple[Array, Ml
     return _sum(engine, x, o), MlpTape(norm, up, act, down)
 
 
-def mlp_backward(
-    engine: Engine, w: Mlp, tape: MlpTape, dy: Array, dw: Mlp | None
-) -> tuple[Array, MlpTape]:
+def mlp_backward(engine: Engine, w: Mlp, tape: MlpTape, dy: Array, dw: Mlp | None) -> tuple[Array, MlpTape]:
     """Return dx (N, D) and the cotangents. Fill `dw` unless it is None."""
     dg, down = linear.backward(engine, w.down, tape.down, dy, dw and dw.down)
     dh, act = gelu.backward(engine, tape.gelu, dg)

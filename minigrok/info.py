@@ -106,9 +106,9 @@ def engines() -> list[dict[str, Any]]:
 
 
 def presets() -> list[dict[str, Any]]:
-    """Presets: name, number of parameters, and the first line of the file, which says what it is."""
+    """Presets: name, number of parameters, and the first sentence of the file, which says what it is."""
     return [
-        {"name": name, "parameters": layout(preset(name)).size, "description": _first_line(name)}
+        {"name": name, "parameters": layout(preset(name)).size, "description": _first_sentence(name)}
         for name in preset_names()
     ]
 
@@ -120,6 +120,7 @@ def cache() -> dict[str, Any]:
     return {"folder": str(folder), "files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
 
-def _first_line(name: str) -> str:
+def _first_sentence(name: str) -> str:
     text = (resources.files("minigrok") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return text.partition("\n")[0].removeprefix("#").strip()
+    comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    return comment.partition(". ")[0].removesuffix(".") + "."

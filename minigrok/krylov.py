@@ -7,8 +7,8 @@ From T = S diag(theta) S^T:
     its residual         |A Q s_i - theta_i Q s_i| = beta_m |s_{m,i}|, and an eigenvalue lies within that of theta_i
     Gauss quadrature     q_1^T f(A) q_1 ~ sum_i s_{1,i}^2 f(theta_i), exact for polynomials of degree 2m - 1
 Every new vector is orthogonalised against all earlier ones, twice. No epsilon is added anywhere: beta_j at the level of
-rounding, P eps |T| (the threshold of numpy.linalg.matrix_rank), means an invariant subspace: the process stops there and
-the residuals are 0.
+rounding, P eps |T| (the threshold of numpy.linalg.matrix_rank), means an invariant subspace: the process stops there
+and the residuals are 0.
 Source: Golub & Van Loan, Matrix Computations, chapter 10; quadrature: Golub & Meurant 1994, Ghorbani et al. 2019.
 """
 

@@ -1,7 +1,7 @@
 """The laws that correct derivatives obey, as checkers that anyone can run.
 
 A `Case` is a differentiable map y = f(z) with four maps: `value`, `pull` (backward), `r_value` and `r_pull`; z is the
-weights and inputs together, any nest of tuples of arrays. Each law returns one number, and `LAWS` says which numbers pass:
+weights and inputs together, any nest of tuples of arrays. Each law returns one number; `LAWS` says which ones pass:
 
     adjoint         <dy, Ry> = <dz, Rz>                                  backward against R-forward
     taylor 1        |f(z + h Rz) - f(z) - h Ry| ~ h^2                    R-forward against f itself

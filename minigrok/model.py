@@ -121,9 +121,7 @@ def forward(engine: Engine, w: Weights, plan: Plan) -> tuple[list[Array], Tape]:
     return logits, Tape(tuple(blocks), norm, tuple(heads))
 
 
-def backward(
-    engine: Engine, w: Weights, plan: Plan, tape: Tape, dlogits: list[Array], dw: Weights | None
-) -> Tape:
+def backward(engine: Engine, w: Weights, plan: Plan, tape: Tape, dlogits: list[Array], dw: Weights | None) -> Tape:
     """Return the cotangents for `r_backward`. Fill `dw`, the gradient's views, unless it is None."""
     dzs, heads = [], []
     for k, head in enumerate(w.heads):

@@ -4,7 +4,7 @@ Both are Gaussian motions in R^n, and PCA reads nothing but their Gram matrix. T
 vectors in R^n is L L^T with a lower triangular L of chi and normal variables (Bartlett's decomposition), so a surrogate
 costs S^2 random numbers whatever n is.
 
-    random walk    x_{t+1} = x_t + s_t e_t                       steps of the measured lengths s_t, isotropic directions
+    random walk    x_{t+1} = x_t + s_t e_t                       steps of measured lengths s_t, isotropic directions
     decay walk     w_{t+1} = c_t w_t + a_t e_t,  x_t = w_t - w_0  from the real |w_0|, with the contraction c_t of weight
                    decay, c_t = (1 - lr wd)^(steps between t and t+1), and noise of the measured length a_t
 e_t is uniform noise of unit mean square length.
@@ -40,9 +40,7 @@ def random_walk(lengths: Array, n: int, rng: np.random.Generator) -> Array:
     return X @ X.T  # type: ignore[no-any-return]
 
 
-def decay_walk(
-    start: float, contractions: Array, lengths: Array, n: int, rng: np.random.Generator
-) -> Array:
+def decay_walk(start: float, contractions: Array, lengths: Array, n: int, rng: np.random.Generator) -> Array:
     """Return the Gram matrix (T + 1, T + 1) of x_t = w_t - w_0 for a decaying walk.
 
     Parameters

@@ -14,6 +14,7 @@ because forward and backward passes are kept: several directions at once share t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -87,15 +88,16 @@ class Objective:
             _expect("task_weights", np.shape(task_weights), (n_tasks,))
             self._net.task_weights = np.asarray(task_weights, np.float64)
         self._net.load(tokens, targets)
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
         self.size = self._net.layout.size
         self._logits_shape = (n_tasks, len(tokens), config.task.p)
         self._losses: Array | None = None  # of the theta in the buffer; None: no pass was made there
         self._has_cotangents = False
 
     @property
-    def dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def dtype(self) -> np.dtype[Any]:
         """Type of every array that goes in and comes out."""
-        return self._net.dtype
+        return self._dtype
 
     def losses(self, theta: Array) -> Array:
         """Return the mean cross-entropy of each task, (n_tasks,) float64, in nats."""
@@ -229,13 +231,9 @@ class Objective:
 
 def _expect(name: str, got: tuple[int, ...], shape: tuple[int, ...]) -> None:
     if tuple(got) != tuple(shape):
-        raise ShapeError(
-            f"{name} of shape {tuple(shape)}", f"{tuple(got)}", "use arrays of this config and batch"
-        )
+        raise ShapeError(f"{name} of shape {tuple(shape)}", f"{tuple(got)}", "use arrays of this config and batch")
 
 
 def _expect_classes(name: str, values: Array, p: int) -> None:
     if values.size and (values.min() < 0 or values.max() >= p):
-        raise ShapeError(
-            f"{name} in 0 .. {p - 1}", f"{values.min()} .. {values.max()}", "use the task of this config"
-        )
+        raise ShapeError(f"{name} in 0 .. {p - 1}", f"{values.min()} .. {values.max()}", "use the task of this config")

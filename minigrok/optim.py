@@ -33,9 +33,7 @@ def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None
         sums[i] = total
 
 
-def _moments(
-    lo: int, hi: int, g: Array, scale: float, beta1: float, beta2: float, m: Array, v: Array
-) -> None:
+def _moments(lo: int, hi: int, g: Array, scale: float, beta1: float, beta2: float, m: Array, v: Array) -> None:
     real = g.dtype.type
     s, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
     g, m, v = g[lo:hi], m[lo:hi], v[lo:hi]

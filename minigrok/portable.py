@@ -1,4 +1,4 @@
-"""Portable mode: one instruction set for BLAS and for compiled kernels, so that the bits are the same on every machine.
+"""Portable mode: one instruction set for BLAS and for compiled kernels, so that every machine gives the same bits.
 
 OpenBLAS picks its kernels, and Numba its instructions, by the processor they find. In portable mode both are told to take
 those of Haswell (2013, AVX2 and FMA), which every x86-64 machine since can run. The libraries read these settings when

@@ -52,9 +52,7 @@ class Sharded:
         At most this many threads; default: what the process may use.
     """
 
-    def __init__(
-        self, config: Config, engine: str, dtype: str, shards: int, threads: int | None = None
-    ) -> None:
+    def __init__(self, config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> None:
         if config.compute.portable:
             portable.require()
         self.config, self.layout = config, layout(config)

@@ -8,8 +8,8 @@ PCA by the Gram matrix
 S is hundreds and n is 10^4 .. 10^6, so G is small, and it is all that shares and nulls need.
 
 Share of a vector x in a K-dimensional subspace with orthonormal basis B:  |B^T x|^2 / |x|^2.
-For a uniformly random subspace of R^n this share is Beta(K/2, (n-K)/2), exactly and for every fixed x (its mean is K/n);
-so nulls are drawn from the Beta distribution, and no random basis is ever built.
+For a uniformly random subspace of R^n this share is Beta(K/2, (n-K)/2), exactly and for every fixed x (mean K/n); so
+nulls are drawn from the Beta distribution, and no random basis is ever built.
 Source: PCA: Jolliffe 2002, section 3.5; the Beta law: Muirhead 1982, theorem 1.5.7.
 """
 

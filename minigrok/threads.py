@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 
 from threadpoolctl import ThreadpoolController
 
 Job = Callable[[int], None]
+Orders = SimpleQueue[tuple[Job, int] | None]
+Reports = SimpleQueue[BaseException | None]
 
 
 def available_threads() -> int:
@@ -34,11 +37,13 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._orders: list[SimpleQueue[tuple[Job, int]]] = [SimpleQueue() for _ in range(size - 1)]
-        self._reports: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._orders: list[Orders] = [SimpleQueue() for _ in range(size - 1)]
+        self._reports: Reports = SimpleQueue()
         self._blas = ThreadpoolController()
         for helper, orders in enumerate(self._orders, start=1):
-            threading.Thread(target=self._help, args=(helper, orders), daemon=True).start()
+            arguments = (helper, size, orders, self._reports)  # not the team: it may die while helpers sleep
+            threading.Thread(target=_help, args=arguments, daemon=True).start()
+        weakref.finalize(self, _dismiss, self._orders)
 
     def run(self, job: Job, n: int) -> None:
         """Call job(0) .. job(n - 1), thread i taking the jobs i, i + size, ...; return when all are done.
@@ -48,21 +53,32 @@ class Team:
         with self._blas.limit(limits=1, user_api="blas"):
             for orders in self._orders:
                 orders.put((job, n))
-            failure = self._share(job, n, 0)
+            failure = _share(job, n, 0, self.size)
             reports = [self._reports.get() for _ in self._orders]
         failures = [f for f in [failure, *reports] if f is not None]
         if failures:
             raise failures[0]
 
-    def _help(self, helper: int, orders: SimpleQueue[tuple[Job, int]]) -> None:
-        while True:
-            job, n = orders.get()
-            self._reports.put(self._share(job, n, helper))
 
-    def _share(self, job: Job, n: int, first: int) -> BaseException | None:
-        try:
-            for i in range(first, n, self.size):
-                job(i)
-        except BaseException as failure:
-            return failure
-        return None
+def _help(helper: int, size: int, orders: Orders, reports: Reports) -> None:
+    """Follow orders until there is none."""
+    while (order := orders.get()) is not None:
+        report = _share(*order, helper, size)
+        del order  # a sleeping thread must not keep the memory of its last job
+        reports.put(report)
+        del report
+
+
+def _dismiss(team: list[Orders]) -> None:
+    for orders in team:
+        orders.put(None)
+
+
+def _share(job: Job, n: int, first: int, step: int) -> BaseException | None:
+    """Run every step-th job from the first on; return what stopped it, if anything."""
+    try:
+        for i in range(first, n, step):
+            job(i)
+    except BaseException as failure:
+        return failure
+    return None

@@ -40,9 +40,7 @@ def test_nothing_moved():
 
 def test_a_random_walk_has_six_over_pi_squared():
     rng = np.random.default_rng(0)
-    pc1 = [
-        subspace.pca(subspace.centred(nulls.random_walk(np.ones(300), 10**6, rng))).shares[0] for _ in range(20)
-    ]
+    pc1 = [subspace.pca(subspace.centred(nulls.random_walk(np.ones(300), 10**6, rng))).shares[0] for _ in range(20)]
     assert np.mean(pc1) == pytest.approx(6 / np.pi**2, abs=0.004)
 
 
@@ -80,9 +78,7 @@ def test_random_shares_are_those_of_random_bases():
     places = [(slice(0, 20), 2), (slice(20, 50), 3)]
 
     def explicit():
-        blocks = [
-            (subspace.orthonormal(rng.standard_normal((p.stop - p.start, k))), p) for p, k in places
-        ]
+        blocks = [(subspace.orthonormal(rng.standard_normal((p.stop - p.start, k))), p) for p, k in places]
         return subspace.share(subspace.embed(blocks, n), x)
 
     a = np.array([explicit() for _ in range(3000)])

@@ -94,9 +94,7 @@ class Work:
             write_atomically(path, npz(found | {"key": np.array(self.key)}))
         return found
 
-    def parts(
-        self, names: Sequence[str], compute: Callable[[int], Mapping[str, Array]]
-    ) -> list[dict[str, Array]]:
+    def parts(self, names: Sequence[str], compute: Callable[[int], Mapping[str, Array]]) -> list[dict[str, Array]]:
         """Return `part` for each name, with progress; compute gets the number of the name."""
         done = []
         for i, name in enumerate(names):
@@ -108,7 +106,7 @@ class Work:
 
 def fingerprint(analysis: Analysis, runs: Sequence[Run], settings: Any) -> str:
     """Hash of everything that decides the result: the runs' configs and snapshots, and the settings."""
-    what = [analysis.name, asdict(settings)]
+    what: list[Any] = [analysis.name, asdict(settings)]
     what += [[config_hash(run.config), run.snapshots()[-1:]] for run in runs]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""Is the trajectory low-dimensional, and more so than motion without structure?
+"""Trajectory PCA: is the motion low-dimensional, and more so than motion without structure.
 
 Rows x_t = vec(W_t - W_0) over the snapshots; share of PC i = lambda_i / sum lambda of the total variance.
     centred        the paper's figMT_C/D/G;  PC1 of an unstructured random walk is 60.8 %
@@ -7,8 +7,8 @@ Nulls, `surrogates` draws each, at the same snapshots:
     random walk    steps of the measured lengths, isotropic directions
     decay walk     w_{t+1} = c w_t + noise of matched length, c = (1 - lr wd)^(steps): what weight decay does to w_0
 Controls: |cos(PC1, W_0)|; the same shares after removing the exactly known decay component (1 - lr wd)^t W_0.
-protocol = "paper" adds the share normalised by the top 10 variances, as the paper's tri-task figures have it: it exceeds
-the share of the total variance by construction.
+The share of the top 10 variances, as the paper's tri-task figures have it, is there too: it exceeds the share of the
+total by construction.
 Source: arXiv:2602.18523 section on trajectories (code aa4e72f); nulls and controls: minigrok.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -132,16 +133,12 @@ def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, 
     )
 
 
-def _nulls(
-    W: Array, steps: Array, rate: float, draws: int, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def _nulls(W: Array, steps: Array, rate: float, draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return PC1 shares (draws, 2), centred and uncentred, of the random walk and of the decay walk."""
     n = W.shape[1]
-    moves = np.array([np.linalg.norm(b.astype(float) - a) for a, b in zip(W, W[1:], strict=False)])
+    moves = np.array([np.linalg.norm(b.astype(float) - a) for a, b in pairwise(W)])
     keep = (1 - rate) ** np.diff(steps)
-    noise = np.array(
-        [np.linalg.norm(b.astype(float) - c * a) for a, b, c in zip(W, W[1:], keep, strict=False)]
-    )
+    noise = np.array([np.linalg.norm(b.astype(float) - c * a) for a, b, c in zip(W, W[1:], keep, strict=False)])
     size = float(np.linalg.norm(W[0].astype(float)))
     walk = [_pc1(nulls.random_walk(moves, n, rng)) for _ in range(draws)]
     decay = [_pc1(nulls.decay_walk(size, keep, noise, n, rng)) for _ in range(draws)]

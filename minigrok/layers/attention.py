@@ -30,18 +30,24 @@ from minigrok.engine.base import Array, Engine
 
 
 class Tape(NamedTuple):
+    """What forward keeps."""
+
     q: Array  # (B, U, H, K)
     kv: Array  # (B, T, 2, H, K)
     p: Array  # (B, H, U, T)
 
 
 class Cotangents(NamedTuple):
+    """What backward keeps for r_backward."""
+
     dy: Array  # (B, U, H, K)
     g: Array  # (B, H, U, T) derivative by p
     e: Array  # (B, H, U, T) derivative by the scores
 
 
 class RTape(NamedTuple):
+    """What r_forward keeps for r_backward."""
+
     Rq: Array  # (B, U, H, K)
     Rkv: Array  # (B, T, 2, H, K)
     Rp: Array  # (B, H, U, T)
@@ -119,17 +125,13 @@ def _backward(
                     _add_scaled(p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
 
 
-def _r_forward(
-    lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array
-) -> None:
+def _r_forward(lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array) -> None:
     scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
-                    Rp[b, h, t, s] = scale * (
-                        _dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h])
-                    )
+                    Rp[b, h, t, s] = scale * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
                 _softmax_jacobian(p[b, h, t], Rp[b, h, t], Rp[b, h, t])
                 _set_zero(Ry[b, t, h])
                 for s in range(kv.shape[1]):
@@ -204,9 +206,7 @@ def r_forward(engine: Engine, tape: Tape, Rq: Array, Rkv: Array) -> tuple[Array,
     return Ry, rtape
 
 
-def r_backward(
-    engine: Engine, tape: Tape, dtape: Cotangents, rtape: RTape, Rdy: Array
-) -> tuple[Array, Array]:
+def r_backward(engine: Engine, tape: Tape, dtape: Cotangents, rtape: RTape, Rdy: Array) -> tuple[Array, Array]:
     """Return Rdq and Rdkv, shaped like q and kv."""
     Re = engine.empty(*tape.p.shape)
     Rdq, Rdkv = engine.empty(*tape.q.shape), engine.empty(*tape.kv.shape)

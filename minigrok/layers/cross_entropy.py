@@ -10,9 +10,9 @@ Maps
     R-backward   Rdx_c = w p_c (u_c - mean_u),       mean_u = sum_c p_c u_c,    u_k = 0
 Source: maximum likelihood of a softmax; R-operator: Pearlmutter 1994.
 
-The textbook dx_k = p_k - 1 is 0 in float32 once the loss is below 6e-8, and log Z - x_k is 0 with it. Written with o and
-u, nothing cancels. `saturating=True` computes both the textbook way, as PyTorch does in float32: the "softmax collapse"
-of the paper's runs. The R-maps are those of the exact function in both cases.
+The textbook dx_k = p_k - 1 is 0 in float32 once the loss is below 6e-8, and log Z - x_k is 0 with it. Written with o
+and u, nothing cancels. `saturating=True` computes both the textbook way, as PyTorch does in float32: the "softmax
+collapse" of the paper's runs. The R-maps are those of the exact function in both cases.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from minigrok.engine.base import Array, Engine
 
 
 class Tape(NamedTuple):
+    """What forward keeps."""
+
     target: Array  # (B,) int64
     p: Array  # (B, V) probabilities
     o: Array  # (B,) share of the other classes: 1 - p_k without cancellation
@@ -46,9 +48,7 @@ def _exp_minus(x: Array, top: float, e: Array) -> float:
     return total  # type: ignore[no-any-return]
 
 
-def _forward(
-    lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Array, o: Array, loss: Array
-) -> None:
+def _forward(lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Array, o: Array, loss: Array) -> None:
     real, V = x.dtype.type, x.shape[1]
     for i in range(lo, hi):
         k, top = target[i], _top(x[i])

@@ -1,7 +1,8 @@
 """Embedding: the table of all (position, token) rows.
 
 Symbols
-    token (p, D) token embedding, position (T, D) position embedding, x (T p, D) table; row j p + t is token t at position j
+    token (p, D) token embedding, position (T, D) position embedding
+    x (T p, D) table: its row j p + t, written x_jt, is token t at position j
 Maps
     forward      x_jt = token_t + position_j         R-forward    Rx_jt = Rtoken_t + Rposition_j
     backward     dtoken_t = sum_j dx_jt              R-backward   Rdtoken_t = sum_j Rdx_jt

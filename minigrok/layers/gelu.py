@@ -25,6 +25,8 @@ PDF_AT_0 = 1 / math.sqrt(2 * math.pi)
 
 
 class Tape(NamedTuple):
+    """What forward keeps."""
+
     x: Array  # (N, F)
     slope: Array  # (N, F) f'(x)
 
@@ -47,9 +49,7 @@ def _times_slope(lo: int, hi: int, slope: Array, dy: Array, dx: Array) -> None:
             dx[i, c] = slope[i, c] * dy[i, c]
 
 
-def _r_backward(
-    lo: int, hi: int, x: Array, slope: Array, dy: Array, Rx: Array, Rdy: Array, Rdx: Array
-) -> None:
+def _r_backward(lo: int, hi: int, x: Array, slope: Array, dy: Array, Rx: Array, Rdy: Array, Rdx: Array) -> None:
     real = x.dtype.type
     two, half, pdf_at_0 = real(2), real(0.5), real(PDF_AT_0)
     for i in range(lo, hi):

@@ -30,23 +30,27 @@ class Norm(NamedTuple):
 
 
 class Tape(NamedTuple):
+    """What forward keeps."""
+
     n: Array  # (N, D) normalised input
     r: Array  # (N,) reciprocal standard deviation
 
 
 class Cotangents(NamedTuple):
+    """What backward keeps for r_backward."""
+
     dy: Array  # (N, D)
     dx: Array  # (N, D)
 
 
 class RTape(NamedTuple):
+    """What r_forward keeps for r_backward."""
+
     Rn: Array  # (N, D)
     Rlog_r: Array  # (N,) Rr / r
 
 
-def _forward(
-    lo: int, hi: int, x: Array, gain: Array, shift: Array, eps: float, n: Array, r: Array, y: Array
-) -> None:
+def _forward(lo: int, hi: int, x: Array, gain: Array, shift: Array, eps: float, n: Array, r: Array, y: Array) -> None:
     real, D = x.dtype.type, x.shape[1]
     per_channel = real(1 / D)
     for i in range(lo, hi):

@@ -65,9 +65,7 @@ def r_forward(engine: Engine, w: Linear, x: Array, Rw: Linear, Rx: Array) -> tup
     return Ry, Rx
 
 
-def r_backward(
-    engine: Engine, w: Linear, x: Array, dy: Array, Rw: Linear, Rx: Array, Rdy: Array, Rdw: Linear
-) -> Array:
+def r_backward(engine: Engine, w: Linear, x: Array, dy: Array, Rw: Linear, Rx: Array, Rdy: Array, Rdw: Linear) -> Array:
     """Return Rdx (N, I) and fill `Rdw`."""
     Rdx, product = engine.empty(*x.shape), engine.empty(*x.shape)
     engine.matmul(Rdy, w.weight, Rdx)

@@ -26,7 +26,7 @@ from minigrok.engine.base import Array, Engine
 class Selection(NamedTuple):
     """An index and its inverse: row r is selected by members[starts[r]:starts[r + 1]]."""
 
-    index: Array  # (N,) intp
+    index: Array  # type: ignore[assignment]  # (N,) intp; tuple has a method of that name
     members: Array  # (N,) intp
     starts: Array  # (R + 1,) intp
 
