@@ -1,0 +1,107 @@
+"""Tests that are exact for a handful of runs.
+
+    sign test          p = P(a count this far from n/2 or farther) for n fair coins
+    count tail         P(at least k successes) for independent events of different probabilities (Poisson binomial)
+    rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
+    discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y)
+    exponent           slope of least squares through (ln t, ln y)
+Source: Lehmann 1975 (sign, rank, Mann-Whitney); Hong 2013 (Poisson binomial by convolution).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import permutations, product
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binom, rankdata
+
+from minigrok.engine import Array
+
+LEAST = 5  # runs below which a rank correlation is not judged: 4 runs cannot give p below 1/12
+MOST = 50_000  # permutations that are listed, 8 runs; above: that many random ones (our choice)
+
+
+class RankTest(NamedTuple):
+    """Rank correlation within groups."""
+
+    rho: float  # nan: nothing varies
+    n: int  # runs in groups of two or more
+    p: float | None  # two-sided; None: n too small
+    is_exact: bool  # every permutation was listed
+
+
+def sign_test(plus: int, minus: int) -> float:
+    """Return the two-sided exact p of `plus` against `minus`, ties left out before; 1 for none at all."""
+    n = plus + minus
+    return min(1.0, 2.0 * float(binom.cdf(min(plus, minus), n, 0.5))) if n else 1.0
+
+
+def smallest_p(n: int) -> float:
+    """Return the smallest p that a two-sided sign test of n can give, 2^(1 - n)."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def count_tail(chances: Sequence[float], count: int) -> float:
+    """Return P(at least `count` of independent events with these chances)."""
+    law = np.ones(1)
+    for chance in chances:
+        law = np.convolve(law, [1 - chance, chance])
+    return float(min(1.0, law[max(count, 0) :].sum()))
+
+
+def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
+    """Return Spearman's rho of x and y within groups, pooled over the groups.
+
+    Parameters
+    ----------
+    groups : sequence of (x (n_g,), y (n_g,))
+        Ranks are taken within a group, ties shared, and centred; groups of one say nothing.
+    rng : numpy Generator
+        Used when there are more than MOST permutations.
+    """
+    ranks = [(_centred_ranks(x), _centred_ranks(y)) for x, y in groups if len(x) > 1]
+    n = sum(len(x) for x, _ in ranks)
+    size = math.sqrt(sum(float(x @ x) for x, _ in ranks) * sum(float(y @ y) for _, y in ranks))
+    if size == 0:
+        return RankTest(float("nan"), n, None, True)
+    observed = sum(float(x @ y) for x, y in ranks)
+    orders = math.prod(math.factorial(len(x)) for x, _ in ranks)
+    if n < LEAST:
+        return RankTest(observed / size, n, None, True)
+    is_exact = orders <= MOST
+    sums = np.array(list(_all_sums(ranks) if is_exact else _random_sums(ranks, rng)))
+    as_far = int((np.abs(sums) >= abs(observed) - 1e-9 * size).sum())
+    p = as_far / orders if is_exact else (as_far + 1) / (MOST + 1)
+    return RankTest(observed / size, n, p, is_exact)
+
+
+def auc(early: Sequence[float], late: Sequence[float]) -> float:
+    """Return the share of pairs whose first number is the smaller one, ties half; nan without pairs."""
+    x, y = np.asarray(early, float)[:, None], np.asarray(late, float)[None]
+    return float(np.mean((x < y) + 0.5 * (x == y))) if x.size and y.size else float("nan")
+
+
+def exponent(t: Array, y: Array) -> float:
+    """Return a in y ~ t^a by least squares in logarithms; nan below three points or without spread in t."""
+    kept = (np.asarray(t) > 0) & (np.asarray(y) > 0)
+    u, v = np.log(np.asarray(t, float)[kept]), np.log(np.asarray(y, float)[kept])
+    if len(u) < 3 or np.ptp(u) == 0:
+        return float("nan")
+    u = u - u.mean()
+    return float(u @ v / (u @ u))
+
+
+def _centred_ranks(x: Array) -> Array:
+    return np.asarray(rankdata(x) - (len(x) + 1) / 2, np.float64)
+
+
+def _all_sums(ranks: list[tuple[Array, Array]]) -> Iterator[float]:
+    each = [np.array([x @ np.array(order) for order in permutations(y)]) for x, y in ranks]
+    return (float(sum(terms)) for terms in product(*each))
+
+
+def _random_sums(ranks: list[tuple[Array, Array]], rng: np.random.Generator) -> Iterator[float]:
+    return (sum(float(x @ rng.permutation(y)) for x, y in ranks) for _ in range(MOST))

@@ -1,0 +1,84 @@
+"""Exact tests against lists of all cases and printed values."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from minigrok import small_samples as small
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_sign_test_is_the_binomial_one(n):
+    for plus in range(n + 1):
+        assert small.sign_test(plus, n - plus) == pytest.approx(stats.binomtest(plus, n).pvalue)
+    assert small.sign_test(n, 0) == small.smallest_p(n)
+
+
+def test_no_runs_no_evidence():
+    assert small.sign_test(0, 0) == small.smallest_p(0) == 1
+    assert np.isnan(small.auc([], [1.0]))
+    assert small.rank_test([], RNG).p is None
+
+
+def test_count_tail_of_equal_chances_is_binomial():
+    for k in range(8):
+        assert small.count_tail([0.3] * 7, k) == pytest.approx(stats.binom.sf(k - 1, 7, 0.3))
+
+
+def test_all_of_different_chances_is_their_product():
+    assert small.count_tail([0.947, 0.99, 1.0], 3) == pytest.approx(0.947 * 0.99)
+
+
+@pytest.mark.parametrize("n", [5, 6, 7])
+def test_rank_test_is_spearman_with_every_permutation(n):
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal((2, n))
+    found = small.rank_test([(x, y)], RNG)
+    rho = stats.spearmanr(x, y).statistic
+    null = stats.permutation_test(
+        (y,), lambda z: abs(stats.spearmanr(x, z).statistic), permutation_type="pairings", alternative="greater"
+    )
+    assert (found.rho, found.n, found.is_exact) == (pytest.approx(rho), n, True)
+    assert found.p == pytest.approx(null.pvalue, abs=1e-12)
+
+
+def test_perfect_order_of_five_has_p_one_in_sixty():
+    assert small.rank_test([(np.arange(5), np.arange(5))], RNG).p == pytest.approx(2 / 120)
+
+
+def test_below_five_runs_no_p():
+    found = small.rank_test([(np.arange(3), np.arange(3))], RNG)
+    assert (found.rho, found.p) == (1, None)
+
+
+def test_groups_are_ranked_within():
+    """Two groups far apart, anticorrelated inside: the pooled correlation within is -1, whatever lies between."""
+    groups = [(np.array([1, 2, 3]), np.array([9, 8, 7])), (np.array([101, 102, 103]), np.array([99, 98, 97]))]
+    found = small.rank_test(groups, RNG)
+    assert (found.rho, found.n) == (pytest.approx(-1), 6)
+    assert found.p == pytest.approx(2 / 36)
+
+
+def test_many_runs_use_random_permutations():
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(12)
+    y = x + rng.standard_normal(12)
+    found = small.rank_test([(x, y)], np.random.default_rng(2))
+    assert not found.is_exact
+    assert found.p == pytest.approx(stats.spearmanr(x, y).pvalue, abs=0.01)
+
+
+def test_auc_counts_pairs():
+    assert small.auc([1, 2], [3, 4]) == 1
+    assert small.auc([1, 5], [5, 0]) == (1 + 0 + 0.5 + 0) / 4
+    assert small.auc([1], [np.inf]) == 1
+
+
+def test_exponent_of_a_power_and_of_a_constant():
+    t = np.array([100.0, 400, 900, 2000])
+    assert small.exponent(t, 3 * t**1.3) == pytest.approx(1.3)
+    assert small.exponent(t, np.full(4, 50.0)) == pytest.approx(0, abs=1e-12)
+    assert np.isnan(small.exponent(t[:2], t[:2]))
+    assert np.isnan(small.exponent(np.full(3, 7.0), t[:3]))
