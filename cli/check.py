@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 @click.option("--mlp-width", "F", default=7, show_default=True, help="F, hidden width of the MLP.")
 @click.option("--classes", "V", default=11, show_default=True, help="V, classes and tokens; a prime.")
 @click.option("--blocks", "L", default=2, show_default=True, help="L, blocks of the network.")
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the random points."
-)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the random points.")
 @json_option
 @debug_option
 @click.pass_context
 def check(ctx: click.Context, /, engine: str, seed: int, as_json: bool, **sizes: int) -> None:
-    """Check the derivative laws of every layer and of the network, in float64, at sizes of your choosing.
+    """Check the derivative laws of every layer and of the network.
 
-    An error must be below its limit, a slope (taylor) above it. Exit code 1 if a law is broken.
+    In float64, at sizes of your choosing. An error must be below its limit, a slope (taylor) above it. Exit code 1
+    if a law is broken.
 
     Example: minigrok check --pairs 512 --heads 4 --head-width 32 --mlp-width 256 --classes 97
     """

@@ -14,7 +14,7 @@ from .options import debug_option, json_option
 @json_option
 @debug_option
 def info(as_json: bool) -> None:
-    """Show versions, machine, engines, presets and layers."""
+    """Show versions, machine, engines, presets, layers and analyses."""
     from minigrok.info import info as collect
 
     found = collect()
@@ -35,6 +35,8 @@ def show(found: dict[str, Any]) -> None:
     print_table("Presets (minigrok train NAME)", ("name", ">parameters", "what it is"), presets)
     layers = [(layer["name"], layer["forward"]) for layer in found["layers"]]
     print_table("Layers (minigrok/layers/NAME.py)", ("name", "forward"), layers)
+    analyses = [(analysis["name"], analysis["question"]) for analysis in found["analyses"]]
+    print_table("Analyses (minigrok analyse NAME RUN)", ("name", "question"), analyses)
 
 
 def summary(found: dict[str, Any]) -> list[tuple[str, str]]:

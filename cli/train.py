@@ -59,9 +59,7 @@ def train(
 @json_option
 @debug_option
 @click.pass_context
-def resume(
-    ctx: click.Context, folder: Path, after_grok: int | None, threads: int | None, as_json: bool
-) -> None:
+def resume(ctx: click.Context, folder: Path, after_grok: int | None, threads: int | None, as_json: bool) -> None:
     """Go on with a run that was interrupted or killed.
 
     A finished run is only shown. With --after-grok a run that stopped because it grokked goes on for that

@@ -1,4 +1,4 @@
-"""What this installation is: versions, machine, BLAS, engines, presets, layers, for people and records."""
+"""What this installation is: versions, machine, engines, presets, layers, analyses; for people and for records."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, get_args
 from threadpoolctl import threadpool_info
 
 from minigrok import __version__
+from minigrok.analyses import ANALYSES
 from minigrok.config import preset, preset_names
 from minigrok.engine import ENGINES
 from minigrok.engine.cpu import cache_folder
@@ -40,12 +41,13 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        the keys of `environment`, and "engines", "presets", "layers", "cache"
+        the keys of `environment`, and "engines", "presets", "layers", "analyses", "cache"
     """
     return environment() | {
         "engines": engines(),
         "presets": presets(),
         "layers": [layer._asdict() for layer in LAYERS],
+        "analyses": [{"name": x.name, "question": x.question} for x in ANALYSES.values()],
         "cache": cache(),
     }
 

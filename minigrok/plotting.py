@@ -164,9 +164,7 @@ def _mark_groks(axis: Axes, reached: Mapping[str, Milestones]) -> None:
     for k, (_, grokked_at) in enumerate(reached.values()):
         if grokked_at is not None:
             colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
-            line = axis.axvline(
-                grokked_at, color=colour, marker=marker, markevery=[1], linestyle=":", zorder=1
-            )
+            line = axis.axvline(grokked_at, color=colour, marker=marker, markevery=[1], linestyle=":", zorder=1)
             line.set_clip_on(False)  # the marker sits on the upper edge
 
 

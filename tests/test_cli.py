@@ -160,9 +160,7 @@ def test_init_is_where_training_starts(workplace):
     np.testing.assert_array_equal(b.load_snapshot(0), a.load_snapshot(50))
 
 
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning"
-)  # NumPy's, about the overflow that the plain engine meets
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, about the overflow that the plain engine meets
 def test_a_run_that_diverges_stops_with_its_state_saved(workplace):
     setting = "optimiser.learning_rate=1e30"
     expect_error(1, "train", "small.toml", "--set", setting, words=["a finite loss", "learning_rate"])

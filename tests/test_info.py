@@ -8,6 +8,7 @@ import numpy
 import scipy
 
 from minigrok import __version__
+from minigrok.analyses import ANALYSES
 from minigrok.config import preset_names
 from minigrok.engine import ENGINES
 from minigrok.info import info
@@ -31,10 +32,11 @@ def test_blas_names_its_kernel():
     assert {"library", "version", "kernel", "threads"} <= FOUND["blas"][0].keys()
 
 
-def test_engines_presets_and_layers_are_the_registries():
+def test_lists_are_the_registries():
     assert {engine["name"] for engine in FOUND["engines"] if engine["available"]} == set(ENGINES)
     assert [preset["name"] for preset in FOUND["presets"]] == preset_names()
     assert [layer["name"] for layer in FOUND["layers"]] == [layer.name for layer in LAYERS]
+    assert [analysis["name"] for analysis in FOUND["analyses"]] == list(ANALYSES)
 
 
 def test_presets_say_what_they_are():
