@@ -60,15 +60,14 @@ def _dot(x: Array, y: Array) -> float:
     return total  # type: ignore[no-any-return]
 
 
-def _set_zero(x: Array) -> None:
-    for c in range(x.size):
-        x[c] = 0
-
-
-def _add_scaled(a: float, x: Array, y: Array) -> None:
-    """y += a x."""
-    for c in range(x.size):
-        y[c] += a * x[c]
+def _accumulate(count: int, a: float, x: Array, y: Array) -> None:
+    """y = a x for the first term of a sum (count = 0), y += a x for the later ones."""
+    if count == 0:
+        for c in range(y.size):
+            y[c] = a * x[c]
+    else:
+        for c in range(y.size):
+            y[c] += a * x[c]
 
 
 def _softmax(p: Array) -> None:
@@ -100,9 +99,8 @@ def _forward(lo: int, hi: int, q: Array, kv: Array, p: Array, y: Array) -> None:
                 for s in range(kv.shape[1]):
                     p[b, h, t, s] = scale * _dot(q[b, t, h], kv[b, s, 0, h])
                 _softmax(p[b, h, t])
-                _set_zero(y[b, t, h])
                 for s in range(kv.shape[1]):
-                    _add_scaled(p[b, h, t, s], kv[b, s, 1, h], y[b, t, h])
+                    _accumulate(s, p[b, h, t, s], kv[b, s, 1, h], y[b, t, h])
 
 
 def _backward(
@@ -111,18 +109,14 @@ def _backward(
     scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
-            for s in range(kv.shape[1]):
-                _set_zero(dkv[b, s, 0, h])
-                _set_zero(dkv[b, s, 1, h])
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
                     g[b, h, t, s] = _dot(dy[b, t, h], kv[b, s, 1, h])
                 _softmax_jacobian(p[b, h, t], g[b, h, t], e[b, h, t])
-                _set_zero(dq[b, t, h])
                 for s in range(kv.shape[1]):
-                    _add_scaled(scale * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
-                    _add_scaled(scale * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
-                    _add_scaled(p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
+                    _accumulate(s, scale * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
+                    _accumulate(t, scale * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
+                    _accumulate(t, p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
 
 
 def _r_forward(lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array) -> None:
@@ -133,10 +127,9 @@ def _r_forward(lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: 
                 for s in range(kv.shape[1]):
                     Rp[b, h, t, s] = scale * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
                 _softmax_jacobian(p[b, h, t], Rp[b, h, t], Rp[b, h, t])
-                _set_zero(Ry[b, t, h])
                 for s in range(kv.shape[1]):
-                    _add_scaled(Rp[b, h, t, s], kv[b, s, 1, h], Ry[b, t, h])
-                    _add_scaled(p[b, h, t, s], Rkv[b, s, 1, h], Ry[b, t, h])
+                    _accumulate(s, Rp[b, h, t, s], kv[b, s, 1, h], Ry[b, t, h])
+                    _accumulate(1, p[b, h, t, s], Rkv[b, s, 1, h], Ry[b, t, h])
 
 
 def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
@@ -166,21 +159,17 @@ def _r_backward(
     scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
-            for s in range(kv.shape[1]):
-                _set_zero(Rdkv[b, s, 0, h])
-                _set_zero(Rdkv[b, s, 1, h])
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
                     Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, 1, h]) + _dot(dy[b, t, h], Rkv[b, s, 1, h])
                 _R_softmax_jacobian(p[b, h, t], g[b, h, t], Rp[b, h, t], Re[b, h, t])
-                _set_zero(Rdq[b, t, h])
                 for s in range(kv.shape[1]):
-                    _add_scaled(scale * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
-                    _add_scaled(scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
-                    _add_scaled(scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
-                    _add_scaled(scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
-                    _add_scaled(Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, 1, h])
-                    _add_scaled(p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, 1, h])
+                    _accumulate(s, scale * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
+                    _accumulate(1, scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
+                    _accumulate(t, scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
+                    _accumulate(1, scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
+                    _accumulate(t, Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, 1, h])
+                    _accumulate(1, p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, 1, h])
 
 
 def forward(engine: Engine, q: Array, kv: Array) -> tuple[Array, Tape]:
