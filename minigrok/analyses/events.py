@@ -1,0 +1,68 @@
+"""What happened when in a run, read from its table of evaluations; and how runs are grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from minigrok.config import Config
+from minigrok.engine import Array
+from minigrok.errors import RunFolderError
+from minigrok.milestones import MEMORISED
+from minigrok.runs import Run
+
+# Grokking has several definitions in the paper; each is (test accuracy, evaluations in a row).
+STREAK, FIRST_90, ALL_95 = "0.98 x 3", "first 0.90", "all 0.95"
+GROKS: dict[str, tuple[float, int]] = {STREAK: (0.98, 3), FIRST_90: (0.90, 1)}
+
+
+def evaluations(run: Run) -> dict[str, Array]:
+    """Return the columns of the run's evaluations.
+
+    Raises
+    ------
+    RunFolderError
+        None was made yet.
+    """
+    columns = run.metrics()
+    if not columns or not len(columns["step"]):
+        do = f"train it first: minigrok resume {run.folder}"
+        raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", do)
+    return columns
+
+
+def first(steps: Iterable[int], holds: Iterable[bool], patience: int = 1) -> int | None:
+    """Return the step that completes the first `patience` evaluations in a row for which it holds, or None."""
+    streak = 0
+    for step, is_good in zip(steps, holds, strict=True):
+        streak = streak + 1 if is_good else 0
+        if streak == patience:
+            return int(step)
+    return None
+
+
+def reached(columns: Mapping[str, Array], task: str, level: float, patience: int = 1) -> int | None:
+    """Step at which a task's test accuracy was `level` or more, `patience` evaluations in a row."""
+    return first(columns["step"], columns[f"test_accuracy_{task}"] >= level, patience)
+
+
+def memorised(columns: Mapping[str, Array], task: str) -> int | None:
+    """Step of the first evaluation with train accuracy above MEMORISED."""
+    return first(columns["step"], columns[f"train_accuracy_{task}"] > MEMORISED)
+
+
+def all_reached(columns: Mapping[str, Array], tasks: Sequence[str], level: float) -> int | None:
+    """Step of the first evaluation at which every task's test accuracy is `level` or more."""
+    lowest = [columns[f"test_accuracy_{task}"] for task in tasks]
+    return first(columns["step"], (min(values) >= level for values in zip(*lowest, strict=True)))
+
+
+def condition(config: Config) -> str:
+    """Words for what runs of other seeds have in common."""
+    tasks, decay = "+".join(config.task.operations), config.optimiser.weight_decay
+    return f"{tasks} mod {config.task.p}, wd {decay:g}"
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """One name a run: its folder's, numbered where several are called the same."""
+    names = [run.folder.name for run in runs]
+    return [f"{name}#{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
