@@ -76,23 +76,28 @@ class Objective:
         shards: int | None = None,
         threads: int | None = None,
     ) -> None:
-        tokens, targets = np.asarray(tokens, np.int64), np.asarray(targets, np.int64)
-        n_tasks = len(config.task.operations)
-        _expect("tokens", tokens.shape, (max(len(tokens), 1), 2))
-        _expect("targets", targets.shape, (n_tasks, len(tokens)))
-        _expect_classes("tokens", tokens, config.task.p)
-        _expect_classes("targets", targets, config.task.p)
         compute = config.compute
         self._net = Sharded(config, engine or compute.engine, dtype, shards or compute.shards, threads)
-        if task_weights is not None:
-            _expect("task_weights", np.shape(task_weights), (n_tasks,))
-            self._net.task_weights = np.asarray(task_weights, np.float64)
-        self._net.load(tokens, targets)
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self.size = self._net.layout.size
-        self._logits_shape = (n_tasks, len(tokens), config.task.p)
+        self.load(tokens, targets, task_weights)
+
+    def load(self, tokens: Array, targets: Array, task_weights: Array | None = None) -> None:
+        """Take another batch, of any size, and other task weights; arguments and errors as in the constructor."""
+        config = self._net.config
+        tokens, targets = np.asarray(tokens, np.int64), np.asarray(targets, np.int64)
+        n_tasks = len(config.task.operations)
+        weights = np.ones(n_tasks) if task_weights is None else np.array(task_weights, np.float64)
+        _expect("tokens", tokens.shape, (max(len(tokens), 1), 2))
+        _expect("targets", targets.shape, (n_tasks, len(tokens)))
+        _expect("task_weights", weights.shape, (n_tasks,))
+        _expect_classes("tokens", tokens, config.task.p)
+        _expect_classes("targets", targets, config.task.p)
         self._losses: Array | None = None  # of the theta in the buffer; None: no pass was made there
         self._has_cotangents = False
+        self._logits_shape = (n_tasks, len(tokens), config.task.p)
+        self._net.task_weights = weights
+        self._net.load(tokens, targets)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -134,6 +134,29 @@ def test_results_do_not_depend_on_what_was_asked_before(rng):
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+def test_a_loaded_batch_is_as_good_as_a_new_objective(engine, rng):
+    """Larger and smaller batches, other weights; nothing of the former batch is remembered."""
+    objective, theta = make(engine, rng, B=5, shards=2)
+    v = rng.standard_normal(objective.size)
+    for B, weights in [(9, None), (1, [0.0, 1.0]), (9, [1.0, 2.0])]:
+        objective.hvp(theta, v)  # fills the memo with what must not be used
+        tokens, targets = rng.integers(0, 5, (B, 2)), rng.integers(0, 5, (2, B))
+        objective.load(tokens, targets, weights)
+        fresh = Objective(CONFIG, tokens, targets, weights, engine=engine, shards=2)
+        assert np.array_equal(objective.hvp(theta, v), fresh.hvp(theta, v))
+        assert np.array_equal(objective.grad(theta), fresh.grad(theta))
+        assert np.array_equal(objective.jvp(theta, v), fresh.jvp(theta, v))
+        assert objective.loss(theta) == fresh.loss(theta)
+
+
+def test_a_batch_that_does_not_fit_leaves_the_old_one(rng):
+    objective, theta = make("cpu", rng)
+    before = objective.loss(theta)
+    with pytest.raises(ShapeError, match="task_weights"):
+        objective.load(np.zeros((3, 2)), np.zeros((2, 3)), [1.0])
+    assert objective.loss(theta) == before
+
+
 @pytest.mark.parametrize("B", [1, 2, 3, 8, 40])
 def test_engines_and_shards_agree(B):
     """Odd sizes too: one pair, fewer pairs than shards, more and fewer rows than the table."""
