@@ -1,0 +1,256 @@
+"""Rolling Gram matrix of the updates of the attention weights: g23, R, k*, and the control that the paper lacks.
+
+Definitions of g23, share, R, k* and their null: minigrok.updates. A window belongs to the step at which it ends.
+    groks at      first evaluation with every test accuracy >= .95
+    decline       largest g23 of the windows up to a step, over the last of them; the paper calls more than 1.5 declined
+                  It is 1 or more for any motion, and g23 falls with the size of the updates alone.
+    share decline the same of share = g23 / sum S^2, free of that size
+    first / last  share of the first window over that of the last: can be below 1
+Defect of the original: a decline is computed only where a grok step exists, so a run that never groks is never
+"declined", whatever its updates do; "1 of 18 controls" counts controls that reached .95. Protocol "paper" reproduces
+this (and says so in the table). Here a run that never groks is scored at a matched step: the setting, or the median
+grok step of the runs given with it, or the end of the run if that is earlier.
+Nulls, `draws` each: random walk with steps of the measured lengths; the measured updates in a random order (p order:
+share of orders, the measured one included, whose decline is at least the measured one).
+Windows across a gap in the log are left out (the original's straddle gaps, in controls above all, which inflates R).
+Source: arXiv:2602.18523, Gram matrix table (code aa4e72f); matched control, share and nulls: minigrok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigrok import updates
+from minigrok.analyses import events
+from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses.gram_figure import figure
+from minigrok.analyses.trajectories import attention_matrices
+from minigrok.config import config_hash
+from minigrok.engine import Array
+from minigrok.errors import RunFolderError
+from minigrok.runs import Run
+
+BAND = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of gram.
+
+    Attributes
+    ----------
+    protocol : str         "exact", or "paper": no score for a run that never groks
+    window : int           updates in a window (paper: 10)
+    matched_step : int     score runs that never grok at this step; 0: median grok step of the other runs
+    draws : int            of each null (our choice: 200)
+    """
+
+    protocol: str = "exact"
+    window: int = 10
+    matched_step: int = 0
+    draws: int = 200
+
+
+@dataclass(frozen=True)
+class Null:
+    """What a random walk with the measured lengths shows.
+
+    Attributes
+    ----------
+    g23, share, R : (2, W)   central 95 % of each window
+    mean_R, first_k, decline, share_decline : (draws,)
+        over the windows up to the scored step: mean R, share with k* = 1, and the two declines
+    """
+
+    g23: Array
+    share: Array
+    R: Array
+    mean_R: Array
+    first_k: Array
+    decline: Array
+    share_decline: Array
+
+
+@dataclass(frozen=True)
+class Track:
+    """The windows of one run.
+
+    Attributes
+    ----------
+    run, says : str
+    every : int              steps between snapshots; scores of runs with another spacing do not compare
+    grok : int or None       step at which every task had .95
+    at : int or None         step at which the run is scored
+    ends : (W,) int          last step of each window
+    scored : int             windows up to `at`
+    windows : Windows
+    walk : Null or None      None: no window; over all windows if the run is not scored
+    p_order, p_share_order : float or None     permutation of time
+    """
+
+    run: str
+    says: str
+    every: int
+    grok: int | None
+    at: int | None
+    ends: Array
+    scored: int
+    windows: updates.Windows
+    walk: Null | None
+    p_order: float | None
+    p_share_order: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Tracks of all runs."""
+
+    protocol: str
+    tracks: list[Track]
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return scores of every window of every run, and of the same windows of the nulls.
+
+    Raises
+    ------
+    RunFolderError
+        No run has a window.
+    """
+    groks = [events.all_reached(events.evaluations(run), run.config.task.operations, 0.95) for run in runs]
+    names = events.labels(runs)
+    parts = work.parts([f"gram-{i}" for i in range(len(runs))], lambda i: _gram(runs[i]))
+    found = [step for step in groks if step is not None]
+    matched = settings.matched_step or (int(np.median(found)) if found else None)
+    keys = [config_hash(run.config)[:12] for run in runs]  # of the random streams
+    each = zip(names, keys, parts, groks, strict=True)
+    tracks = [_track(name, key, part, grok, matched, settings, work) for name, key, part, grok in each]
+    if not any(len(track.ends) for track in tracks):
+        required = f"{settings.window + 1} snapshots at equal distances in one run at least"
+        raise RunFolderError(required, tracks[0].says, "train longer, or set a shorter window")
+    return Result(settings.protocol, tracks)
+
+
+def _gram(run: Run) -> dict[str, Array]:
+    """Gram matrix of the updates, without the snapshot that training writes at its end, off the grid.
+
+    Memory: S n numbers of the saved dtype; 1500 snapshots of the dual model's 131,072 attention weights take 0.8 GB.
+    """
+    steps, places = np.array(run.snapshots(), np.int64), attention_matrices(run).values()
+    if len(steps) < 2:
+        return {"steps": steps, "G": np.zeros((0, 0)), "n": np.array(0)}
+    W = np.stack([np.concatenate([theta[p] for p in places]) for theta in map(run.load_snapshot, steps.tolist())])
+    return {"steps": steps, "G": updates.gram(W), "n": np.array(W.shape[1])}
+
+
+def _track(
+    name: str,
+    key: str,
+    part: dict[str, Array],
+    grok: int | None,
+    matched: int | None,
+    settings: Settings,
+    work: Work,
+) -> Track:
+    steps, G, width = part["steps"], part["G"], settings.window
+    _, starts = updates.contiguous(steps, width)
+    ends = steps[starts + width] if len(starts) else np.zeros(0, np.int64)
+    if not len(starts):
+        says = f"{len(steps)} snapshots: no window of {width} updates at equal distances"
+        nothing = updates.Windows(*(np.zeros(0) for _ in range(4)))
+        return Track(name, says, 0, grok, None, ends, 0, nothing, None, None, None)
+    windows, every = updates.score(G, starts, width), int(steps[starts[0] + 1] - steps[starts[0]])
+    at, says = _scored_at(grok, matched, int(ends[-1]), settings.protocol)
+    count = int((ends <= at).sum()) if at is not None else 0
+    if at is not None and count < 2:
+        count, says = 0, f"fewer than two windows up to step {at}"
+    walk = _walk(G, int(part["n"]), starts, count or len(starts), settings, work.rng(f"gram/walk/{key}"))
+    p = _order(G, starts[:count], windows, settings, work.rng(f"gram/order/{key}")) if count else (None, None)
+    return Track(name, says, every, grok, at, ends, count, windows, walk, *p)
+
+
+def _scored_at(grok: int | None, matched: int | None, last: int, protocol: str) -> tuple[int | None, str]:
+    """Step at which a run is scored, and in words why there."""
+    if grok is not None:
+        return grok, "groks"
+    if protocol == "paper":
+        return None, "never groks: the paper computes nothing"
+    if matched is None:
+        return None, "never groks: add a run that groks, or set matched_step"
+    if last < matched:
+        return last, f"control, ends before step {matched}"
+    return matched, "control at the matched step"
+
+
+def _walk(G: Array, n: int, starts: Array, count: int, settings: Settings, rng: np.random.Generator) -> Null:
+    lengths = np.sqrt(np.diag(G))
+    drawn = [updates.score(updates.walk_gram(lengths, n, rng), starts, settings.window) for _ in range(settings.draws)]
+    bands = [np.quantile([getattr(each, name) for each in drawn], BAND, axis=0) for name in ("g23", "share", "R")]
+    scores = {
+        "mean_R": [each.R[:count].mean() for each in drawn],
+        "first_k": [np.mean(each.k[:count] == 1) for each in drawn],
+        "decline": [updates.decline(each.g23[:count]) for each in drawn],
+        "share_decline": [updates.decline(each.share[:count]) for each in drawn],
+    }
+    return Null(*bands, **{name: np.array(values) for name, values in scores.items()})
+
+
+def _order(
+    G: Array, starts: Array, windows: updates.Windows, settings: Settings, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Permutation p of the two declines, over orders of the updates that lie in the windows."""
+    rows = np.unique(starts[:, None] + np.arange(settings.window))
+    inside, starts = G[np.ix_(rows, rows)], np.searchsorted(rows, starts)
+    count = len(starts)
+    seen = [updates.decline(windows.g23[:count]), updates.decline(windows.share[:count])]
+    as_large = np.ones(2)
+    for _ in range(settings.draws):
+        other = updates.score(updates.shuffled(inside, rng), starts, settings.window)
+        as_large += [updates.decline(other.g23) >= seen[0], updates.decline(other.share) >= seen[1]]
+    p = as_large / (settings.draws + 1)
+    return float(p[0]), float(p[1])
+
+
+def table(result: Result) -> list[Row]:
+    """One row a run; the random walk's values are medians of the draws, for R the upper end of their central 95 %."""
+    return [_row(track) for track in result.tracks]
+
+
+def _row(track: Track) -> Row:
+    n, w, walk = track.scored, track.windows, track.walk if track.scored else None
+    R = w.R[:n][np.isfinite(w.R[:n])]
+    return {
+        "run": track.run,
+        "groks": track.grok,
+        "scored": track.at,
+        "windows": n,
+        "decline": updates.decline(w.g23[:n]) if n else None,
+        "walk decline": float(np.median(walk.decline)) if walk else None,
+        "p order": track.p_order,
+        "share decline": updates.decline(w.share[:n]) if n else None,
+        "walk share d.": float(np.median(walk.share_decline)) if walk else None,
+        "p share": track.p_share_order,
+        "first / last": float(w.share[0] / w.share[n - 1]) if n and w.share[n - 1] > 0 else None,
+        "R": float(R.mean()) if len(R) else None,
+        "walk R high": float(np.quantile(walk.mean_R, BAND[1])) if walk else None,
+        "k* last": int(w.k[-1]) if len(w.k) and np.isfinite(w.k[-1]) else None,
+        "k* = 1 %": float(100 * np.mean(w.k[:n] == 1)) if n else None,
+        "walk k* = 1 %": float(100 * walk.first_k.mean()) if walk else None,
+        "says": track.says,
+    }
+
+
+ANALYSIS = Analysis(
+    "gram",
+    "Do the updates narrow to one direction before grokking, more than in runs that never grok?",
+    "arXiv:2602.18523, Gram matrix of updates; matched control, share and nulls: minigrok",
+    Settings,
+    compute,
+    table,
+    figure,
+    lambda runs, settings: f"{sum(len(run.snapshots()) for run in runs)} snapshots, about a second a hundred",
+    many=True,
+)
