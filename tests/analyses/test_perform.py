@@ -1,0 +1,127 @@
+"""Settings from text, the cache of parts, and the files of a result."""
+
+import csv
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from synthetic_runs import SMALL, make
+
+from minigrok.analyses import ANALYSES, chosen
+from minigrok.analyses.base import Analysis, Work, to_files
+from minigrok.analyses.perform import perform, settings_for
+from minigrok.config import preset, with_settings
+from minigrok.errors import ConfigError
+from minigrok.params import initial
+
+CONFIG = with_settings(preset("tiny"), SMALL)
+
+
+@dataclass(frozen=True)
+class Settings:
+    protocol: str = "exact"
+    count: int = 3
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Result:
+    values: np.ndarray
+    total: float
+
+
+CALLS = []
+
+
+def compute(runs, settings, work):
+    def one(i):
+        CALLS.append(i)
+        if i == settings.count - 1 and settings.scale == 0.0:
+            raise KeyboardInterrupt
+        return {"x": work.rng(f"part{i}").standard_normal(2)}
+
+    parts = work.parts([f"{i:03d}" for i in range(settings.count)], one)
+    values = np.array([part["x"] for part in parts])
+    return Result(values, float(values.sum()))
+
+
+TOY = Analysis(
+    "toy", "Does it add up?", "ours", Settings, compute, lambda r: [{"total": r.total, "n": None}], lambda r: Figure()
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    CALLS.clear()
+    return make(tmp_path / "run", thetas={0: initial(CONFIG), 100: initial(CONFIG)})
+
+
+def test_a_killed_analysis_computes_only_what_is_missing(run):
+    class Killed(Exception):
+        pass
+
+    def dies_at_2(runs, settings, work):
+        def one(i):
+            if i == 2:
+                raise Killed
+            CALLS.append(i)
+            return {"x": work.rng(f"part{i}").standard_normal(2)}
+
+        work.parts([f"{i:03d}" for i in range(3)], one)
+
+    dying = Analysis("toy", "?", "ours", Settings, dies_at_2, TOY.table, TOY.figure)
+    with pytest.raises(Killed):
+        perform(dying, [run], Settings())
+    assert CALLS == [0, 1]
+    resumed = perform(TOY, [run], Settings())
+    assert CALLS == [0, 1, 2]
+    again = compute([run], Settings(), Work(run.config.seed))
+    assert np.array_equal(resumed.result.values, again.values)
+    assert not (resumed.folder / "parts").exists()
+
+
+def test_parts_of_other_settings_and_damaged_parts_are_not_used(run, tmp_path):
+    work = Work(1, tmp_path / "parts", "key")
+    work.part("a", lambda: {"x": np.ones(2)})
+    assert work.part("a", lambda: {"x": np.zeros(2)})["x"].tolist() == [1, 1]
+    assert Work(1, tmp_path / "parts", "other").part("a", lambda: {"x": np.zeros(2)})["x"].tolist() == [0, 0]
+    (tmp_path / "parts" / "a.npz").write_bytes(b"half a file")
+    assert work.part("a", lambda: {"x": np.full(2, 5.0)})["x"].tolist() == [5, 5]
+
+
+def test_files_of_a_result(run):
+    done = perform(TOY, [run], Settings(count=2))
+    stored = json.loads((done.folder / "result.json").read_text())
+    assert stored["settings"] == {"protocol": "exact", "count": 2, "scale": 1.0}
+    assert stored["result"]["total"] == done.result.total
+    with np.load(done.folder / "arrays.npz", allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["values"], done.result.values)
+    rows = list(csv.DictReader((done.folder / "table.csv").read_text().splitlines()))
+    assert float(rows[0]["total"]) == done.result.total
+    assert {"figure.png", "figure.svg"} <= {path.name for path in done.folder.iterdir()}
+
+
+def test_settings_from_text():
+    assert settings_for(TOY, "paper", ["count=7", "scale=2"]) == Settings("paper", 7, 2.0)
+    for bad, words in [("conut=7", "did you mean count"), ("count=many", "count"), ("count", "KEY=VALUE")]:
+        with pytest.raises(ConfigError, match=words):
+            settings_for(TOY, "exact", [bad])
+
+
+def test_nested_results_split_into_scalars_and_arrays():
+    content, arrays = to_files({"a": [Result(np.ones(2), 1.0)], "b": np.float64(2.5)})
+    assert content["a"][0]["total"] == 1.0
+    assert content["b"] == 2.5
+    assert list(arrays) == ["a.0.values"]
+
+
+def test_registry():
+    assert chosen("all") == list(ANALYSES.values())
+    with pytest.raises(ConfigError, match="did you mean trajectory_pca"):
+        chosen("trajectory_pcs")
+    for name, analysis in ANALYSES.items():
+        assert analysis.name == name
+        assert analysis.question.endswith("?")
+        assert analysis.settings().protocol == "exact"

@@ -1,0 +1,65 @@
+"""Trajectory PCA on trajectories whose answer is known."""
+
+import numpy as np
+import pytest
+from synthetic_runs import SMALL, make
+
+from minigrok.analyses import trajectory_pca
+from minigrok.analyses.base import Work
+from minigrok.config import preset, with_settings
+from minigrok.errors import RunFolderError
+from minigrok.params import initial
+
+CONFIG = with_settings(preset("tiny"), SMALL)
+
+QUICK = trajectory_pca.Settings(surrogates=20, windows=4)
+
+
+def result_of(tmp_path, thetas):
+    run = make(tmp_path / "run", thetas={100 * i: theta for i, theta in enumerate(thetas)})
+    return trajectory_pca.compute([run], QUICK, Work(1))
+
+
+def test_pure_decay_is_a_line_along_the_start_and_nothing_is_left_without_it(tmp_path):
+    theta0 = initial(CONFIG).astype(np.float64)
+    rate = CONFIG.optimiser.learning_rate * CONFIG.optimiser.weight_decay
+    result = result_of(tmp_path, [theta0 * (1 - rate) ** (100 * i) for i in range(12)])
+    for piece in result.pieces:
+        assert piece.centred[0] == pytest.approx(1, abs=1e-9)
+        assert piece.cos_start == pytest.approx(1, abs=1e-9)
+    kept = np.array([piece.no_decay for piece in result.pieces])
+    assert np.isfinite(kept).all()  # what is left is rounding: shares of it, never NaN
+
+
+def test_a_random_walk_lies_in_its_null_band(tmp_path):
+    rng = np.random.default_rng(0)
+    theta0 = initial(CONFIG).astype(np.float64)
+    walk = theta0 + np.cumsum(0.01 * rng.standard_normal((30, theta0.size)), axis=0)
+    result = result_of(tmp_path, [theta0, *walk])
+    whole = result.pieces[-1]
+    low, high = whole.walk[:, 0].min(), whole.walk[:, 0].max()
+    spread = high - low
+    assert low - 3 * spread < whole.centred[0] < high + 3 * spread
+
+
+def test_top_ten_share_exceeds_the_share_of_the_total(tmp_path):
+    rng = np.random.default_rng(0)
+    theta0 = initial(CONFIG).astype(np.float64)
+    walk = theta0 + np.cumsum(rng.standard_normal((30, theta0.size)), axis=0)
+    for piece in result_of(tmp_path, [theta0, *walk]).pieces:
+        assert piece.top10 > piece.centred[0]
+
+
+def test_table_figure_and_repetition(tmp_path):
+    rng = np.random.default_rng(0)
+    theta0 = initial(CONFIG).astype(np.float64)
+    run = make(tmp_path / "run", thetas={100 * i: theta0 + i * rng.standard_normal(theta0.size) for i in range(5)})
+    one, two = (trajectory_pca.compute([run], QUICK, Work(1)) for _ in range(2))
+    assert trajectory_pca.table(one) == trajectory_pca.table(two)
+    assert len(trajectory_pca.figure(one).axes) == len(one.pieces)
+
+
+def test_too_few_snapshots(tmp_path):
+    run = make(tmp_path / "run", thetas={0: initial(CONFIG)})
+    with pytest.raises(RunFolderError, match="at least 3 snapshots"):
+        trajectory_pca.compute([run], QUICK, Work(1))
