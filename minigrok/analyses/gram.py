@@ -222,7 +222,7 @@ def table(result: Result) -> list[Row]:
 def _row(track: Track) -> Row:
     n, w, walk = track.scored, track.windows, track.walk if track.scored else None
     R = w.R[:n][np.isfinite(w.R[:n])]
-    return {
+    row: Row = {
         "run": track.run,
         "groks": track.grok,
         "scored": track.at,
@@ -241,6 +241,7 @@ def _row(track: Track) -> Row:
         "walk k* = 1 %": float(100 * walk.first_k.mean()) if walk else None,
         "says": track.says,
     }
+    return {name: None if value != value else value for name, value in row.items()}  # nothing moved: nan
 
 
 ANALYSIS = Analysis(

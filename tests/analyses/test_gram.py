@@ -141,7 +141,7 @@ def test_weights_that_never_move(tmp_path):
     run = make(tmp_path / "a", [rises(15), rises(12)], thetas={step: theta for step in GRID})
     done = perform(gram.ANALYSIS, [run], Settings(draws=5))
     assert done.rows[0]["R"] is None
-    assert np.isnan(done.rows[0]["decline"])
+    assert done.rows[0]["decline"] is None
 
 
 def test_no_evaluation_is_an_error(tmp_path):

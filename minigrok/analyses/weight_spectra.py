@@ -1,0 +1,299 @@
+"""Spectra and commutators of W_Q and W_K over training, each beside random matrices of the same norms.
+
+What is measured at a snapshot, and which of it depends on how query and key are written: minigrok.attention_spectra.
+Each quantity is a series over the snapshots, with the value that Gaussian matrices of the same Frobenius norms have
+("random"): a series that follows it measures norms.
+    gap          s_1 - s_2 or s_2 - s_3; its event is the smallest value of the moving average of 3
+    commutator   c, or c / (sqrt(2 / d) |A| |B|), which is 1 for random matrices; its event is the largest value
+    pair         pair index of W_t - W_0; its event is the largest value. Near 1 two singular values are equal, as a
+                 Fourier frequency makes them; the random column says how often chance does
+Events are sought from the fourth snapshot on (paper). The claim under test: the gap is smallest when the commutator
+peaks, at grokking.
+Null of the timing: all circular shifts of a series. They put its event at each snapshot once, so p = share of the
+snapshots that are at most as far from the grok step (the peak) as the event is. Exact; one p a row is many looks.
+Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4e72f); the rest: minigrok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minigrok import attention_spectra as spectra
+from minigrok.analyses import events
+from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
+from minigrok.analyses.spectra_figure import figure
+from minigrok.engine import Array
+from minigrok.runs import Run
+
+FROM = 3  # first snapshot that an event may be at (paper)
+ATTENTION = ("W_Q", "W_K", "W_V", "W_O")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of weight_spectra.
+
+    Attributes
+    ----------
+    protocol : str    "exact"; "paper": layer 0, and only what the paper shows
+    most : int        at most this many snapshots, evenly thinned (paper: all; 300: our choice); 0: all
+    draws : int       Gaussian matrices behind the random values (our choice: 50)
+    """
+
+    protocol: str = "exact"
+    most: int = 300
+    draws: int = 50
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a series is smallest or largest.
+
+    Attributes
+    ----------
+    index, step : int
+    value : float                      of the smoothed series for a gap
+    to_grok, to_peak : float or None   steps after the first grok step, after the layer's commutator peak
+    p_grok, p_peak : float or None     share of the circular shifts that are as close or closer
+    """
+
+    index: int
+    step: int
+    value: float
+    to_grok: float | None
+    p_grok: float | None
+    to_peak: float | None = None
+    p_peak: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity over the snapshots.
+
+    Attributes
+    ----------
+    layer : int              -1: a task's read-out
+    name, kind : str         kind: "gap", "commutator" or "pair"
+    values, random : (S,)    measured; mean over Gaussian matrices of the same norms
+    event : Event
+    at_peak : float or None  gaps: place in its range, 0 smallest to 1 largest, at the commutator peak
+    """
+
+    layer: int
+    name: str
+    kind: str
+    values: Array
+    random: Array
+    event: Event
+    at_peak: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Series of one run.
+
+    Attributes
+    ----------
+    run : str
+    steps : (S,) int
+    groks : dict of task to step or None
+    layers, heads : int
+    series : list of Series
+    arrays : dict of name to (S, ...)    of attention_spectra.measure
+    pair_band : (2,)                     central 95 % of the pair index of Gaussian matrices
+    """
+
+    run: str
+    steps: Array
+    groks: dict[str, int | None]
+    layers: int
+    heads: int
+    series: list[Series]
+    arrays: dict[str, Array] = field(repr=False)
+    pair_band: Array
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Means over Gaussian matrices of Frobenius norm 1, or for the product |A| |B| = 1.
+
+    Attributes
+    ----------
+    whole, block, product : (2,)    s_1 - s_2 and s_2 - s_3 of (D, D), of (K, K), of the product
+    pair : (draws,)                 pair index of (D, D)
+    """
+
+    whole: Array
+    block: Array
+    product: Array
+    pair: Array
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return every series of a run, its random values, its event and how far that is from the grok step.
+
+    Raises
+    ------
+    RunFolderError
+        Fewer than FROM + 2 snapshots, or no evaluation.
+    """
+    run, is_paper = runs[0], settings.protocol == "paper"
+    columns = events.evaluations(run)
+    groks = {task: events.reached(columns, task, *events.GROKS[events.STREAK]) for task in run.config.task.operations}
+    steps = np.array(snapshot_steps(run, FROM + 2, settings.most or None))
+    arrays = _measured(run, steps, work)
+    model = run.config.model
+    chance = _chance(model.width, model.head_width, settings.draws, work.rng("weight_spectra"))
+    layers = 1 if is_paper else model.blocks
+    reached = [step for step in groks.values() if step is not None]
+    grok = min(reached) if reached else None
+    found = [each for layer in range(layers) for each in _layer(arrays, layer, steps, grok, chance, is_paper)]
+    if not is_paper:
+        pairs = spectra.pair_index(arrays["head_delta"])  # (S, N)
+        found += [
+            _series(-1, f"head {task} - start", "pair", pairs[:, i], float(np.mean(chance.pair)), steps, grok)
+            for i, task in enumerate(groks)
+        ]
+    band = np.quantile(chance.pair, [0.025, 0.975])
+    return Result(run.folder.name, steps, groks, layers, model.heads, found, arrays, band)
+
+
+def _measured(run: Run, steps: Array, work: Work) -> dict[str, Array]:
+    start, heads = run.load_snapshot(int(steps[0])), run.config.model.heads
+
+    def one(i: int) -> dict[str, Array]:
+        return spectra.measure(run.load_snapshot(int(steps[i])), start, run.layout, heads)
+
+    parts = work.parts([f"spectra-{step:06d}" for step in steps], one)
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chance(D: int, K: int, draws: int, rng: np.random.Generator) -> Chance:
+    whole, block, product = [], [], []
+    for _ in range(draws):
+        G, B = rng.standard_normal((D, D)), rng.standard_normal((K, K))
+        q, k = rng.standard_normal((2, K, D))
+        whole.append(spectra.values(G) / np.linalg.norm(G))
+        block.append(spectra.values(B) / np.linalg.norm(B))
+        product.append(spectra.product_values(q, k) / (np.linalg.norm(q) * np.linalg.norm(k)))
+    gaps = [-np.diff(np.mean(each, axis=0))[:2] for each in (whole, block, product)]
+    return Chance(gaps[0], gaps[1], gaps[2], spectra.pair_index(np.array(whole)))
+
+
+def _layer(
+    arrays: dict[str, Array], layer: int, steps: Array, grok: int | None, chance: Chance, is_paper: bool
+) -> Iterator[Series]:
+    """Series of a layer, the paper's first."""
+    a = {name: values[:, layer] for name, values in arrays.items() if name != "head_delta"}
+    peak = int(np.argmax(a["c"][FROM:])) + FROM
+
+    def gap(name: str, s: Array, i: int, norms: Array, unit: Array) -> Series:
+        return _series(layer, name, "gap", s[:, i] - s[:, i + 1], norms * unit[i], steps, grok, peak)
+
+    def other(name: str, kind: str, values: Array, random: Array | float) -> Series:
+        return _series(layer, name, kind, values, random, steps, grok)
+
+    for m, matrix in enumerate(ATTENTION[:2]):
+        for i in range(2):
+            name = f"{matrix} s{i + 1} - s{i + 2}"
+            yield gap(name, a["values"][:, m], i, a["norms"][:, m], chance.whole)
+    yield other("[W_Q, W_K]", "commutator", a["c"], a["c_random"])
+    if not is_paper:
+        yield other("[W_Q, W_K] normalised", "commutator", a["c"] / a["c_random"], 1.0)
+    for h in range(a["block_c"].shape[1]):
+        for m, matrix in enumerate(ATTENTION[:2]):
+            norms = a["block_norms"][:, h, m]
+            yield gap(f"head {h} {matrix} block s1 - s2", a["block_values"][:, h, m], 0, norms, chance.block)
+        yield other(f"head {h} block commutator", "commutator", a["block_c"][:, h], a["block_c_random"][:, h])
+        if not is_paper:
+            norms = a["product_norms"][:, h]
+            yield gap(f"head {h} W_Q'W_K s1 - s2", a["product_values"][:, h], 0, norms, chance.product)
+    if not is_paper:
+        pairs = spectra.pair_index(a["delta"])  # (S, 4)
+        for m, matrix in enumerate(ATTENTION):
+            yield other(f"{matrix} - start", "pair", pairs[:, m], float(np.mean(chance.pair)))
+
+
+def _series(
+    layer: int,
+    name: str,
+    kind: str,
+    values: Array,
+    random: Array | float,
+    steps: Array,
+    grok: int | None,
+    peak: int | None = None,
+) -> Series:
+    smooth = moving_average(values) if kind == "gap" else np.nan_to_num(values)
+    index = FROM + int((np.argmin if kind == "gap" else np.argmax)(smooth[FROM:]))
+    event = Event(index, int(steps[index]), float(smooth[index]), *closeness(steps, index, grok))
+    inside, at_peak = np.broadcast_to(random, values.shape).copy(), None
+    if peak is not None:
+        to_peak = closeness(steps, index, int(steps[peak]))
+        event = replace(event, to_peak=to_peak[0], p_peak=to_peak[1])
+        low, high = smooth[FROM:].min(), smooth[FROM:].max()
+        at_peak = float((smooth[peak] - low) / (high - low)) if high > low else None
+    return Series(layer, name, kind, values, inside, event, at_peak)
+
+
+def moving_average(x: Array) -> Array:
+    """Return the mean of each value and its neighbours (S,); at the ends of the two values there are."""
+    counts = np.convolve(np.ones(len(x)), np.ones(3), "same")
+    return np.asarray(np.convolve(x, np.ones(3), "same") / counts)
+
+
+def closeness(steps: Array, index: int, target: int | None) -> tuple[float | None, float | None]:
+    """Return steps from the target to an event, and the share of circular shifts of it that are no farther.
+
+    Parameters
+    ----------
+    steps : (S,) int
+    index : int              of the event, FROM or more
+    target : int, optional   a step
+    """
+    if target is None:
+        return None, None
+    far = np.abs(steps[FROM:] - target)
+    return float(steps[index] - target), float(np.mean(far <= far[index - FROM]))
+
+
+def table(result: Result) -> list[Row]:
+    """One row a series: values at the start, at its event, at the end; random value and distances at the event."""
+    return [_row(result, each) for each in result.series]
+
+
+def _row(result: Result, each: Series) -> Row:
+    event = each.event
+    row: Row = {
+        "run": result.run,
+        "layer": each.layer if each.layer >= 0 else None,
+        "series": each.name,
+        "kind": each.kind,
+        "start": float(each.values[0]),
+        "event": event.value,
+        "random": float(each.random[event.index]),
+        "end": float(each.values[-1]),
+        "end random": float(each.random[-1]),
+        "at step": event.step,
+        "to grok": event.to_grok,
+        "p grok": event.p_grok,
+        "to peak": event.to_peak,
+        "p peak": event.p_peak,
+        "place at peak": each.at_peak,
+    }
+    return {name: None if value != value else value for name, value in row.items()}  # no change from the start: nan
+
+
+ANALYSIS = Analysis(
+    "weight_spectra",
+    "Do the singular values of queries and keys do anything at grokking that random matrices of their norms do not?",
+    "arXiv:2602.18523, weight spectra; normalised and gauge-invariant ones, random values, timing test: minigrok",
+    Settings,
+    compute,
+    table,
+    figure,
+    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most or 10**9)} snapshots, up to 0.5 s each",
+)
