@@ -41,7 +41,14 @@ def random_walk(lengths: Array, n: int, rng: np.random.Generator) -> Array:
 
 
 def decay_walk(start: float, contractions: Array, lengths: Array, n: int, rng: np.random.Generator) -> Array:
-    """Return the Gram matrix (T + 1, T + 1) of x_t = w_t - w_0 for a decaying walk.
+    """Return the Gram matrix (T + 1, T + 1) of x_t = w_t - w_0 for a decaying walk; arguments as in `decay_path`."""
+    W = decay_path(start, contractions, lengths, n, rng)
+    X = W - W[0]
+    return X @ X.T  # type: ignore[no-any-return]
+
+
+def decay_path(start: float, contractions: Array, lengths: Array, n: int, rng: np.random.Generator) -> Array:
+    """Return a decaying walk w_0 .. w_T in an orthonormal frame of its span, (T + 1, T + 1).
 
     Parameters
     ----------
@@ -60,5 +67,4 @@ def decay_walk(start: float, contractions: Array, lengths: Array, n: int, rng: n
     W[0] = frame[0]
     for t in range(T):
         W[t + 1] = contractions[t] * W[t] + lengths[t] * frame[t + 1]
-    X = W - W[0]
-    return X @ X.T  # type: ignore[no-any-return]
+    return W
