@@ -18,6 +18,7 @@ from .check import check
 from .info import info
 from .options import DEBUG, debug_option
 from .plot import plot
+from .reference import reference
 from .train import resume, train
 
 
@@ -50,5 +51,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, plot, analyse, check, info):
+for command in (train, resume, plot, analyse, check, reference, info):
     main.add_command(command)

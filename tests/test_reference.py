@@ -1,0 +1,370 @@
+"""Reference outputs: what regenerate writes, check accepts; every kind of change to a number or a file is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from minigrok import reference
+from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
+from minigrok.objective import Objective
+from minigrok.params import layout
+from minigrok.reference import Comparison, ReferenceOutputError, compare
+from minigrok.reference_numbers import PREFIX, Expected, direction, exact, phenomenon, prefix
+from minigrok.runs import create
+from minigrok.tasks import pairs
+from minigrok.train import Observer, train
+
+TOP = Path(__file__).parents[1]
+CONFIG = Config(
+    "small",
+    task=Task(p=7),
+    model=Model(width=8, heads=2, mlp_width=6, blocks=1),
+    train=Train(batch_size=16, max_steps=60, eval_every=10, snapshot_every=25, grok_threshold=0.05),
+)
+SIZE = layout(CONFIG).size
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reference, as regenerate made it."""
+    folder = tmp_path_factory.mktemp("top") / "references" / "small"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(to_toml(CONFIG))
+    rows = reference.regenerate(folder, create(folder.parents[1] / "run", CONFIG), "the first one")
+    assert all(row.expected is None and not row.holds for row in rows)
+    return folder
+
+
+@pytest.fixture
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all the rest; the picture has tests of its own."""
+    monkeypatch.setattr(reference, "training_figure", lambda run: None)
+    monkeypatch.setattr(reference, "save", lambda figure, stem: [])
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "references" / "small"))
+
+
+def failures(folder: Path) -> dict[str, Comparison]:
+    return {row.name: row for row in reference.check(folder) if not row.holds}
+
+
+def change(folder: Path, name: str, **values: Any) -> None:
+    """Edit one number of expected.json."""
+    numbers = json.loads((folder / "expected.json").read_text())
+    (number,) = (n for n in numbers if n["name"] == name)
+    number.update(values)
+    (folder / "expected.json").write_text(json.dumps(numbers))
+
+
+# --- a reference and its check
+
+
+def test_what_was_made_is_found_again(made: Path) -> None:
+    rows = reference.check(made)
+    assert [row for row in rows if not row.holds] == []
+    assert {row.tier for row in rows} == set(reference.TIERS)
+    assert len(rows) == len({(row.tier, row.name) for row in rows}) > 40
+    files = {path.name for path in made.iterdir()}
+    assert files == {
+        "config.toml",
+        "expected.json",
+        "table.csv",
+        "input.npz",
+        "environment.json",
+        "figure.png",
+        "figure.svg",
+    }
+
+
+def test_every_number_says_its_unit_tolerance_reason_and_source(made: Path) -> None:
+    for number in json.loads((made / "expected.json").read_text()):
+        assert set(number) == {item.name for item in fields(Expected)}
+        assert all(number[key].strip() for key in ("name", "unit", "why", "source"))
+        exactly = number["name"].startswith(("train accuracy", "test accuracy"))
+        assert exactly or 0 < number["rtol"] <= 0.2
+
+
+def test_the_environment_is_kept(made: Path) -> None:
+    kept = reference.read_environment(made)
+    assert kept["reason"] == "the first one"
+    assert {"date", "minigrok", "python", "packages", "cpu", "blas"} <= set(kept)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "|g|",
+        "d1 . g",
+        "d2 . H d1",
+        "|G d1|",
+        "|J d1|",
+        "train loss, add",
+        "step 50: loss, mul",
+        "step 1: gradient norm",
+    ],
+)
+def test_a_number_beyond_its_tolerance_fails_and_one_within_holds(folder: Path, name: str) -> None:
+    (kept,) = (number for number in reference.read_expected(folder) if number.name == name)
+    assert kept.value is not None
+    change(folder, name, value=kept.value * (1 + 0.5 * kept.rtol))
+    assert failures(folder) == {}
+    change(folder, name, value=kept.value * (1 + 2 * kept.rtol))
+    assert list(failures(folder)) == [name]
+    change(folder, name, value=float("nan"))
+    assert list(failures(folder)) == [name]
+
+
+def test_an_accuracy_is_a_count_that_must_be_met(folder: Path) -> None:
+    change(folder, "test accuracy, add", value=0.5 + 1e-12)
+    assert list(failures(folder)) == ["test accuracy, add"]
+
+
+def test_phenomena_are_held_to_the_table_exactly(folder: Path) -> None:
+    lines = (folder / "table.csv").read_text().splitlines(keepends=True)
+    (folder / "table.csv").write_text("".join(lines[:-1]))
+    assert "last step" in failures(folder), "the last row is missing"
+    (folder / "table.csv").write_text("".join(lines))
+    change(folder, "memorised, mul", value=60)
+    assert list(failures(folder)) == ["memorised, mul"]
+
+
+def test_weights_off_by_one_bit_fail(folder: Path) -> None:
+    theta = reference.read_theta(folder, SIZE)
+    theta.view(np.uint16)[200] ^= 1
+    np.savez_compressed(folder / "input.npz", theta=theta, step=60)
+    wrong = failures(folder)
+    assert wrong
+    assert {row.tier for row in wrong.values()} == {"exact"}
+
+
+def test_another_config_fails_in_the_prefix(folder: Path) -> None:
+    (folder / "config.toml").write_text(to_toml(with_settings(CONFIG, ["optimiser.weight_decay=0.999"])))
+    assert {row.tier for row in failures(folder).values()} == {"prefix"}
+
+
+def test_numbers_that_are_not_kept_or_no_longer_made_fail(folder: Path) -> None:
+    numbers = json.loads((folder / "expected.json").read_text())
+    numbers[0]["name"] = "renamed"
+    (folder / "expected.json").write_text(json.dumps(numbers))
+    wrong = failures(folder)
+    assert wrong["renamed"].found is None
+    assert wrong["train loss, add"].expected is None
+
+
+def test_compare_with_milestones_that_were_not_reached() -> None:
+    def number(value: float | None, tier: str = "phenomenon") -> list[Expected]:
+        return [Expected("grokked", value, "steps", 0.2, 0.0, tier, "", "")]
+
+    for old, new, rerun, holds in (
+        (None, None, False, True),
+        (None, 100.0, True, False),
+        (100.0, None, True, False),
+        (100.0, 119.0, True, True),
+        (100.0, 121.0, True, False),
+        (100.0, 100.1, False, False),
+    ):
+        (row,) = compare(number(old), number(new), rerun)
+        assert row.holds == holds
+    assert compare(number(100.0, "exact"), number(119.0, "exact"))[0].holds
+
+
+# --- what is missing or damaged
+
+
+@pytest.mark.parametrize(
+    ("file", "keep"),
+    [
+        *((file, keep) for file in ("expected.json", "input.npz", "table.csv") for keep in (None, 0, 1)),
+        ("expected.json", 300),
+        ("input.npz", 300),
+    ],
+)
+def test_a_file_that_is_missing_or_cut_off_is_named(folder: Path, file: str, keep: int | None) -> None:
+    path = folder / file
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ReferenceOutputError, match=file):
+        reference.check(folder)
+
+
+def test_pickled_weights_are_refused(folder: Path) -> None:
+    np.savez(folder / "input.npz", theta=np.array([{}], dtype=object))
+    with pytest.raises(ReferenceOutputError, match=r"input\.npz.*allow_pickle"):
+        reference.check(folder)
+
+
+def test_weights_of_another_model_are_named(folder: Path) -> None:
+    (folder / "config.toml").write_text(to_toml(with_settings(CONFIG, ["model.width=10"])))
+    with pytest.raises(ReferenceOutputError, match=r"theta .*its config has changed"):
+        reference.check(folder)
+
+
+def test_a_folder_without_references_is_named(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ReferenceOutputError, match=r"no such folder.*top of the repository"):
+        reference.names(tmp_path / "nowhere")
+    with pytest.raises(ReferenceOutputError, match="none in it"):
+        reference.names(tmp_path / "references" / "small")
+    with pytest.raises(ReferenceOutputError, match=r"other .*small"):
+        reference.check(folder.parent / "other")
+
+
+# --- regenerate
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_regenerate_again_moves_nothing(folder: Path, tmp_path: Path) -> None:
+    """Same code, same machine: even the run's float32 numbers come back, so every file but the date is equal."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rows = reference.regenerate(folder, create(tmp_path / "run", CONFIG), "again")
+    assert all(row.holds and row.expected == row.found for row in rows)
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"environment.json"}
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_regenerate_shows_what_moved_and_what_a_rerun_may_move(folder: Path, tmp_path: Path) -> None:
+    change(folder, "|g|", value=1e9)
+    change(folder, "last step", value=55)  # within a fifth of 60
+    rows = {row.name: row for row in reference.regenerate(folder, create(tmp_path / "run", CONFIG), "why")}
+    assert not rows["|g|"].holds
+    assert rows["|g|"].expected == 1e9
+    assert rows["last step"].holds == (abs(rows["last step"].found - 55) <= 11)
+    assert failures(folder) == {}
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_regenerate_finishes_a_run(folder: Path, tmp_path: Path) -> None:
+    run = create(tmp_path / "run", CONFIG)
+    with run:
+        steps: list[int] = []
+        train(run, observer=Observer(stepped=steps.append, stop=lambda: len(steps) == 7))
+    reference.regenerate(folder, run, "from an interrupted run")
+    assert failures(folder) == {}
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_regenerate_refuses_another_run_or_no_reason_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ReferenceOutputError, match="a run of the settings"):
+        reference.regenerate(folder, create(tmp_path / "other", with_settings(CONFIG, ["seed=1"])), "why")
+    with pytest.raises(ReferenceOutputError, match="a reason"):
+        reference.regenerate(folder, create(tmp_path / "run", CONFIG), "  ")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+# --- the numbers
+
+
+def test_directions_are_fixed_unit_vectors() -> None:
+    """Signs from a frozen stream: these very ones, for good."""
+    d = direction(1, 1000)
+    assert np.linalg.norm(d) == pytest.approx(1, rel=1e-15)
+    assert np.array_equal(np.abs(d), np.full(1000, 1000**-0.5))
+    assert abs(d @ direction(2, 1000)) < 0.1
+    assert (np.sign(d[:12]) > 0).tolist() == [bool(byte & 1) for byte in np.random.RandomState(1).bytes(12)]
+    assert "".join("+" if x > 0 else "-" for x in d[:16]) == "+-+-+-++-++-----"
+
+
+def test_exact_numbers_are_those_of_the_objective() -> None:
+    theta = np.random.default_rng(0).standard_normal(SIZE)
+    values = {number.name: number.value for number in exact(CONFIG, theta)}
+    data = pairs(CONFIG.task, CONFIG.seed)
+    batch = data.train[:512]
+    objective = Objective(CONFIG, data.tokens[batch], data.targets[:, batch], engine="plain")
+    g, d1, d2 = objective.grad(theta), direction(1, theta.size), direction(2, theta.size)
+    H, G = objective.hessian(theta), objective.ggn(theta)
+    for name, value in {
+        "batch loss": objective.loss(theta),
+        "|g|": np.sqrt(g @ g),
+        "d2 . g": d2 @ g,
+        "g . H g / |g|^2": g @ (H @ g) / (g @ g),
+        "g . G g / |g|^2": g @ (G @ g) / (g @ g),
+        "|H g| / |g|": np.linalg.norm(H @ g) / np.linalg.norm(g),
+        "d1 . H d1": d1 @ (H @ d1),
+        "d2 . G d1": d1 @ (G @ d2),
+        "|J d1|": np.linalg.norm(objective.jacobian(theta) @ d1),
+    }.items():
+        assert values[name] == pytest.approx(value, rel=1e-11), name
+    assert values["train loss, add"] == pytest.approx(objective.losses(theta)[0], rel=1e-12)
+
+
+def test_the_prefix_is_in_float64_whatever_the_run() -> None:
+    rows = prefix(CONFIG)
+    assert rows == prefix(with_settings(CONFIG, ["compute.dtype=float64"]))
+    assert [asdict(row)["name"].partition(":")[0] for row in rows[::4]] == [f"step {step}" for step in PREFIX]
+
+
+def test_phenomena_are_the_milestones() -> None:
+    columns = {"step": np.array([1, 100, 200, 300, 400])}
+    for task in ("add", "mul"):
+        columns |= {
+            f"train_accuracy_{task}": np.array([0, 0.5, 1, 1, 1]),
+            f"test_accuracy_{task}": np.array([0, 0.06, 1, 1, 1]),
+        }
+    columns["test_accuracy_mul"] = np.array([0, 1, 0, 1, 0.25])
+    values = {number.name: number.value for number in phenomenon(CONFIG, columns)}
+    assert (values["memorised, add"], values["grokked, add"], values["last step"]) == (200, 300, 400)
+    assert (values["grokked, mul"], values["last test accuracy, mul"]) == (None, 0.25)
+
+
+# --- command line
+
+
+def minigrok(*arguments: str) -> Result:
+    from minigrok_cli.main import main
+
+    return CliRunner().invoke(main, ["reference", *map(str, arguments)])
+
+
+def test_check_prints_every_number_and_fails_when_one_is_wrong(folder: Path) -> None:
+    good = minigrok("check", "--folder", folder.parent)
+    assert good.exit_code == 0, good.output
+    rows = reference.check(folder)
+    assert all(row.name in good.stdout for row in rows)
+    assert f"{len(rows)} numbers: {len(rows)} hold, 0 do not" in good.stdout
+    change(folder, "|g|", value=1e9)
+    bad = minigrok("check", "small", "--folder", folder.parent)
+    assert bad.exit_code == 1
+    assert bad.stdout.count("WRONG") == 1
+    machine = minigrok("check", "--json", "--folder", folder.parent)
+    assert machine.exit_code == 1
+    assert sum(not row["holds"] for row in json.loads(machine.stdout)["small"]) == 1
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_regenerate_and_list(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    change(folder, "|g|", value=1e9)
+    result = minigrok("regenerate", "small", "--folder", folder.parent, "--reason", "for the test")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("moved") == 1
+    assert minigrok("check", "--folder", folder.parent).exit_code == 0
+    assert "for the test" in minigrok("list", "--folder", folder.parent).stdout
+    again = minigrok("regenerate", "small", "--folder", folder.parent, "--reason", "why")
+    assert again.exit_code == 2
+    assert "--run runs/reference-small" in again.stderr
+    arguments = ["regenerate", "small", "--folder", folder.parent, "--reason", "why", "--run", "runs/reference-small"]
+    assert minigrok(*arguments).exit_code == 0
+
+
+def test_wrong_use_is_explained(folder: Path, tmp_path: Path) -> None:
+    assert minigrok("check", "--folder", tmp_path / "none").exit_code == 2
+    assert "choose one of these" in minigrok("check", "other", "--folder", folder.parent).stderr
+    assert minigrok("regenerate", "small", "--folder", folder.parent).exit_code == 2, "no reason"
+    (folder / "expected.json").unlink()
+    assert "not yet" in minigrok("list", "--folder", folder.parent).stdout
+    assert "regenerate small" in minigrok("check", "--folder", folder.parent).stderr
