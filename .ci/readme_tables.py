@@ -1,0 +1,54 @@
+"""Tables of README.md that follow from registries; tests/test_readme.py compares, this script writes them anew."""
+
+import re
+from pathlib import Path
+
+from minigrok_cli.main import main as command_line
+
+from minigrok.analyses import ANALYSES
+from minigrok.info import presets
+from minigrok.layers import LAYERS
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def tables() -> dict[str, list[str]]:
+    """Return the rows of each table, without its head, by the name in the comment <!-- table: NAME -->."""
+    helps = {name: command.get_short_help_str(limit=200) for name, command in command_line.commands.items()}
+    return {
+        "layers": [_row(x.name, _link(f"minigrok/layers/{x.name}.py"), f"`{x.forward}`") for x in LAYERS],
+        "analyses": [_row(_link(f"minigrok/analyses/{n}.py", n), x.question, x.source) for n, x in ANALYSES.items()],
+        "presets": [_row(f"`{x['name']}`", f"{x['parameters']:,}", x["description"]) for x in presets()],
+        "commands": [_row(f"`minigrok {name}`", text) for name, text in helps.items()],
+    }
+
+
+def rows(text: str, name: str) -> list[str]:
+    """Return the rows of a table as they stand in the text."""
+    return _place(text, name)["rows"].splitlines()
+
+
+def rewritten(text: str) -> str:
+    """Return the text with all tables as they should be."""
+    for name, wanted in tables().items():
+        place = _place(text, name)
+        text = text[: place.start("rows")] + "\n".join(wanted) + "\n" + text[place.end("rows") :]
+    return text
+
+
+def _place(text: str, name: str) -> re.Match[str]:
+    place = re.search(rf"<!-- table: {name} -->\n(?:\|.*\n){{2}}(?P<rows>(?:\|.*\n)*)", text)
+    assert place, f"{README} has no table {name}"
+    return place
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _link(path: str, text: str | None = None) -> str:
+    return f"[{text or path}]({path})"
+
+
+if __name__ == "__main__":
+    README.write_text(rewritten(README.read_text(encoding="utf-8")), encoding="utf-8")
