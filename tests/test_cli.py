@@ -5,16 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from minigrok_cli.main import main
 
-from minigrok.cases import CASES
 from minigrok.config import preset_names
-from minigrok.laws import LAWS
 from minigrok.runs import open_run
 
 SMALL = """
@@ -191,6 +188,8 @@ def test_a_run_that_diverges_stops_with_its_state_saved(workplace):
         (["resume", "nowhere"], ["nowhere is no folder"]),
         (["resume", "."], ["without a config.toml"]),
         (["plot"], ["Missing argument"]),
+        (["check", "--pairs", "0"], ["B = 0"]),
+        (["check", "--classes", "12"], ["prime"]),
         (["plot", "nowhere"], ["nowhere is no folder"]),
         (["grok"], ["No such command"]),
     ],
@@ -211,36 +210,6 @@ def test_debug_shows_the_traceback(arguments):
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert "required: the folder of a run" in result.stderr
-
-
-# --- check -----------------------------------------------------------------------------------------------
-
-SIZES = ["--pairs", "3", "--classes", "7", "--blocks", "1"]
-
-
-def test_check_prints_every_case_and_law():
-    result = minigrok("check", "--engine", "plain", *SIZES)
-    assert result.exit_code == 0
-    for word in [*CASES, *LAWS, "0 broken"]:
-        assert word in result.stdout
-    verdicts = json.loads(minigrok("check", "--engine", "plain", *SIZES, "--json").stdout)
-    assert len(verdicts) == len(CASES) * len(LAWS)
-    assert all(verdict["holds"] for verdict in verdicts)
-
-
-def test_a_broken_law_has_exit_code_1(monkeypatch):
-    monkeypatch.setitem(LAWS, "symmetry", replace(LAWS["symmetry"], limit=-1.0))
-    result = minigrok("check", "--engine", "plain", *SIZES)
-    assert result.exit_code == 1
-    assert "BROKEN" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [(["--pairs", "0"], "B = 0"), (["--head-width", "1"], "at least 3"), (["--classes", "12"], "prime")],
-)
-def test_wrong_sizes_are_explained(arguments, word):
-    expect_error(2, "check", *arguments, words=[word])
 
 
 # --- info ------------------------------------------------------------------------------------------------
