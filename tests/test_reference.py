@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,10 @@ from click.testing import CliRunner, Result
 
 from minigrok import reference
 from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
-from minigrok.objective import Objective
 from minigrok.params import layout
-from minigrok.reference import Comparison, ReferenceOutputError, compare
-from minigrok.reference_numbers import PREFIX, Expected, direction, exact, phenomenon, prefix
+from minigrok.reference import Comparison, ReferenceOutputError
+from minigrok.reference_numbers import Expected
 from minigrok.runs import create
-from minigrok.tasks import pairs
 from minigrok.train import Observer, train
 
 TOP = Path(__file__).parents[1]
@@ -163,23 +161,6 @@ def test_numbers_that_are_not_kept_or_no_longer_made_fail(folder: Path) -> None:
     assert wrong["train loss, add"].expected is None
 
 
-def test_compare_with_milestones_that_were_not_reached() -> None:
-    def number(value: float | None, tier: str = "phenomenon") -> list[Expected]:
-        return [Expected("grokked", value, "steps", 0.2, 0.0, tier, "", "")]
-
-    for old, new, rerun, holds in (
-        (None, None, False, True),
-        (None, 100.0, True, False),
-        (100.0, None, True, False),
-        (100.0, 119.0, True, True),
-        (100.0, 121.0, True, False),
-        (100.0, 100.1, False, False),
-    ):
-        (row,) = compare(number(old), number(new), rerun)
-        assert row.holds == holds
-    assert compare(number(100.0, "exact"), number(119.0, "exact"))[0].holds
-
-
 # --- what is missing or damaged
 
 
@@ -264,61 +245,6 @@ def test_regenerate_refuses_another_run_or_no_reason_and_changes_nothing(folder:
     with pytest.raises(ReferenceOutputError, match="a reason"):
         reference.regenerate(folder, create(tmp_path / "run", CONFIG), "  ")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-# --- the numbers
-
-
-def test_directions_are_fixed_unit_vectors() -> None:
-    """Signs from a frozen stream: these very ones, for good."""
-    d = direction(1, 1000)
-    assert np.linalg.norm(d) == pytest.approx(1, rel=1e-15)
-    assert np.array_equal(np.abs(d), np.full(1000, 1000**-0.5))
-    assert abs(d @ direction(2, 1000)) < 0.1
-    assert (np.sign(d[:12]) > 0).tolist() == [bool(byte & 1) for byte in np.random.RandomState(1).bytes(12)]
-    assert "".join("+" if x > 0 else "-" for x in d[:16]) == "+-+-+-++-++-----"
-
-
-def test_exact_numbers_are_those_of_the_objective() -> None:
-    theta = np.random.default_rng(0).standard_normal(SIZE)
-    values = {number.name: number.value for number in exact(CONFIG, theta)}
-    data = pairs(CONFIG.task, CONFIG.seed)
-    batch = data.train[:512]
-    objective = Objective(CONFIG, data.tokens[batch], data.targets[:, batch], engine="plain")
-    g, d1, d2 = objective.grad(theta), direction(1, theta.size), direction(2, theta.size)
-    H, G = objective.hessian(theta), objective.ggn(theta)
-    for name, value in {
-        "batch loss": objective.loss(theta),
-        "|g|": np.sqrt(g @ g),
-        "d2 . g": d2 @ g,
-        "g . H g / |g|^2": g @ (H @ g) / (g @ g),
-        "g . G g / |g|^2": g @ (G @ g) / (g @ g),
-        "|H g| / |g|": np.linalg.norm(H @ g) / np.linalg.norm(g),
-        "d1 . H d1": d1 @ (H @ d1),
-        "d2 . G d1": d1 @ (G @ d2),
-        "|J d1|": np.linalg.norm(objective.jacobian(theta) @ d1),
-    }.items():
-        assert values[name] == pytest.approx(value, rel=1e-11), name
-    assert values["train loss, add"] == pytest.approx(objective.losses(theta)[0], rel=1e-12)
-
-
-def test_the_prefix_is_in_float64_whatever_the_run() -> None:
-    rows = prefix(CONFIG)
-    assert rows == prefix(with_settings(CONFIG, ["compute.dtype=float64"]))
-    assert [asdict(row)["name"].partition(":")[0] for row in rows[::4]] == [f"step {step}" for step in PREFIX]
-
-
-def test_phenomena_are_the_milestones() -> None:
-    columns = {"step": np.array([1, 100, 200, 300, 400])}
-    for task in ("add", "mul"):
-        columns |= {
-            f"train_accuracy_{task}": np.array([0, 0.5, 1, 1, 1]),
-            f"test_accuracy_{task}": np.array([0, 0.06, 1, 1, 1]),
-        }
-    columns["test_accuracy_mul"] = np.array([0, 1, 0, 1, 0.25])
-    values = {number.name: number.value for number in phenomenon(CONFIG, columns)}
-    assert (values["memorised, add"], values["grokked, add"], values["last step"]) == (200, 300, 400)
-    assert (values["grokked, mul"], values["last test accuracy, mul"]) == (None, 0.25)
 
 
 # --- command line
