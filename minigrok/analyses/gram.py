@@ -18,8 +18,8 @@ Source: arXiv:2602.18523, Gram matrix table (code aa4e72f); matched control, sha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -125,13 +125,19 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     parts = work.parts([f"gram-{i}" for i in range(len(runs))], lambda i: _gram(runs[i]))
     found = [step for step in groks if step is not None]
     matched = settings.matched_step or (int(np.median(found)) if found else None)
-    keys = [config_hash(run.config)[:12] for run in runs]  # of the random streams
-    each = zip(names, keys, parts, groks, strict=True)
-    tracks = [_track(name, key, part, grok, matched, settings, work) for name, key, part, grok in each]
+    streams = [_streams(work, run) for run in runs]
+    each = zip(names, streams, parts, groks, strict=True)
+    tracks = [_track(name, stream, part, grok, matched, settings) for name, stream, part, grok in each]
     if not any(len(track.ends) for track in tracks):
         required = f"{settings.window + 1} snapshots at equal distances in one run at least"
         raise RunFolderError(required, tracks[0].says, "train longer, or set a shorter window")
     return Result(settings.protocol, tracks)
+
+
+def _streams(work: Work, run: Run) -> Callable[[str], np.random.Generator]:
+    """Named streams that belong to the run: whatever runs stand beside it, its nulls are the same."""
+    own, key = replace(work, seed=run.config.seed), config_hash(run.config)[:12]
+    return lambda name: own.rng(f"gram/{name}/{key}")
 
 
 def _gram(run: Run) -> dict[str, Array]:
@@ -148,12 +154,11 @@ def _gram(run: Run) -> dict[str, Array]:
 
 def _track(
     name: str,
-    key: str,
+    stream: Callable[[str], np.random.Generator],
     part: dict[str, Array],
     grok: int | None,
     matched: int | None,
     settings: Settings,
-    work: Work,
 ) -> Track:
     steps, G, width = part["steps"], part["G"], settings.window
     _, starts = updates.contiguous(steps, width)
@@ -167,8 +172,8 @@ def _track(
     count = int((ends <= at).sum()) if at is not None else 0
     if at is not None and count < 2:
         count, says = 0, f"fewer than two windows up to step {at}"
-    walk = _walk(G, int(part["n"]), starts, count or len(starts), settings, work.rng(f"gram/walk/{key}"))
-    p = _order(G, starts[:count], windows, settings, work.rng(f"gram/order/{key}")) if count else (None, None)
+    walk = _walk(G, int(part["n"]), starts, count or len(starts), settings, stream("walk"))
+    p = _order(G, starts[:count], windows, settings, stream("order")) if count else (None, None)
     return Track(name, says, every, grok, at, ends, count, windows, walk, *p)
 
 
