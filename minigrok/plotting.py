@@ -7,7 +7,7 @@ tells the lines apart. No picture computes anything: numbers come from the run f
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,28 +95,30 @@ def title(config: Config) -> str:
     return f"{config.name}: {tasks} mod {config.task.p}, {decay}, seed {config.seed}"
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write a picture as PNG and SVG.
+def save(figure: Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write a picture, as PNG and SVG unless told otherwise.
 
     Parameters
     ----------
     figure : Figure
-    stem : Path    path without the ending, such as runs/a/training
+    stem : Path                   path without the ending, such as runs/a/training
+    endings : sequence of str     "png", "svg"
 
     Returns
     -------
     list of Path
-        the two files; equal numbers give equal bytes with one version of matplotlib
+        the files; equal numbers give equal bytes with one version of matplotlib
 
     Raises
     ------
     RunFolderError    no room or no permission
     """
     files = []
-    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
+    for ending in endings:
         buffer = io.BytesIO()
         with mpl.rc_context(STYLE):
-            figure.savefig(buffer, format=ending, metadata=metadata)
+            figure.savefig(buffer, format=ending, metadata=metadata[ending])
         files.append(stem.with_name(f"{stem.name}.{ending}"))
         write_atomically(files[-1], buffer.getvalue())
     return files

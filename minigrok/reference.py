@@ -250,7 +250,7 @@ def _write(folder: Path, run: Run, theta: Array, step: int, numbers: list[Expect
     write_atomically(folder / "input.npz", arrays.getvalue())
     write_atomically(folder / "table.csv", (run.folder / "metrics.csv").read_bytes())
     write_atomically(folder / "environment.json", _json(made))
-    save(training_figure(run), folder / "figure")
+    save(training_figure(run), folder / "figure", ["png"])
     write_atomically(folder / "expected.json", _json([asdict(number) for number in numbers]))
 
 
