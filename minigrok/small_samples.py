@@ -44,12 +44,17 @@ def smallest_p(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n))
 
 
-def count_tail(chances: Sequence[float], count: int) -> float:
-    """Return P(at least `count` of independent events with these chances)."""
+def count_law(chances: Sequence[float]) -> Array:
+    """Return P(exactly k of independent events with these chances) for k = 0 .. n, (n + 1,)."""
     law = np.ones(1)
     for chance in chances:
         law = np.convolve(law, [1 - chance, chance])
-    return float(min(1.0, law[max(count, 0) :].sum()))
+    return law
+
+
+def count_tail(chances: Sequence[float], count: int) -> float:
+    """Return P(at least `count` of independent events with these chances)."""
+    return float(min(1.0, count_law(chances)[max(count, 0) :].sum()))
 
 
 def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
