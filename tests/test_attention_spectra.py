@@ -78,7 +78,7 @@ def test_query_and_key_are_rows_of_the_fused_matrix():
     assert np.array_equal(np.vstack([Q, Key]), fused[:32])
 
 
-@pytest.mark.parametrize("d", [16, 64, 128])
+@pytest.mark.parametrize("d", [16, 64])
 def test_random_matrices_have_normalised_commutator_one(d):
     rng = np.random.default_rng(d)
     ratios = []

@@ -31,7 +31,7 @@ def test_all_of_different_chances_is_their_product():
     assert small.count_tail([0.947, 0.99, 1.0], 3) == pytest.approx(0.947 * 0.99)
 
 
-@pytest.mark.parametrize("n", [5, 6, 7])
+@pytest.mark.parametrize("n", [5, 6])
 def test_rank_test_is_spearman_with_every_permutation(n):
     rng = np.random.default_rng(n)
     x, y = rng.standard_normal((2, n))
