@@ -14,6 +14,7 @@ from minigrok import __version__
 from minigrok.errors import MinigrokError
 
 from .analyse import analyse
+from .bench import bench
 from .check import check
 from .info import info
 from .options import DEBUG, debug_option
@@ -51,5 +52,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, plot, analyse, check, reference, info):
+for command in (train, resume, plot, analyse, check, reference, bench, info):
     main.add_command(command)

@@ -9,7 +9,6 @@ from datetime import timedelta
 import click
 
 from minigrok.config import Config
-from minigrok.engine import Array
 from minigrok.engine.cpu import cache_folder
 from minigrok.params import layout
 from minigrok.runs import Run
@@ -27,15 +26,14 @@ def sit(
     threads: int | None,
     after_grok: int | None = None,
     as_json: bool = False,
-    theta: Array | None = None,
 ) -> int:
     """Train a locked run with a display on stderr, and print the outcome.
 
     Parameters
     ----------
     run : Run
-    threads, after_grok, theta : optional    as for `minigrok.train.train`
-    as_json : bool                           print JSON instead of a table
+    threads, after_grok : optional    as for `minigrok.train.train`
+    as_json : bool                    print JSON instead of a table
 
     Returns
     -------
@@ -45,7 +43,7 @@ def sit(
     click.echo("\n".join(announcement(run.config, threads)), err=True)
     with Interrupt() as interrupt, watch(run, after_grok) as display:
         observer = Observer(display.stepped, display.evaluated, lambda: interrupt.asked)
-        counters = train(run, threads, after_grok, theta, observer)
+        counters = train(run, threads, after_grok, observer)
     tasks = standings(run)
     state = "interrupted" if interrupt.asked else "finished" if display.steps_made else "finished before"
     if as_json:

@@ -48,8 +48,8 @@ def train(
     config = load_config(source, settings)
     make_ready(config)
     theta = load_weights(init, layout(config)) if init else None
-    with create(out or Path("runs", f"{config.name}-s{config.seed}"), config) as run:
-        ctx.exit(sit(run, threads, as_json=as_json, theta=theta))
+    with create(out or Path("runs", f"{config.name}-s{config.seed}"), config, theta) as run:
+        ctx.exit(sit(run, threads, as_json=as_json))
 
 
 @click.command()

@@ -6,7 +6,12 @@ g and H are gradient and Hessian of a loss at theta; A and B are two losses (two
     bracket         [A, B] = H_B g_A - H_A g_B                        two Hessian products at theta; no eta
     defect          D = |[A, B]| / (|g_A| |g_B|)
     paper's defect  D = |delta| / (|eta g_A| |eta g_B| + 1e-12)       float32, eta = 1e-3
-    rounding floor  delta of the two linear losses <g_A, theta> and <g_B, theta>: H = 0, so all of it is rounding
+    rounding floor  paper's D of the two linear losses <g_A, theta> and <g_B, theta>: H = 0, so all of it is rounding
+    rounding error  |delta in float32 - delta in float64| / (eta^2 |g_A| |g_B|), in units of D
+The floor is no bound on the error. Subtracting two fixed steps in either order rounds to the same number unless a power
+of two is crossed, so the floor comes from weights that are one, such as the LayerNorm gains at initialisation (all of
+it: tests/test_brackets.py), and is 100 times lower elsewhere. In the real difference the second steps differ, by less
+than the spacing of float32 numbers where |g| is small, and are rounded apart: only the error shows that.
 theta has no unit and a loss is in nats, so |g| is in nats, |[A, B]| in nats^2, and D has no unit.
 
 What D does not see, and what it does: it is bilinear over bilinear, so a factor on either loss, which changes H and g,
@@ -75,7 +80,9 @@ def bracket(a: Curve, b: Curve, theta: Array) -> Commutator:
     return Commutator(b.hvp(theta, g_a) - a.hvp(theta, g_b), g_a, g_b)
 
 
-def difference(a: Slope, b: Slope, theta: Array, eta: float = ETA) -> Commutator:
+def difference(
+    a: Slope, b: Slope, theta: Array, eta: float = ETA, gradients: tuple[Array, Array] | None = None
+) -> Commutator:
     """Return theta_AB - theta_BA, in the dtype of theta (P,) and in the paper's order of subtraction.
 
     Parameters
@@ -85,14 +92,16 @@ def difference(a: Slope, b: Slope, theta: Array, eta: float = ETA) -> Commutator
     theta : (P,) float32 or float64
     eta : float > 0
         Step (paper: 1e-3).
+    gradients : pair of (P,), optional
+        Those at theta, if they are known: two gradients are computed instead of four.
 
     Returns
     -------
     Commutator
-        Its vector is delta, not divided by eta^2. Four gradients.
+        Its vector is delta, not divided by eta^2.
     """
     step = theta.dtype.type(eta)
-    g_a, g_b = a.grad(theta), b.grad(theta)
+    g_a, g_b = gradients or (a.grad(theta), b.grad(theta))
     after_a, after_b = theta - step * g_a, theta - step * g_b
     ab = after_a - step * b.grad(after_a)
     ba = after_b - step * a.grad(after_b)
@@ -102,9 +111,14 @@ def difference(a: Slope, b: Slope, theta: Array, eta: float = ETA) -> Commutator
 def rounding_floor(g_a: Array, g_b: Array, theta: Array, eta: float = ETA) -> Commutator:
     """Return the `difference` of two linear losses with these gradients: its true value is 0, so it is rounding alone.
 
-    Rounding of the sums only: the gradients themselves are taken as they are.
+    Rounding of sums with fixed steps only: see the module on why `rounding_error` can be far larger.
     """
     return difference(Linear(g_a), Linear(g_b), theta, eta)
+
+
+def rounding_error(single: Commutator, double: Commutator, eta: float = ETA) -> float:
+    """Return how far a float32 difference is from the float64 one at the same eta, in units of D."""
+    return defect(double._replace(vector=single.vector.astype(np.float64) - double.vector), eta)
 
 
 def defect(c: Commutator, eta: float = 1.0) -> float:

@@ -18,9 +18,7 @@ class Verdict(NamedTuple):
 
     case: str  # a layer, half a block, or the network
     law: str
-    number: (
-        float | None
-    )  # dimensionless: a relative error, or the slope of a Taylor law; None: no such direction
+    number: float | None  # dimensionless: a relative error, or the slope of a Taylor law; None: no such direction
     limit: float  # largest error, or smallest slope, that passes
     holds: bool
 

@@ -89,14 +89,10 @@ def from_toml(source: Path | str) -> Config:
         text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         settings = tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            "a configuration in TOML", f"{where}: {error}", "correct it or name another file"
-        ) from error
+        raise ConfigError("a configuration in TOML", f"{where}: {error}", "correct it or name another file") from error
     settings.pop(PROVENANCE, None)
     if "name" not in settings:
-        raise ConfigError(
-            "a name for the configuration", f"none in {where}", 'add a first line like name = "my-run"'
-        )
+        raise ConfigError("a name for the configuration", f"none in {where}", 'add a first line like name = "my-run"')
     return _build(Config, settings)
 
 
@@ -111,9 +107,7 @@ def to_toml(config: Config) -> str:
 
 def preset_names() -> list[str]:
     """Names of the configurations that come with minigrok, sorted."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml")
-    )
+    return sorted(entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml"))
 
 
 def preset(name: str) -> Config:
@@ -146,9 +140,7 @@ def with_settings(config: Config, settings: Iterable[str]) -> Config:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise ConfigError(
-                "a setting key=value", repr(setting), "write for example optimiser.weight_decay=0.5"
-            )
+            raise ConfigError("a setting key=value", repr(setting), "write for example optimiser.weight_decay=0.5")
         *path, leaf = key.strip().split(".")
         if key.strip() not in _keys():
             raise _unknown(key.strip())

@@ -33,9 +33,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         do = "start a new run: the columns of a run are fixed"
         raise RunFolderError(f"the columns of {path}: {', '.join(header)}", ", ".join(row), do)
     if not complete:
-        raise RunFolderError(
-            f"{path} ending with a whole line", "half a line, left by a kill", "resume the run"
-        )
+        raise RunFolderError(f"{path} ending with a whole line", "half a line, left by a kill", "resume the run")
     text = ",".join(map(_cell, row.values())) + "\n"
     _append(path, (text if header else ",".join(row) + "\n" + text).encode())
     if not header:

@@ -5,7 +5,7 @@ vectors in R^n is L L^T with a lower triangular L of chi and normal variables (B
 costs S^2 random numbers whatever n is.
 
     random walk    x_{t+1} = x_t + s_t e_t                       steps of measured lengths s_t, isotropic directions
-    decay walk     w_{t+1} = c_t w_t + a_t e_t,  x_t = w_t - w_0  from the real |w_0|, with the contraction c_t of weight
+    decay walk     w_{t+1} = c_t w_t + a_t e_t,  x_t = w_t - w_0  from the real |w_0|; c_t is the contraction of weight
                    decay, c_t = (1 - lr wd)^(steps between t and t+1), and noise of the measured length a_t
 e_t is uniform noise of unit mean square length.
 Source: Bartlett 1933; the random walk's 60.8 % = 6 / pi^2 of centred variance in PC1: Antognini & Sohl-Dickstein 2018.

@@ -70,13 +70,9 @@ class Layout:
         ShapeError    the last axis is not P long
         """
         if theta.ndim == 0 or theta.shape[-1] != self.size:
-            raise ShapeError(
-                f"theta (..., P) with P = {self.size}", f"{theta.shape}", "use theta of this config"
-            )
+            raise ShapeError(f"theta (..., P) with P = {self.size}", f"{theta.shape}", "use theta of this config")
         lead = theta.shape[:-1]
-        return {
-            name: theta[..., part].reshape(lead + self.shapes[name]) for name, part in self.slices.items()
-        }
+        return {name: theta[..., part].reshape(lead + self.shapes[name]) for name, part in self.slices.items()}
 
     def flat(self, arrays: Mapping[str, Array], dtype: npt.DTypeLike) -> Array:
         """Flat vector (P,) of named arrays, in any order.
@@ -94,13 +90,9 @@ class Layout:
                 )
         for name, array in arrays.items():
             if name not in self.shapes:
-                raise ShapeError(
-                    "only parameters of this model", f"{name} {array.shape}", nearest(name, self.names)
-                )
+                raise ShapeError("only parameters of this model", f"{name} {array.shape}", nearest(name, self.names))
             if array.shape != self.shapes[name]:
-                raise ShapeError(
-                    f"{name} {self.shapes[name]}", f"{array.shape}", "change the array or the config"
-                )
+                raise ShapeError(f"{name} {self.shapes[name]}", f"{array.shape}", "change the array or the config")
         return np.concatenate([np.ravel(arrays[name]) for name in self.names]).astype(dtype, copy=False)
 
     def group(self, patterns: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -118,9 +110,7 @@ class Layout:
         for pattern in patterns:
             names = [name for name in self.names if fnmatchcase(name, pattern)]
             if not names:
-                raise ConfigError(
-                    "a pattern that fits a parameter", repr(pattern), nearest(pattern, self.names)
-                )
+                raise ConfigError("a pattern that fits a parameter", repr(pattern), nearest(pattern, self.names))
             for name in names:
                 mask[self.slices[name]] = True
         return mask

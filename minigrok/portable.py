@@ -1,7 +1,7 @@
 """Portable mode: one instruction set for BLAS and for compiled kernels, so that every machine gives the same bits.
 
-OpenBLAS picks its kernels, and Numba its instructions, by the processor they find. In portable mode both are told to take
-those of Haswell (2013, AVX2 and FMA), which every x86-64 machine since can run. The libraries read these settings when
+OpenBLAS picks its kernels, and Numba its instructions, by the processor they find. In portable mode both are told to
+take those of Haswell (2013, AVX2 and FMA), which x86-64 machines since then run. The libraries read these settings when
 they are imported, so they have to be in the environment before NumPy is: the command line starts itself anew for that.
 """
 

@@ -6,7 +6,8 @@
     checkpoint.safetensors         what `resume` needs; replaced atomically
     .lock                          held by the one process that writes
 
-Nothing in it differs between two identical runs on one machine: no times, no random order.
+Nothing in it differs between two identical runs on one machine, no times, no random order; but for the seconds spent,
+which the checkpoint counts.
 """
 
 import platform
@@ -130,9 +131,7 @@ class Run:
         path = self._snapshot(step)
         if not path.exists():
             there = ", ".join(map(str, self.snapshots())) or "none"
-            raise RunFolderError(
-                f"a snapshot of step {step} in {self.folder}", f"snapshots: {there}", "choose one"
-            )
+            raise RunFolderError(f"a snapshot of step {step} in {self.folder}", f"snapshots: {there}", "choose one")
         arrays, note = read_arrays(path)
         self._own(path, note, step)
         return _theta(path, arrays, self.layout)
@@ -176,13 +175,14 @@ class Run:
             raise RunFolderError(required, got, "move the file to where it belongs")
 
 
-def create(folder: Path | str, config: Config) -> Run:
+def create(folder: Path | str, config: Config, theta: Array | None = None) -> Run:
     """Start a run folder.
 
     Parameters
     ----------
     folder : Path or str    must not exist, or be empty
     config : Config
+    theta : (P,), optional  given initial parameters: kept as snapshot 0, written before anything names a run
 
     Returns
     -------
@@ -199,6 +199,8 @@ def create(folder: Path | str, config: Config) -> Run:
     run = Run(folder, config)
     run.lock()
     _require_empty(folder)  # again: another process may have been faster
+    if theta is not None:
+        run.save_snapshot(0, theta.astype(config.compute.dtype))
     write_atomically(folder / "config.toml", (to_toml(config) + "\n" + _provenance(config)).encode())
     return run
 
@@ -224,9 +226,7 @@ def open_run(folder: Path | str) -> Run:
         raise RunFolderError("a config.toml as minigrok wrote it", got, "restore it from a copy") from error
     if form != FORMAT:
         required = f"a run folder of format {FORMAT} (minigrok {__version__})"
-        raise RunFolderError(
-            required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}"
-        )
+        raise RunFolderError(required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}")
     return Run(folder, _unchanged(path, text, stored, by))
 
 
@@ -253,9 +253,7 @@ def load_weights(path: Path | str, parts: Layout) -> Array:
 def _require_empty(folder: Path) -> None:
     """Raise a RunFolderError unless the folder is missing or empty."""
     if folder.exists() and not folder.is_dir():
-        raise RunFolderError(
-            "a new or empty folder for the run", f"{folder} is a file", "choose another --out"
-        )
+        raise RunFolderError("a new or empty folder for the run", f"{folder} is a file", "choose another --out")
     found = sorted({path.name for path in folder.iterdir()} - LEFTOVERS) if folder.is_dir() else []
     if found:
         got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")

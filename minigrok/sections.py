@@ -51,9 +51,7 @@ class Task:
         require(not divides, "task.exclude_zero", "true for the operation div (0 has no inverse)", False)
         require(0 < self.train_fraction < 1, "task.train_fraction", "between 0 and 1", self.train_fraction)
         split = f"{self.n_train} train and {self.n_test} test pairs"
-        require(
-            0 < self.n_train < self.n_pairs, "task.train_fraction", "a pair on both sides of the split", split
-        )
+        require(0 < self.n_train < self.n_pairs, "task.train_fraction", "a pair on both sides of the split", split)
 
     @property
     def n_pairs(self) -> int:

@@ -5,8 +5,8 @@ After step 1 and every `eval_every` steps: loss and accuracy of every task on al
 grokked at the third evaluation in a row with test accuracy >= 0.98; training stops when the last task has, `after_grok`
 steps later, or at `max_steps`.
 
-Everything that decides the next bit is in the checkpoint: parameters, moments, the batch stream, the counters. When it is
-written never changes a number, so it is written by the clock.
+Everything that decides the next bit is in the checkpoint: parameters, moments, the batch stream, the counters. When it
+is written never changes a number, so it is written by the clock.
 """
 
 from __future__ import annotations
@@ -197,7 +197,6 @@ def train(
     run: Run,
     threads: int | None = None,
     after_grok: int | None = None,
-    theta: Array | None = None,
     observer: Observer | None = None,
 ) -> Counters:
     """Train a run from its checkpoint, or from the start, to its end.
@@ -210,8 +209,6 @@ def train(
         See `Trainer`.
     after_grok : int, optional
         Steps to go on after the last task has grokked; default: the config's.
-    theta : (P,), optional
-        Initial parameters for a run without a checkpoint.
     observer : Observer, optional
 
     Returns
@@ -232,7 +229,7 @@ def train(
     middle of a step, or past a row of metrics that found no room, is never saved.
     """
     observer = observer or Observer()
-    trainer = Trainer(run.config, threads, theta)
+    trainer = Trainer(run.config, threads)
     after = run.config.train.after_grok if after_grok is None else after_grok
     _begin(trainer, run)
     saved = started = time.monotonic()
@@ -264,7 +261,9 @@ def _begin(trainer: Trainer, run: Run) -> None:
     if checkpoint:
         trainer.restore(*checkpoint)
     else:
-        trainer.save(run)  # first, since only this file holds initial parameters that were given
+        if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
+            trainer.net.theta[:] = run.load_snapshot(0)
+        trainer.save(run)
     if trainer.counters.step == 0:
         run.save_snapshot(0, trainer.net.theta)
     run.truncate_metrics(trainer.counters.step)

@@ -6,7 +6,7 @@ import pytest
 from minigrok import brackets
 from minigrok.config import Config, Model, Task, preset
 from minigrok.objective import Objective
-from minigrok.params import initial
+from minigrok.params import initial, layout
 
 CONFIG = Config("small", task=Task(p=5, exclude_zero=False), model=Model(width=4, heads=2, mlp_width=3))
 
@@ -129,6 +129,29 @@ def test_float32_floor_of_the_paper(size):
     g_a, g_b = ((size * g / np.linalg.norm(g)).astype(np.float32) for g in (g_a, g_b))
     floor = brackets.paper_defect(brackets.rounding_floor(g_a, g_b, theta))
     assert floor == pytest.approx(FLOORS[size], rel=0.15)
+
+
+def test_the_floor_of_the_paper_is_that_of_gains_that_are_exactly_one():
+    """x - a - b rounds like x - b - a unless a power of two is crossed; gains of 0.9 make the floor 30 times lower."""
+    rng = np.random.default_rng(1)
+    theta = initial(preset("dual"))
+    parts = layout(preset("dual"))
+    gains = np.zeros(parts.size, bool)
+    for name in parts.names:
+        gains[parts.slices[name]] = "norm" in name and name.endswith("weight")
+    g_a, g_b = (rng.standard_normal((2, theta.size)) / np.sqrt(theta.size)).astype(np.float32)
+    floor = brackets.rounding_floor(g_a, g_b, theta)
+    assert brackets.norm(floor.vector[gains]) > 0.99 * brackets.norm(floor.vector)
+    theta[gains] = 0.9
+    assert brackets.paper_defect(brackets.rounding_floor(g_a, g_b, theta)) < brackets.paper_defect(floor) / 30
+
+
+def test_rounding_error_is_in_units_of_d(rng):
+    a, b, theta = network(rng), network(rng), place(rng)
+    double = brackets.difference(a, b, theta)
+    single = double._replace(vector=(1.5 * double.vector).astype(np.float32))
+    error = brackets.rounding_error(single, double)
+    assert error == pytest.approx(0.5 * brackets.defect(double, brackets.ETA), rel=1e-5)
 
 
 def test_the_floor_goes_as_one_over_eta_squared(rng):

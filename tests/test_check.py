@@ -14,9 +14,7 @@ from minigrok.layers import gelu
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    "sizes", [Sizes(), Sizes(B=1, T=1, U=1, H=1, F=1, V=2, L=1), Sizes(B=13, T=3, K=5, L=3)]
-)
+@pytest.mark.parametrize("sizes", [Sizes(), Sizes(B=1, T=1, U=1, H=1, F=1, V=2, L=1), Sizes(B=13, T=3, K=5, L=3)])
 def test_every_law_holds_on_every_layer(engine, sizes):
     verdicts = run_checks(sizes, engine)
     assert [(v.case, v.law) for v in verdicts] == [(case, law) for case in CASES for law in LAWS]

@@ -155,9 +155,7 @@ def test_unknown_key_names_the_nearest(setting: str, nearest: str) -> None:
 
 
 def test_unknown_key_in_a_file_is_the_same_error() -> None:
-    with pytest.raises(
-        ConfigError, match=r"optimiser\.weight_decy - do: did you mean optimiser\.weight_decay"
-    ):
+    with pytest.raises(ConfigError, match=r"optimiser\.weight_decy - do: did you mean optimiser\.weight_decay"):
         cf.from_toml('name = "x"\n[optimiser]\nweight_decy = 0.5\n')
     with pytest.raises(ConfigError, match="got: optimizer"):
         cf.from_toml('name = "x"\n[optimizer]\nweight_decay = 0.5\n')
@@ -201,9 +199,7 @@ def test_hash_covers_every_setting_but_the_name() -> None:
         "grok_threshold": "0.5", "grok_patience": "1", "after_grok": "1", "stop_when_grokked": "false",
         "engine": "plain", "dtype": "float64", "shards": "1", "portable": "true",
     }  # fmt: skip
-    hashes = {
-        cf.config_hash(cf.with_settings(base, [f"{key}={other[key.split('.')[-1]]}"])) for key in _keys()
-    }
+    hashes = {cf.config_hash(cf.with_settings(base, [f"{key}={other[key.split('.')[-1]]}"])) for key in _keys()}
     assert len(hashes) == len(_keys()) == len(other)
     assert cf.config_hash(base) not in hashes
     assert cf.config_hash(cf.with_settings(base, ["name=y"])) == cf.config_hash(base)
@@ -234,8 +230,6 @@ def test_files(tmp_path: Path) -> None:
 
 def test_importing_the_package_and_the_config_is_light() -> None:
     """`minigrok --help` starts under 0.3 s: nothing heavy may come in by the back door."""
-    code = (
-        "import sys, minigrok.config, minigrok.errors; print({'numpy', 'numba', 'scipy'} & set(sys.modules))"
-    )
+    code = "import sys, minigrok.config, minigrok.errors; print({'numpy', 'numba', 'scipy'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

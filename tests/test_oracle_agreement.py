@@ -220,8 +220,8 @@ def test_a_state_dict_is_initial_weights(tmp_path: Path) -> None:
     save_file(model.state_dict(), tmp_path / "torch.safetensors")
     theta = load_weights(tmp_path / "torch.safetensors", layout(SMALL))
     assert np.array_equal(theta, oracle.flat(model))
-    run = create(tmp_path / "run", with_settings(SMALL, ["train.max_steps=1"]))
-    train(run, theta=theta)
+    run = create(tmp_path / "run", with_settings(SMALL, ["train.max_steps=1"]), theta)
+    train(run)
     assert np.array_equal(run.load_snapshot(0), theta)
 
 

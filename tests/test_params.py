@@ -116,9 +116,7 @@ def test_initial_norm_is_the_papers() -> None:
         tokens = layout(config).views(theta)["tok_emb.weight"]
         squares.append((theta @ theta, np.sum(tokens**2)))
     total, tokens_only = np.mean(squares, axis=0)
-    assert math.sqrt(total) == pytest.approx(
-        117.7, abs=0.35
-    )  # one seed scatters by 0.68, the mean of 40 by 0.11
+    assert math.sqrt(total) == pytest.approx(117.7, abs=0.35)  # one seed scatters by 0.68, the mean of 40 by 0.11
     assert tokens_only / total == pytest.approx(0.897, abs=0.002)
 
 

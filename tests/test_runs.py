@@ -120,9 +120,7 @@ def _cut(text: str) -> str:
         ),
     ],
 )
-def test_a_config_that_was_damaged_or_edited_is_named(
-    run: Run, damage: Callable[[str], str], message: str
-) -> None:
+def test_a_config_that_was_damaged_or_edited_is_named(run: Run, damage: Callable[[str], str], message: str) -> None:
     path = run.folder / "config.toml"
     path.write_text(damage(path.read_text()))
     with pytest.raises(RunFolderError, match=message) as caught:
@@ -141,9 +139,7 @@ def test_equal_runs_make_equal_folders(tmp_path: Path) -> None:
         with create(tmp_path / name, SMALL) as run:
             run.append_metrics({"step": 1, "loss": 1 / 3})
             run.save_snapshot(200, THETA)
-            run.save_checkpoint(
-                {"theta": THETA, "m": THETA, "v": THETA}, {"step": 1, "b": 2, "a": [1.5, None]}
-            )
+            run.save_checkpoint({"theta": THETA, "m": THETA, "v": THETA}, {"step": 1, "b": 2, "a": [1.5, None]})
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 

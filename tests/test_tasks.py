@@ -84,9 +84,7 @@ def test_split_is_a_partition(p: int, fraction: float, seed: int) -> None:
     assert table.targets.shape == (2, task.n_pairs)
 
 
-@pytest.mark.parametrize(
-    ("seed", "n_train", "size"), [(42, 4608, 512), (137, 4704, 512), (0, 1, 3), (1, 2**33, 5)]
-)
+@pytest.mark.parametrize(("seed", "n_train", "size"), [(42, 4608, 512), (137, 4704, 512), (0, 1, 3), (1, 2**33, 5)])
 def test_batches_are_the_originals(seed: int, n_train: int, size: int) -> None:
     """Against NumPy's global generator, as the original draws them."""
     before = np.random.get_state()  # noqa: NPY002

@@ -159,13 +159,16 @@ def test_the_observer_can_end_a_sitting(run: Run) -> None:
     assert train(run).step == 100
 
 
-def test_initial_parameters_may_be_given(run: Run, tmp_path: Path) -> None:
+def test_initial_parameters_may_be_given(tmp_path: Path) -> None:
+    """They are in the folder before its config is: a kill before the first checkpoint cannot lose them."""
     theta = np.linspace(-1, 1, layout(CONFIG).size)
-    train(run, theta=theta)
+    create(tmp_path / "run", CONFIG, theta).close()
+    run = open_run(tmp_path / "run")
+    train(run)
     assert np.array_equal(run.load_snapshot(0), theta.astype(np.float32))
     again = load_weights(run.folder / "snapshots" / "000000.safetensors", run.layout)
-    other = create(tmp_path / "again", CONFIG)
-    train(other, theta=again)
+    other = create(tmp_path / "again", CONFIG, again)
+    train(other)
     assert np.array_equal(other.load_snapshot(100), run.load_snapshot(100))
 
 

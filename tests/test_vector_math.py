@@ -137,9 +137,7 @@ def test_loop_is_vectorised(loop, real):
     """Vector multiplications, nothing promoted to float64, no call of libm."""
     run(loop, real, [0.5])
     word = {np.float32: "float", np.float64: "double"}[real]
-    code = next(
-        text for signature, text in loop.inspect_llvm().items() if str(signature[0].dtype) == real.__name__
-    )
+    code = next(text for signature, text in loop.inspect_llvm().items() if str(signature[0].dtype) == real.__name__)
     assert re.search(rf"fmul .*<\d+ x {word}>", code)
     assert "fpext" not in code
     assert not re.search(r"call[^\n]*@(expf?|erff?|llvm\.exp\.\w+)\(", code)
@@ -153,9 +151,7 @@ def test_the_plain_functions_do_not_vectorise():
     assert not re.search(r"fmul .*<\d+ x float>", code)
 
 
-@pytest.mark.parametrize(
-    ("real", "power"), [(np.float32, 1), (np.float32, 7), (np.float64, 4), (np.float64, 13)]
-)
+@pytest.mark.parametrize(("real", "power"), [(np.float32, 1), (np.float32, 7), (np.float64, 4), (np.float64, 13)])
 def test_a_wrong_exp_is_caught(real, power):
     """A coefficient that moves the result by 4 eps at the ends of the interval |r| <= 0.347."""
     taylor = list({np.float32: vector_math.EXP_32, np.float64: vector_math.EXP_64}[real])

@@ -3,7 +3,6 @@
     suite        what can be measured, in one table                 settings     sizes of a run
     worker       a process that does one contender's work           pipe         the other end of it
     rounds       bursts in turn, and their statistics               gate         no timing of wrong numbers
-    products     matrix products of a step: counted, and timed alone
     machine      memory, start-up, a busy neighbour                 growth       time and memory against size
     report       tables                                             environment  what a measurement depends on
 

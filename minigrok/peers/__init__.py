@@ -1,7 +1,7 @@
 """The same model elsewhere: what the benchmark runs beside minigrok, and the tests compare it with.
 
     problem     the work that every contender does, on equal numbers
-    own         minigrok itself
+    own         minigrok itself                                            products     its matrix products alone
     torch_twin  the model in PyTorch: loss, gradient, Hv, training step        torch_peer   at work
     jax_twin    the model in JAX                                               jax_peer     at work
 

@@ -8,6 +8,7 @@ from minigrok.engine import Array
 from minigrok.evaluation import Evaluation, Scores
 from minigrok.objective import Objective
 from minigrok.peers.problem import Peer, Problem, step_outcome
+from minigrok.peers.products import step_products
 from minigrok.sharded import Sharded
 from minigrok.train import Trainer
 
@@ -39,6 +40,10 @@ class Step:
     def outcome(self) -> dict[str, Array]:
         """See `step_outcome`."""
         return step_outcome(self, self.problem)
+
+    def flop(self) -> int:
+        """Floating-point operations of the matrix products of a step."""
+        return sum(product.flop for product in step_products(self.problem))
 
 
 class Hvp:

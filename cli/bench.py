@@ -1,0 +1,104 @@
+"""`minigrok bench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import debug_option, load_config
+
+if TYPE_CHECKING:
+    from minigrok.bench.settings import Settings
+
+
+@click.command()
+@click.argument("what", nargs=-1)
+@click.option("--config", "source", default="dual", show_default=True, metavar="PRESET|FILE", help="What is trained.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of every contender [default: the config's shards].")
+@click.option("--bursts", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds of bursts.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a burst.")
+@click.option("--peers", default="eager,compile,jax", show_default=True, help="Beside minigrok; none: only minigrok.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Keep the numbers.")
+@click.option("--figure", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Draw growth.png and .svg.")
+@click.option("--load", "loaded", is_flag=True, help="Keep one CPU busy meanwhile.")
+@debug_option
+def bench(what: tuple[str, ...], json_file: Path | None, folder: Path | None, loaded: bool, **sizes: Any) -> None:
+    """Measure minigrok beside PyTorch and JAX.
+
+    WHAT is from step, hvp, eval, memory, startup, growth, load, or all; step if there is none. Contenders take turns
+    in short bursts, on the same CPUs, each in a process of its own, and only after they computed the same numbers.
+    Run it on a quiet machine.
+
+    Example: minigrok bench step hvp eval --json bench.json
+    """
+    from minigrok.bench.suite import choose, cost, run_bench
+
+    names, settings = choose(what or ("step",)), read_settings(**sizes)
+    minutes = cost(names, settings) / 60
+    click.echo(f"bench: {', '.join(names)}; about {minutes:.0f} min on two quiet cores", err=True)
+    report = run_bench(names, settings, progress, loaded)
+    show(report)
+    keep(report, json_file, folder)
+
+
+def read_settings(
+    source: str,
+    assignments: tuple[str, ...],
+    threads: int | None,
+    bursts: int,
+    seconds: float,
+    peers: str,
+) -> Settings:
+    """Return the settings that the options make."""
+    from minigrok.bench.settings import Settings
+    from minigrok.threads import available_threads
+
+    config = load_config(source, assignments)
+    chosen = tuple(name for name in peers.split(",") if name not in ("", "none"))
+    command = (sys.executable, "-m", str(__package__))
+    threads = threads or min(config.compute.shards, available_threads())
+    return Settings(config, threads, bursts, seconds, chosen, command)
+
+
+def progress(name: str) -> Callable[[int, int, str], None]:
+    """Return a function that shows where a section is, a line at a time on stderr."""
+
+    def show_line(done: int, total: int, words: str) -> None:
+        click.echo(f"  {name}: {done / total:4.0%}  {words}", err=True)
+
+    return show_line
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a table a section."""
+    from minigrok.bench.report import table
+
+    from .tables import print_table
+
+    for name, rows in report["sections"].items():
+        title, columns, cells, note = table(name, rows, report["settings"])
+        print_table(title, columns, cells)
+        if note:
+            click.echo(note + "\n")
+
+
+def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) -> None:
+    """Write the numbers and the figure, where they were asked for."""
+    from minigrok.bench.growth import growth_figure
+    from minigrok.files import make_folder, write_atomically
+    from minigrok.plotting import save
+
+    if json_file:
+        make_folder(json_file.parent)
+        write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode())
+        click.echo(json_file)
+    if folder and "growth" in report["sections"]:
+        make_folder(folder)
+        for path in save(growth_figure(report["sections"]["growth"]), folder / "growth"):
+            click.echo(path)

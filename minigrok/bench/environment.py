@@ -1,0 +1,37 @@
+"""What a measurement depends on: to be kept beside it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from minigrok.bench.settings import Settings
+from minigrok.info import environment as installation
+
+PEER_PACKAGES = ("torch", "jax", "jaxlib")
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """The installation (see `minigrok.info.environment`), the peers' versions, and the state of the machine now.
+
+    Returns
+    -------
+    dict
+        the keys of `minigrok.info.environment`, "peers" {name: version or None}, "cpus" that contenders are bound to,
+        "load_average" (1, 5 and 15 minutes: below 0.1 on a quiet machine), "date"
+    """
+    return installation() | {
+        "peers": {name: _version(name) for name in PEER_PACKAGES},
+        "cpus": settings.cpus,
+        "load_average": list(os.getloadavg()),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

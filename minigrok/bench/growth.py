@@ -1,0 +1,135 @@
+"""Time and memory of a training step against the sizes of the model, the batch, and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from minigrok.bench.rounds import Lane, measure
+from minigrok.bench.settings import OWN, Progress, Settings
+from minigrok.config import with_settings
+from minigrok.peers.problem import Work
+from minigrok.plotting import COLOURS, MARKERS, STYLE
+
+BURSTS, SECONDS = 3, 1.0  # at most, a point: there are many
+PEERS = ("eager",)  # the others compile for each point anew
+Row = dict[str, Any]
+
+
+class Axis(NamedTuple):
+    """One size that grows while the others stay."""
+
+    label: str
+    values: tuple[int, ...]
+    change: Callable[[Settings, int], Settings]
+
+
+def _config(*keys: str) -> Callable[[Settings, int], Settings]:
+    """Set configuration keys to the value; "key*n" to n times the value, "key=x" to x."""
+
+    def change(settings: Settings, value: int) -> Settings:
+        pairs = []
+        for key in keys:
+            name, _, factor = key.partition("*")
+            pairs.append(key if "=" in key else f"{name}={value * int(factor or 1)}")
+        return replace(settings, config=with_settings(settings.config, pairs))
+
+    return change
+
+
+def _threads(settings: Settings, value: int) -> Settings:
+    """Use that many threads; always as many shards as there are threads at most, so that the bits stay the same."""
+    shards = max(settings.config.compute.shards, settings.threads)
+    config = with_settings(settings.config, [f"compute.shards={shards}"])
+    return replace(settings, config=config, threads=value)
+
+
+def axes(threads: int) -> tuple[Axis, ...]:
+    """Return what grows, on a machine with so many threads to use."""
+    powers = tuple(2**i for i in range(threads.bit_length()) if 2**i < threads)
+    return (
+        Axis("batch size B", (64, 128, 256, 512, 1024, 2048, 4096), _config("train.batch_size")),
+        Axis("width D (F = 2 D)", (32, 64, 128, 256, 512), _config("model.width", "model.mlp_width*2")),
+        Axis("blocks L", (1, 2, 4, 8), _config("model.blocks")),
+        Axis("modulus p", (23, 47, 97, 197), _config("task.p")),
+        Axis("shards", (1, 2, 4, 8), _config("compute.shards")),
+        Axis("threads", (*powers, threads), _threads),
+        Axis("L at D = 512", (4,), _config("model.width=512", "model.mlp_width=1024", "model.blocks")),
+    )
+
+
+def growth(settings: Settings, progress: Progress, chosen: Iterable[Axis] | None = None) -> list[Row]:
+    """Measure a training step of minigrok and PyTorch eager at every value of every axis.
+
+    Returns
+    -------
+    list of dict
+        A row a point: "axis", "value", "rows" (as `rounds.measure` returns them; memory is the peak of the process).
+    """
+    points = [(axis, value) for axis in chosen or axes(settings.threads) for value in axis.values]
+    short = replace(
+        settings,
+        bursts=min(settings.bursts, BURSTS),
+        seconds=min(settings.seconds, SECONDS),
+        peers=tuple(name for name in settings.peers if name in PEERS),
+    )
+    found = []
+    for i, (axis, value) in enumerate(points):
+        progress(i, len(points), f"{axis.label} = {value}")
+        changed = axis.change(short, value)
+        work = Work("step", settings.config.compute.dtype)
+        rows = measure([Lane(name, work) for name in changed.contenders], changed, _silent)
+        found.append({"axis": axis.label, "value": value, "rows": rows})
+    progress(1, 1, "done")
+    return found
+
+
+def _silent(done: int, total: int, words: str) -> None:
+    """Report no progress: a point is short."""
+
+
+def growth_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """Time (top) and peak memory (bottom) against each size; an axis of one point is not drawn.
+
+    Parameters
+    ----------
+    points : sequence of dict    as `growth` returns them
+    """
+    labels = list(dict.fromkeys(point["axis"] for point in points))
+    groups = {label: [point for point in points if point["axis"] == label] for label in labels}
+    groups = {label: group for label, group in groups.items() if len(group) > 1}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.2 * max(len(groups), 1), 6.4), layout="constrained")
+        grid = figure.subplots(2, max(len(groups), 1), squeeze=False, sharey="row")
+        for column, (label, group) in zip(grid.T, groups.items(), strict=False):
+            _lines(column[0], group, "median_ms", 1.0)
+            _lines(column[1], group, "peak_bytes", 1e-6)
+            column[1].set_xlabel(label)
+        grid[0, 0].set_ylabel("training step (ms)")
+        grid[1, 0].set_ylabel("peak memory of the process (MB)")
+        lines, names = grid[0, 0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper left", ncols=max(len(names), 1))
+    return figure
+
+
+def _lines(axis: Axes, group: Sequence[Mapping[str, Any]], quantity: str, scale: float) -> None:
+    """One line a contender, both axes logarithmic, a tick at each value."""
+    contenders = [row["contender"] for row in group[0]["rows"]]
+    for k, name in enumerate(contenders):
+        rows = [(point["value"], row) for point in group for row in point["rows"] if row["contender"] == name]
+        seen = [(value, scale * row[quantity], row["label"]) for value, row in rows if quantity in row]
+        if seen:
+            x, y, labels = zip(*seen, strict=True)
+            look: Any = {"color": COLOURS[k], "marker": MARKERS[k], "linestyle": "-" if name == OWN else "--"}
+            axis.plot(x, y, label=labels[0], **look)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    values = [point["value"] for point in group]
+    axis.set_xticks(values, [str(value) for value in values])
+    axis.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,213 @@
+"""Onset over run folders: events at known steps, controls, traces from elsewhere, bad cases."""
+
+import json
+
+import numpy as np
+import pytest
+from synthetic_runs import ROWS, SMALL, STEPS, make, rises, walk
+
+from minigrok import brackets
+from minigrok.analyses import onset, traces
+from minigrok.analyses.base import Work
+from minigrok.analyses.perform import perform, settings_for
+from minigrok.analyses.probes import Probe
+from minigrok.config import config_hash, preset, with_settings
+from minigrok.errors import RunFolderError
+
+Settings = onset.Settings
+GRID = range(0, 2001, 100)
+CONFIG = with_settings(preset("tiny"), SMALL)
+JUMP = np.where(np.arange(21) < 8, 1.0, 100.0)  # D jumps at step 800
+
+
+def give(run, D, protocol="exact"):
+    """Leave a finished commutator analysis with this trace, and another mode beside it."""
+    folder = run.folder / "analysis" / ("commutator" if protocol == "exact" else "commutator-paper")
+    folder.mkdir(parents=True)
+    head = {"runs": {"x": config_hash(run.config)}, "result": {"modes": ["add, mul", "total"]}}
+    (folder / "result.json").write_text(json.dumps(head))
+    values = np.stack([np.full(len(D), 7.0), D], axis=1)[:, :, None] * np.array([0.9, 1.0, 1.1])  # (N, M, K)
+    kind = "exact" if protocol == "exact" else "float32"
+    np.savez(folder / "arrays.npz", **{"steps": np.array(run.snapshots()), f"values.{kind}": values})
+    return run
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Two runs that grok at 1500 and 1800 (first task), one with weight decay 0 that never does; all with the jump."""
+    thetas = {step: walk(CONFIG, [0])[0] for step in GRID}
+    made = [("a", [rises(13), rises(15)], ["seed=1"]), ("b", [rises(None), rises(16)], ["seed=2"])]
+    made.append(("c", [rises(None), rises(None)], ["seed=1", "optimiser.weight_decay=0"]))
+    return [give(make(tmp_path / n, test, settings=s, thetas=thetas), JUMP) for n, test, s in made]
+
+
+def scores(runs, **settings):
+    return onset.compute(runs, Settings(**settings), Work())
+
+
+def test_events_of_a_run(tmp_path):
+    train = [rises(3), rises(5)]
+    loss = [np.where(np.arange(ROWS) < 9, 1.0, 0.05), np.where(np.arange(ROWS) < 4, 1.0, 0.05)]
+    norm = np.linspace(50, 30, ROWS)
+    thetas = {step: walk(CONFIG, [0])[0] for step in GRID}
+    run = give(make(tmp_path / "a", [rises(13), rises(15)], train, loss, norm, thetas=thetas), JUMP)
+    found = scores([run]).runs[0]
+    steps = {name: each.step for name, each in found.onsets.items()}
+    assert steps == {
+        "v1": 800,
+        "v2": 600,  # two values early
+        "v2 past only": 800,
+        "spike": 800,
+        "memorised": STEPS[5],  # the later task
+        "half norm": STEPS[10],
+        "loss < 0.1": STEPS[9],
+        "first sample": 500,
+    }
+    assert found.onsets["v2"].known_at == 800
+    assert found.onsets["half norm"].known_at == 2000
+    assert found.groks == {"0.98 x 3": STEPS[15], "first 0.90": STEPS[13]}  # add is first
+    assert found.trace.source == "commutator, 21 checkpoints"
+
+
+def test_norm_that_grows_has_its_half_way_upwards(tmp_path):
+    thetas = {step: walk(CONFIG, [0])[0] for step in GRID}
+    run = make(tmp_path / "a", [rises(13), rises(15)], norm=np.linspace(50, 90, ROWS), thetas=thetas)
+    assert scores([give(run, JUMP)]).runs[0].onsets["half norm"].step == STEPS[10]
+
+
+def test_scores_of_the_group(group):
+    found = scores(group).scores["0.98 x 3"]
+    spike, memorised = found["spike"], found["memorised"]
+    assert (spike.runs, spike.before, spike.controls, spike.alarms) == (2, 2, 1, 1)  # the control has the jump too
+    assert spike.lead == np.median([1500 - 800, 1800 - 800])
+    assert (memorised.before, memorised.lead) == (2, np.median([1499, 1799]))
+    assert spike.auc == memorised.auc == 0.5
+    assert spike.chance @ np.arange(3) == pytest.approx((1500 - 200) / 1800 + (1800 - 200) / 1800)
+    # a jump at index 8 of 21, all its rotations: before the grok step wherever the rise comes early enough
+    rotated = [onset.spike(np.array(GRID), np.roll(JUMP, s)).step for s in range(21)]
+    share = [np.mean([r is not None and r < t for r in rotated]) for t in (1500, 1800)]
+    assert spike.shifts @ np.arange(3) == pytest.approx(sum(share))
+
+
+def test_table_has_an_event_a_row_and_says_when_n_is_too_small(group):
+    rows = onset.table(scores(group))
+    assert [row["event"] for row in rows[:9]] == [
+        *("v1", "v2", "v2 past only", "spike", "memorised", "half norm", "loss < 0.1", "first sample", "random onset"),
+    ]
+    assert {row["grok"] for row in rows} == {"0.98 x 3", "first 0.90"}
+    assert {row["p rho"] for row in rows} == {"n too small", ""}
+    assert len({tuple(row) for row in rows}) == 1
+    chance = next(row for row in rows if row["event"] == "random onset")
+    assert chance["lead"] == np.median([t - (500 + 2000) / 2 for t in (1500, 1800)])
+
+
+def test_family_is_a_curve_over_factor_and_floor(group):
+    family = scores(group).families["0.98 x 3"]
+    below, at = onset.FACTORS.index(50.0), onset.FACTORS.index(100.0)
+    assert (family.before[: below + 1, :2] == 1).all()
+    assert (family.alarms[: below + 1, :2] == 1).all()
+    assert (family.before[at] == 0).all()  # D = 100 x the baseline is not above it
+    assert (family.before[:, 2] == 0).all()  # nor above a floor of 100
+    assert np.isnan(family.lead[at]).all()
+    assert family.lead[0, 0] == 850
+
+
+def test_only_controls_or_only_one_run(group):
+    found = scores(group[2:]).scores["first 0.90"]["v2"]
+    assert (found.runs, found.controls, found.alarms) == (0, 1, 1)
+    assert onset.table(scores(group[2:]))[0]["lead"] is None
+    assert scores(group[:1]).scores["first 0.90"]["v2"].before == 1
+
+
+def test_runs_of_other_tasks_and_p_stand_side_by_side(tmp_path, group):
+    other = ["task.p=5", 'task.operations=["sq"]']
+    theta = walk(with_settings(preset("tiny"), [*SMALL, *other]), [0])[0]
+    run = make(tmp_path / "other", [rises(10)], settings=other, thetas={step: theta for step in GRID})
+    found = scores([*group, give(run, JUMP)])
+    assert found.runs[-1].condition == "sq mod 5, wd 1"
+    assert found.scores["0.98 x 3"]["spike"].runs == 3
+
+
+def test_run_without_snapshots_is_left_out_and_alone_an_error(tmp_path, group):
+    bare = make(tmp_path / "bare", [rises(13), rises(15)])
+    assert scores([bare, group[0]]).left_out == ["bare"]
+    with pytest.raises(RunFolderError, match=r"required: a run with three snapshots - got: bare: 0 - do: train longer"):
+        scores([bare])
+
+
+def test_run_without_evaluations_is_an_error(tmp_path):
+    with pytest.raises(RunFolderError, match="an evaluation"):
+        scores([make(tmp_path / "a", thetas=walk(CONFIG, GRID))])
+
+
+def test_half_written_metrics_and_commutator(group):
+    whole = onset.table(scores(group))
+    path = group[0].folder / "metrics.csv"
+    path.write_text(path.read_text() + "2100,0.")
+    assert onset.table(scores(group)) == whole
+    (group[0].folder / "analysis" / "commutator" / "result.json").write_text('{"runs": {')
+    assert traces.finished(group[0], "exact") is None
+
+
+def test_finished_traces_of_another_run_or_too_short_are_not_used(group):
+    a, b, _ = group
+    assert traces.finished(a, "exact").D.tolist() == JUMP.tolist()
+    assert traces.finished(a, "paper") is None
+    with b:
+        b.save_snapshot(2100, walk(CONFIG, [0])[0])  # trained on since
+    assert traces.finished(b, "exact") is None
+    path = a.folder / "analysis" / "commutator" / "result.json"
+    path.write_text(path.read_text().replace(config_hash(a.config), "0" * 64))
+    assert traces.finished(a, "exact") is None
+
+
+@pytest.fixture
+def measured_run(tmp_path):
+    return make(tmp_path / "m", [rises(13), rises(15)], thetas=walk(CONFIG, GRID[:5], size=0.05))
+
+
+@pytest.mark.parametrize("protocol", ["exact", "paper"])
+def test_measured_trace_is_the_median_of_the_brackets(measured_run, protocol):
+    found = traces.measured(measured_run, Work(), protocol, 3, 3)
+    assert found.steps.tolist() == [0, 200, 400]
+    dtype = "float32" if protocol == "paper" else "float64"
+    probe, own = Probe(measured_run, dtype), Work(measured_run.config.seed).rng("defect/200")
+    theta, values = measured_run.load_snapshot(200).astype(dtype), []
+    for _ in range(3):
+        probe.load(probe.draw(own))
+        if protocol == "paper":
+            values.append(brackets.paper_defect(brackets.difference(probe.a, probe.b, theta)))
+        else:
+            values.append(brackets.defect(brackets.bracket(probe.a, probe.b, theta)))
+    assert found.D[1] == np.median(values)
+
+
+def test_trace_does_not_depend_on_the_runs_beside_it(measured_run, tmp_path):
+    other = make(tmp_path / "o", [rises(13), rises(15)], thetas=walk(CONFIG, GRID[:5]), settings=["seed=5"])
+    a = onset.compute([measured_run], Settings(repeats=1, most=3), Work(measured_run.config.seed))
+    b = onset.compute([other, measured_run], Settings(repeats=1, most=3), Work(5))
+    assert np.array_equal(a.runs[0].trace.D, b.runs[1].trace.D)
+
+
+def test_a_killed_sitting_goes_on(measured_run, tmp_path, monkeypatch):
+    work = Work(folder=tmp_path / "parts", key="k")
+    settings = Settings(repeats=1, most=3)
+    whole = onset.table(onset.compute([measured_run], settings, work))
+    monkeypatch.setattr(traces, "Probe", lambda *_: pytest.fail("measured again"))
+    assert onset.table(onset.compute([measured_run], settings, work)) == whole
+
+
+def test_fresh_measures_although_a_trace_is_there(measured_run):
+    give(measured_run, np.ones(5))
+    settings = settings_for(onset.ANALYSIS, "exact", ["fresh=true", "most=3", "repeats=1"])
+    assert onset.compute([measured_run], settings, Work()).runs[0].trace.source.startswith("measured, 3")
+    assert onset.cost([measured_run], Settings()) == "D of every run is there already: seconds"
+    assert onset.cost([measured_run], settings).startswith("3 pairs of batches in 1 of 1 runs: about")
+
+
+def test_twice_the_same_bytes(group):
+    both = []
+    for _ in range(2):
+        folder = perform(onset.ANALYSIS, group, Settings()).folder
+        both.append([(folder / n).read_bytes() for n in ("result.json", "arrays.npz", "table.csv", "figure.png")])
+    assert both[0] == both[1]
