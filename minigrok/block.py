@@ -19,7 +19,7 @@ from minigrok.layers import attention, gelu, layernorm, linear, projection, sele
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
 from minigrok.layers.select import Selection
-from minigrok.layers.sums import plus
+from minigrok.layers.sums import add, plus
 
 
 class Attend(NamedTuple):
@@ -79,7 +79,14 @@ def _join_heads(x: Array, channels: int) -> Array:
     return x.reshape(-1, channels)
 
 
+def _add(engine: Engine, x: Array, y: Array) -> Array:
+    """Return y after adding x to it: for a y that no tape holds."""
+    engine.rows(add, x.shape[0], x, y)
+    return y
+
+
 def _sum(engine: Engine, x: Array, y: Array) -> Array:
+    """Return x + y in memory of its own."""
     z = engine.empty(*x.shape)
     engine.rows(plus, x.shape[0], x, y, z)
     return z
@@ -93,7 +100,7 @@ def attend_forward(engine: Engine, w: Attend, rows: Rows, x: Array) -> tuple[Arr
     a, att = attention.forward(engine, *_split_heads(rows, q, kv))
     o, out = linear.forward(engine, w.out, _join_heads(a, x.shape[1]))
     skip = select.forward(engine, rows.queries, x)
-    return _sum(engine, skip, o), AttendTape(norm, query, keyvalue, att, out)
+    return _add(engine, skip, o), AttendTape(norm, query, keyvalue, att, out)
 
 
 def attend_backward(
@@ -107,7 +114,7 @@ def attend_backward(
     dq, dkv = _join_heads(dq, D), _join_heads(dkv, 2 * D)
     dn_kv, keyvalue = projection.backward(engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue)
     dn_q, query = projection.backward(engine, w.query, rows.queries, tape.query, dq, dw and dw.query)
-    dn = _sum(engine, dn_q, dn_kv)
+    dn = _add(engine, dn_q, dn_kv)
     dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
     return _sum(engine, dskip, dx), AttendTape(norm, query, keyvalue, att, out)
 
@@ -122,7 +129,7 @@ def attend_r_forward(
     Ra, att = attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
     Ro, out = linear.r_forward(engine, w.out, tape.out, Rw.out, _join_heads(Ra, Rx.shape[1]))
     Rskip = select.r_forward(engine, rows.queries, Rx)
-    return _sum(engine, Rskip, Ro), AttendTape(norm, query, keyvalue, att, out)
+    return _add(engine, Rskip, Ro), AttendTape(norm, query, keyvalue, att, out)
 
 
 def attend_r_backward(
@@ -157,9 +164,9 @@ def attend_r_backward(
     Rdn_q = projection.r_backward(
         engine, w.query, rows.queries, tape.query, dtape.query, Rw.query, rtape.query, Rdq, Rdw.query
     )
-    Rdn = _sum(engine, Rdn_q, Rdn_kv)
+    Rdn = _add(engine, Rdn_q, Rdn_kv)
     Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
-    return _sum(engine, Rdskip, Rdx)
+    return _add(engine, Rdskip, Rdx)
 
 
 def mlp_forward(engine: Engine, w: Mlp, eps: float, x: Array) -> tuple[Array, MlpTape]:
@@ -168,7 +175,7 @@ def mlp_forward(engine: Engine, w: Mlp, eps: float, x: Array) -> tuple[Array, Ml
     h, up = linear.forward(engine, w.up, n)
     g, act = gelu.forward(engine, h)
     o, down = linear.forward(engine, w.down, g)
-    return _sum(engine, x, o), MlpTape(norm, up, act, down)
+    return _add(engine, x, o), MlpTape(norm, up, act, down)
 
 
 def mlp_backward(engine: Engine, w: Mlp, tape: MlpTape, dy: Array, dw: Mlp | None) -> tuple[Array, MlpTape]:
@@ -186,7 +193,7 @@ def mlp_r_forward(engine: Engine, w: Mlp, tape: MlpTape, Rw: Mlp, Rx: Array) -> 
     Rh, up = linear.r_forward(engine, w.up, tape.up, Rw.up, Rn)
     Rg, act = gelu.r_forward(engine, tape.gelu, Rh)
     Ro, down = linear.r_forward(engine, w.down, tape.down, Rw.down, Rg)
-    return _sum(engine, Rx, Ro), MlpTape(norm, up, act, down)
+    return _add(engine, Rx, Ro), MlpTape(norm, up, act, down)
 
 
 def mlp_r_backward(
@@ -204,4 +211,4 @@ def mlp_r_backward(
     Rdh = gelu.r_backward(engine, tape.gelu, dtape.gelu, rtape.gelu, Rdg)
     Rdn = linear.r_backward(engine, w.up, tape.up, dtape.up, Rw.up, rtape.up, Rdh, Rdw.up)
     Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
-    return _sum(engine, Rdy, Rdx)
+    return _add(engine, Rdy, Rdx)

@@ -20,7 +20,7 @@ from minigrok.config import Optimiser
 from minigrok.engine.base import Array, Engine
 
 CLIP_EPS = 1e-6  # PyTorch's clip_grad_norm_
-CHUNK = 1024  # elements summed in the working precision before float64 takes over: our choice
+CHUNK = 1024  # elements of a row of work, summed in the working precision before float64 takes over: our choice
 
 
 def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
@@ -33,31 +33,45 @@ def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None
         sums[i] = total
 
 
-def _moments(lo: int, hi: int, g: Array, scale: float, beta1: float, beta2: float, m: Array, v: Array) -> None:
-    real = g.dtype.type
-    s, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
-    g, m, v = g[lo:hi], m[lo:hi], v[lo:hi]
-    for c in range(g.size):
-        m[c] = b1 * m[c] + a1 * (s * g[c])
-    for c in range(g.size):
-        v[c] = b2 * v[c] + a2 * (s * g[c]) * (s * g[c])
-
-
 def _update(
-    lo: int, hi: int, m: Array, v: Array, keep: float, step: float, root: float, eps: float, theta: Array
+    lo: int,
+    hi: int,
+    g: Array,
+    chunk: int,
+    scale: float,
+    beta1: float,
+    beta2: float,
+    keep: float,
+    step: float,
+    root: float,
+    eps: float,
+    m: Array,
+    v: Array,
+    theta: Array,
 ) -> None:
-    real = m.dtype.type
+    """One step on the chunks lo .. hi-1; each of the three loops vectorises, and a chunk stays in the cache."""
+    real = g.dtype.type
+    c, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
     k, s, r, e = real(keep), real(step), real(root), real(eps)
-    m, v, theta = m[lo:hi], v[lo:hi], theta[lo:hi]
-    for c in range(m.size):
-        theta[c] = k * theta[c] - s * m[c] / (math.sqrt(v[c]) * r + e)
+    for i in range(lo, hi):
+        here = slice(i * chunk, (i + 1) * chunk)
+        g_i, m_i, v_i, theta_i = g[here], m[here], v[here], theta[here]
+        for j in range(g_i.size):
+            m_i[j] = b1 * m_i[j] + a1 * (c * g_i[j])
+        for j in range(g_i.size):
+            v_i[j] = b2 * v_i[j] + a2 * (c * g_i[j]) * (c * g_i[j])
+        for j in range(g_i.size):
+            theta_i[j] = k * theta_i[j] - s * m_i[j] / (math.sqrt(v_i[j]) * r + e)
+
+
+def _chunks(g: Array) -> int:
+    return -(-g.size // CHUNK)
 
 
 def norm(engine: Engine, g: Array) -> float:
     """Return |g| (float64), in a fixed order of summation."""
-    n = -(-g.size // CHUNK)
-    sums = np.empty(n, g.dtype)
-    engine.rows(_sum_of_squares, n, g, CHUNK, sums)
+    sums = np.empty(_chunks(g), g.dtype)
+    engine.rows(_sum_of_squares, sums.size, g, CHUNK, sums)
     return math.sqrt(float(np.sum(sums, dtype=np.float64)))
 
 
@@ -88,5 +102,5 @@ class AdamW:
         rate = s.learning_rate / (1 - s.beta1**self.steps)
         root = 1 / math.sqrt(1 - s.beta2**self.steps)
         keep = 1 - s.learning_rate * s.weight_decay
-        self.engine.rows(_moments, g.size, g, scale, s.beta1, s.beta2, self.m, self.v)
-        self.engine.rows(_update, g.size, self.m, self.v, keep, rate, root, s.eps, theta)
+        factors = (scale, s.beta1, s.beta2, keep, rate, root, s.eps)
+        self.engine.rows(_update, _chunks(g), g, CHUNK, *factors, self.m, self.v, theta)

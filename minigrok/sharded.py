@@ -18,8 +18,9 @@ from minigrok import model, portable
 from minigrok.config import Config
 from minigrok.engine import Array, Engine, open_engine
 from minigrok.layers import cross_entropy
+from minigrok.layers.sums import column_sums
 from minigrok.params import layout
-from minigrok.threads import Team, available_threads
+from minigrok.threads import Team, TeamEngine, available_threads
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Sharded:
         self.engines = [open_engine(engine, dtype) for _ in range(shards)]
         self.dtype = self.engines[0].dtype
         self.team = Team(min(threads or available_threads(), shards))
+        self.engine = TeamEngine(self.engines[0], self.team)
         self.theta = np.zeros(self.layout.size, self.dtype)
         self.direction = np.zeros(self.layout.size, self.dtype)
         self.w = self.weights(self.theta)
@@ -81,7 +83,6 @@ class Sharded:
         self.shards = [Shard(e) for e in self.engines[:count]]
         for s, shard in enumerate(self.shards):
             shard.rows = slice(bounds[s], bounds[s + 1])
-            shard.plan = model.plan(self.config, tokens[shard.rows])
             shard.targets = [np.ascontiguousarray(t[shard.rows]) for t in targets]
 
     def forward(self) -> Array:
@@ -118,6 +119,8 @@ class Sharded:
 
     def _forward(self, shard: Shard) -> None:
         shard.engine.rewind()
+        if shard.plan is None:
+            shard.plan = model.plan(self.config, self.tokens[shard.rows])
         shard.logits, shard.tape = model.forward(shard.engine, self.w, shard.plan)
         saturating = self.config.model.cross_entropy == "saturating"
         shard.losses, shard.loss_tapes = [], []
@@ -185,6 +188,4 @@ class Sharded:
 
     def _reduce(self, out: Array) -> None:
         """out = sum of the shards' parts, in their order."""
-        np.copyto(out, self._partial[0])
-        for part in self._partial[1 : len(self.shards)]:
-            out += part
+        self.engine.rows(column_sums, out.size, self._partial[: len(self.shards)], out)

@@ -12,7 +12,11 @@ import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from typing import Any
+
 from threadpoolctl import ThreadpoolController
+
+from minigrok.engine import Body, Engine
 
 Job = Callable[[int], None]
 Orders = SimpleQueue[tuple[Job, int] | None]
@@ -58,6 +62,28 @@ class Team:
         failures = [f for f in [failure, *reports] if f is not None]
         if failures:
             raise failures[0]
+
+
+class TeamEngine(Engine):
+    """An engine whose rows are divided among a team, a contiguous part a thread: for work on whole vectors (P,).
+
+    Every output element has one writer, so the result does not depend on the size of the team.
+
+    Parameters
+    ----------
+    engine : Engine
+        Runs each part.
+    team : Team
+    """
+
+    def __init__(self, engine: Engine, team: Team) -> None:
+        super().__init__(engine.dtype)
+        self.engine, self.team, self.name = engine, team, engine.name
+
+    def rows(self, body: Body, n: int, *args: Any) -> None:
+        """Run `body` over the rows 0 .. n-1."""
+        count = self.team.size
+        self.team.run(lambda i: self.engine.part(body, n * i // count, n * (i + 1) // count, *args), count)
 
 
 def _help(helper: int, size: int, orders: Orders, reports: Reports) -> None:

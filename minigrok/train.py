@@ -94,7 +94,7 @@ class Trainer:
         self.config = config
         self.net = Sharded(config, compute.engine, compute.dtype, compute.shards, threads)
         self.net.theta[:] = initial(config) if theta is None else theta
-        self.engine = self.net.engines[0]
+        self.engine = self.net.engine
         self.adamw = AdamW(config.optimiser, self.engine, self.net.layout.size)
         self.grad = np.zeros_like(self.net.theta)
         data = pairs(config.task, config.seed)

@@ -5,7 +5,7 @@ A layer is written once, as plain functions of a range of rows, and an engine ru
     plain   ordinary Python: slow, and a debugger can stop in it; the oracle of the tests
     cpu     the same functions compiled by Numba, products by NumPy's BLAS
 
-All that the layers ask of an engine is in `base.Engine`: five short methods.
+All that the layers ask of an engine is in `base.Engine`: six short methods.
 """
 
 from minigrok.engine.base import Array, Body, Engine

@@ -26,7 +26,7 @@ Body = Callable[..., None]
 
 
 class Engine:
-    """The plain engine: ordinary Python, slow and debuggable. Other engines override `rows` and `matmul`.
+    """The plain engine: ordinary Python, slow and debuggable. Other engines override `part` or `rows`, and `matmul`.
 
     Parameters
     ----------
@@ -43,7 +43,11 @@ class Engine:
 
     def rows(self, body: Body, n: int, *args: Any) -> None:
         """Run `body` over the rows 0 .. n-1."""
-        body(0, n, *args)
+        self.part(body, 0, n, *args)
+
+    def part(self, body: Body, lo: int, hi: int, *args: Any) -> None:
+        """Run `body` over the rows lo .. hi-1."""
+        body(lo, hi, *args)
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out (M, N) = a (M, K) b (K, N)."""
