@@ -103,6 +103,15 @@ def plan(config: Config, tokens: Array, savings: bool = True) -> Plan:
     return Plan(None if table else rows, blocks, None if savings else _first_positions(B, T))
 
 
+def refill(into: Any, source: Any) -> None:
+    """Write the arrays of a plan into those of another one of the same sizes."""
+    if isinstance(into, np.ndarray):
+        into[...] = source
+    elif isinstance(into, tuple) and into is not source:
+        for old, new in zip(into, source, strict=True):
+            refill(old, new)
+
+
 def forward(engine: Engine, w: Weights, plan: Plan) -> tuple[list[Array], Tape]:
     """Return the logits (B, V) of each task and the tape."""
     x = select.forward(engine, plan.batch, embedding.forward(engine, w.embedding))

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrok import model, portable
 from minigrok.config import Config
-from minigrok.engine import Array, Engine, open_engine
+from minigrok.engine import Array, Calls, Engine, open_engine, replay
 from minigrok.layers import cross_entropy
 from minigrok.layers.sums import column_sums
 from minigrok.params import layout
@@ -36,6 +36,7 @@ class Shard:
     tape: Any = None
     loss_tapes: list[cross_entropy.Tape] = field(default_factory=list)
     dtape: Any = None
+    calls: Calls = field(default_factory=list)  # of a recorded gradient
 
 
 class Sharded:
@@ -68,6 +69,7 @@ class Sharded:
         self._partial = np.zeros((shards, self.layout.size), self.dtype)
         self._dw = [self.weights(part) for part in self._partial]
         self.shards: list[Shard] = []
+        self._recorded: tuple[float, ...] | None = None  # size and task weights of the recorded batch
         self.size = 0
         self.task_weights = np.ones(len(config.task.operations))
 
@@ -77,7 +79,7 @@ class Sharded:
 
     def load(self, tokens: Array, targets: Array) -> None:
         """Take the batch: tokens (B, T) and targets (n_tasks, B), int64."""
-        self.tokens, self.size = tokens, tokens.shape[0]
+        self.tokens, self.size, self._recorded = tokens, tokens.shape[0], None
         count = min(len(self.engines), self.size)
         bounds = [self.size * s // count for s in range(count + 1)]
         self.shards = [Shard(e) for e in self.engines[:count]]
@@ -85,9 +87,26 @@ class Sharded:
             shard.rows = slice(bounds[s], bounds[s + 1])
             shard.targets = [np.ascontiguousarray(t[shard.rows]) for t in targets]
 
+    def gradient(self, tokens: Array, targets: Array, out: Array) -> Array:
+        """Load a batch, fill `out` (P,) with its gradient and return the mean losses: a training step's passes.
+
+        The same as load, forward and backward, faster: the calls of the first batch of a size are recorded, and later
+        batches, written into its rows and targets, replay them. No tapes are left for the other products.
+        """
+        recorded = (len(tokens), *self.task_weights)
+        if recorded != self._recorded:
+            self.load(tokens, targets)
+        self.team.run(lambda s: self._gradient(s, tokens, targets), len(self.shards))
+        self._recorded = recorded
+        self._reduce(out)
+        return self._losses()
+
     def forward(self) -> Array:
         """Return the mean loss of each task, (n_tasks,) float64, in nats; keep the tapes."""
         self.team.run(lambda s: self._forward(self.shards[s]), len(self.shards))
+        return self._losses()
+
+    def _losses(self) -> Array:
         rows = [np.concatenate(each) for each in zip(*(s.losses for s in self.shards), strict=True)]
         return np.array([np.mean(each, dtype=np.float64) for each in rows])
 
@@ -116,6 +135,21 @@ class Sharded:
         """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
         self.team.run(lambda s: self._vjp(s, dlogits), len(self.shards))
         self._reduce(out)
+
+    def _gradient(self, s: int, tokens: Array, targets: Array) -> None:
+        shard = self.shards[s]
+        if not self._recorded:
+            shard.calls = shard.engine.record(lambda: self._forward_and_backward(s))
+            shard.tape = shard.dtape = None
+            return
+        model.refill(shard.plan, model.plan(self.config, tokens[shard.rows]))
+        for mine, target in zip(shard.targets, targets, strict=True):
+            mine[:] = target[shard.rows]
+        replay(shard.calls)
+
+    def _forward_and_backward(self, s: int) -> None:
+        self._forward(self.shards[s])
+        self._backward(s, True)
 
     def _forward(self, shard: Shard) -> None:
         shard.engine.rewind()

@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
-
 from typing import Any
 
 from threadpoolctl import ThreadpoolController

@@ -123,9 +123,7 @@ class Trainer:
         """
         before = self.stream.state()
         batch = self.stream.next()
-        self.net.load(self.tokens[batch], self.targets[:, batch])
-        losses = self.net.forward()
-        self.net.backward(self.grad)
+        losses = self.net.gradient(self.tokens[batch], self.targets[:, batch], self.grad)
         grad_norm = norm(self.engine, self.grad)
         if not (np.isfinite(losses).all() and np.isfinite(grad_norm)):
             self.stream.restore(before)

@@ -5,13 +5,13 @@ A layer is written once, as plain functions of a range of rows, and an engine ru
     plain   ordinary Python: slow, and a debugger can stop in it; the oracle of the tests
     cpu     the same functions compiled by Numba, products by NumPy's BLAS
 
-All that the layers ask of an engine is in `base.Engine`: six short methods.
+All that the layers ask of an engine is in `base.Engine`: a few short methods.
 """
 
-from minigrok.engine.base import Array, Body, Engine
+from minigrok.engine.base import Array, Body, Calls, Engine, replay
 from minigrok.errors import EngineError
 
-__all__ = ["ENGINES", "Array", "Body", "Engine", "open_engine"]
+__all__ = ["ENGINES", "Array", "Body", "Calls", "Engine", "open_engine", "replay"]
 
 ENGINES = ("cpu", "plain")
 

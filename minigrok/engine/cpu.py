@@ -36,9 +36,9 @@ class CpuEngine(Engine):
 
     name = "cpu"
 
-    def part(self, body: Body, lo: int, hi: int, *args: Any) -> None:
-        """Run the compiled `body` over the rows lo .. hi-1 on this thread."""
-        compiled(body)(lo, hi, *args)
+    def kernel(self, body: Body) -> Callable[..., Any]:
+        """Return `body` compiled."""
+        return compiled(body)
 
 
 _compiled: dict[Body, Callable[..., Any]] = {}

@@ -1,0 +1,97 @@
+"""A recorded gradient is the gradient, whatever came between, and leaves nothing that other products could misuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minigrok.config import Config, preset, with_settings
+from minigrok.engine import Array
+from minigrok.evaluation import Evaluation
+from minigrok.params import initial
+from minigrok.sharded import Sharded
+from minigrok.tasks import pairs
+
+SMALL = ["task.p=7", "model.width=12", "model.heads=3", "model.mlp_width=10", "compute.shards=2"]
+
+
+def small(*settings: str) -> Config:
+    return with_settings(preset("tiny"), [*SMALL, *settings])
+
+
+def network(config: Config, engine: str = "cpu") -> Sharded:
+    net = Sharded(config, engine, "float64", config.compute.shards)
+    net.theta[:] = initial(config)
+    return net
+
+
+def batches(config: Config, *sizes: int) -> list[tuple[Array, Array]]:
+    data, rng = pairs(config.task, 0), np.random.default_rng(0)
+    rows = [rng.integers(0, len(data.tokens), size) for size in sizes]
+    return [(data.tokens[r], data.targets[:, r]) for r in rows]
+
+
+def step_by_step(net: Sharded, tokens: Array, targets: Array) -> tuple[Array, Array]:
+    grad = np.empty_like(net.theta)
+    net.load(tokens, targets)
+    losses = net.forward()
+    net.backward(grad)
+    return losses, grad
+
+
+@pytest.mark.parametrize("engine", ["plain", "cpu"])
+@pytest.mark.parametrize("settings", [["model.blocks=1"], ["model.blocks=2"], ["model.blocks=2", "compute.shards=3"]])
+def test_the_recorded_gradient_is_that_of_its_batch(engine: str, settings: list[str]) -> None:
+    """Sizes that repeat, that change and come back, smaller than the shards and than the table of distinct rows."""
+    config = small(*settings)
+    recorded, plain = network(config, engine), network(config, engine)
+    grad = np.empty_like(recorded.theta)
+    for tokens, targets in batches(config, 20, 20, 20, 2, 2, 1, 20, 7, 7):
+        losses = recorded.gradient(tokens, targets, grad)
+        expected_losses, expected = step_by_step(plain, tokens, targets)
+        assert np.array_equal(losses, expected_losses)
+        assert np.array_equal(grad, expected)
+        recorded.theta -= 0.1 * grad
+        plain.theta[:] = recorded.theta
+
+
+def test_an_evaluation_between_two_batches_changes_nothing() -> None:
+    config = small()
+    net, other = network(config), network(config)
+    data, grad = pairs(config.task, 0), np.empty_like(net.theta)
+    evaluation = Evaluation(net, data.tokens, data.targets)
+    for tokens, targets in batches(config, 20, 20, 20):
+        net.gradient(tokens, targets, grad)
+        evaluation.scores()
+        assert np.array_equal(grad, step_by_step(other, tokens, targets)[1])
+
+
+def test_other_task_weights_are_recorded_anew() -> None:
+    config = small()
+    net, other = network(config), network(config)
+    (first, second), grad = batches(config, 20, 20), np.empty_like(net.theta)
+    net.gradient(*first, grad)
+    net.task_weights = other.task_weights = np.array([1.0, 0.25])
+    net.gradient(*second, grad)
+    assert np.array_equal(grad, step_by_step(other, *second)[1])
+
+
+def test_no_product_can_use_what_a_recording_left() -> None:
+    """Its tapes would be overwritten by an evaluation."""
+    config = small()
+    net, grad = network(config), np.empty(network(config).theta.size)
+    net.gradient(*batches(config, 20)[0], grad)
+    with pytest.raises((TypeError, AttributeError)):
+        net.hvp(grad)
+
+
+def test_a_failure_while_recording_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small()
+    net, other = network(config), network(config)
+    (first, second), grad = batches(config, 20, 20), np.empty_like(net.theta)
+    with monkeypatch.context() as broken:
+        broken.setattr(net, "_backward", lambda s, wanted: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            net.gradient(*first, grad)
+    net.gradient(*second, grad)
+    assert np.array_equal(grad, step_by_step(other, *second)[1])
