@@ -9,6 +9,7 @@ of threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,7 @@ class Shard:
     tape: Any = None
     loss_tapes: list[cross_entropy.Tape] = field(default_factory=list)
     dtape: Any = None
-    calls: Calls = field(default_factory=list)  # of a recorded gradient
+    calls: dict[str, Calls] = field(default_factory=dict)  # recorded passes, valid until the next forward or backward
 
 
 class Sharded:
@@ -119,12 +120,12 @@ class Sharded:
 
     def hvp(self, out: Array) -> None:
         """Fill `out` (P,) with the Hessian times `self.direction`; needs forward and backward first."""
-        self.team.run(self._hvp, len(self.shards))
+        self.team.run(lambda s: self._product("hvp", s, self._hvp), len(self.shards))
         self._reduce(out)
 
     def ggn_vp(self, out: Array) -> None:
         """Fill `out` (P,) with J^T H_logits J times `self.direction`; needs forward first."""
-        self.team.run(self._ggn_vp, len(self.shards))
+        self.team.run(lambda s: self._product("ggn_vp", s, self._ggn_vp), len(self.shards))
         self._reduce(out)
 
     def jvp(self, out: Array) -> None:
@@ -139,13 +140,13 @@ class Sharded:
     def _gradient(self, s: int, tokens: Array, targets: Array) -> None:
         shard = self.shards[s]
         if not self._recorded:
-            shard.calls = shard.engine.record(lambda: self._forward_and_backward(s))
+            shard.calls["gradient"] = shard.engine.record(lambda: self._forward_and_backward(s))
             shard.tape = shard.dtape = None
             return
         model.refill(shard.plan, model.plan(self.config, tokens[shard.rows]))
         for mine, target in zip(shard.targets, targets, strict=True):
             mine[:] = target[shard.rows]
-        replay(shard.calls)
+        replay(shard.calls["gradient"])
 
     def _forward_and_backward(self, s: int) -> None:
         self._forward(self.shards[s])
@@ -153,6 +154,7 @@ class Sharded:
 
     def _forward(self, shard: Shard) -> None:
         shard.engine.rewind()
+        shard.calls.clear()
         if shard.plan is None:
             shard.plan = model.plan(self.config, self.tokens[shard.rows])
         shard.logits, shard.tape = model.forward(shard.engine, self.w, shard.plan)
@@ -165,6 +167,7 @@ class Sharded:
 
     def _backward(self, s: int, wanted: bool) -> None:
         shard = self.shards[s]
+        shard.calls.clear()
         weights = self.task_weights / self.size
         dlogits = [
             cross_entropy.backward(shard.engine, tape, weight)
@@ -183,8 +186,18 @@ class Sharded:
             for tape, weight, Rx in zip(shard.loss_tapes, weights, Rlogits, strict=True)
         ]
 
+    def _product(self, name: str, s: int, work: Callable[[int], None]) -> None:
+        """Do `work(s)` in memory after the tapes; further directions at the same point replay it."""
+        shard = self.shards[s]
+        if name in shard.calls:
+            replay(shard.calls[name])
+            return
+        mark = shard.engine.mark()
+        shard.calls[name] = shard.engine.record(lambda: work(s))
+        shard.engine.rewind(mark)
+
     def _hvp(self, s: int) -> None:
-        shard, mark = self.shards[s], self.shards[s].engine.mark()
+        shard = self.shards[s]
         Rlogits, rtape = self._r_forward(shard)
         Rdlogits = self._Rdlogits(shard, Rlogits)
         model.r_backward(
@@ -198,14 +211,12 @@ class Sharded:
             Rdlogits,
             self._dw[s],
         )
-        shard.engine.rewind(mark)
 
     def _ggn_vp(self, s: int) -> None:
-        shard, mark = self.shards[s], self.shards[s].engine.mark()
+        shard = self.shards[s]
         Rlogits, _ = self._r_forward(shard)
         Rdlogits = self._Rdlogits(shard, Rlogits)
         model.backward(shard.engine, self.w, shard.plan, shard.tape, Rdlogits, self._dw[s])
-        shard.engine.rewind(mark)
 
     def _jvp(self, shard: Shard, out: Array) -> None:
         mark = shard.engine.mark()

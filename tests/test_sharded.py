@@ -8,6 +8,7 @@ import pytest
 from minigrok.config import Config, preset, with_settings
 from minigrok.engine import Array
 from minigrok.evaluation import Evaluation
+from minigrok.objective import Objective
 from minigrok.params import initial
 from minigrok.sharded import Sharded
 from minigrok.tasks import pairs
@@ -95,3 +96,19 @@ def test_a_failure_while_recording_is_not_replayed(monkeypatch: pytest.MonkeyPat
             net.gradient(*first, grad)
     net.gradient(*second, grad)
     assert np.array_equal(grad, step_by_step(other, *second)[1])
+
+
+def test_products_replay_for_new_directions_and_start_anew_at_new_points() -> None:
+    """Any order of Hv, G v, J v, gradients and points gives what a fresh objective gives."""
+    config, rng = small(), np.random.default_rng(0)
+    tokens, targets = batches(config, 20)[0]
+    theta = initial(config).astype(np.float64)
+    points = [theta, theta + 0.1 * rng.standard_normal(theta.size)]
+    objective = Objective(config, tokens, targets)
+    for _ in range(40):
+        point, v = points[rng.integers(2)], rng.standard_normal(theta.size)
+        name = ("hvp", "ggn_vp", "jvp")[rng.integers(3)]
+        fresh = Objective(config, tokens, targets)
+        if rng.integers(4) == 0:
+            assert np.array_equal(objective.grad(point), fresh.grad(point))
+        assert np.array_equal(getattr(objective, name)(point, v), getattr(fresh, name)(point, v))
