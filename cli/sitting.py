@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from datetime import timedelta
 
 import click
@@ -41,7 +42,8 @@ def sit(
         exit code: 0 at the end of the run, 130 if it was interrupted and saved
     """
     click.echo("\n".join(announcement(run.config, threads)), err=True)
-    with Interrupt() as interrupt, watch(run, after_grok) as display:
+    with Interrupt() as interrupt, watch(run, after_grok) as display, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy's products in a run that diverges: train reports it
         observer = Observer(display.stepped, display.evaluated, lambda: interrupt.asked)
         counters = train(run, threads, after_grok, observer)
     tasks = standings(run)
