@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 @click.argument("what", nargs=-1)
 @click.option("--config", "source", default="dual", show_default=True, metavar="PRESET|FILE", help="What is trained.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of every contender [default: the config's shards].")
-@click.option("--bursts", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Rounds of bursts.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Of every contender [default: the config's shards]."
+)
+@click.option(
+    "--bursts", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Rounds of bursts."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, max=600),

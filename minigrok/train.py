@@ -271,7 +271,7 @@ def _begin(trainer: Trainer, run: Run) -> None:
 
 
 def _require_metrics(run: Run, step: int) -> None:
-    """Raise a RunFolderError unless metrics.csv has every evaluation up to a step: training would not make them again."""
+    """Raise a RunFolderError unless metrics.csv has all evaluations up to a step: they would not be made again."""
     every = run.config.train.eval_every
     expected = sorted({1, *range(every, step + 1, every)}) if step else []
     steps = run.metrics().get("step", np.empty(0))

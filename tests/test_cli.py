@@ -181,7 +181,10 @@ def test_a_run_that_diverges_stops_with_its_state_saved(workplace):
         (["train", "small.toml", "--set", "weight_decay"], ["key=value"]),
         (["train", "small.toml", "--set", "task.p=12"], ["task.p a prime"]),
         (["train", "small.toml", "--engine", "gpu"], ["one of plain, cpu, cuda"]),
-        (["train", "small.toml", "--init", "nowhere.safetensors"], ["nowhere.safetensors: no such file", "name a file that is there"]),
+        (
+            ["train", "small.toml", "--init", "nowhere.safetensors"],
+            ["nowhere.safetensors: no such file", "name a file that is there"],
+        ),
         (["train", "small.toml", "--init", "small.toml"], ["small.toml"]),
         (["train", "small.toml", "--threads", "0"], ["--threads"]),
         (["train", "small.toml", "--out", "small.toml"], ["small.toml is a file"]),
@@ -215,6 +218,24 @@ def test_debug_shows_the_traceback(arguments):
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert "required: the folder of a run" in result.stderr
+
+
+# --- bench -----------------------------------------------------------------------------------------------
+
+
+def test_bench_without_a_peer_says_so_and_goes_on(workplace, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr("minigrok.bench.settings.find_spec", lambda package: package == "minigrok")
+    sizes = ["--config", "small.toml", "--threads", "1", "--bursts", "1", "--seconds", "0"]
+    result = minigrok("bench", "eval", *sizes, "--peers", "eager,jax-tuned", "--json", "kept/bench.json")
+    assert result.exit_code == 0
+    assert "not installed (pip install torch==2.13.0)" in result.stdout
+    assert "eval: 100%  done" in result.stderr
+    report = json.loads((workplace / "kept" / "bench.json").read_text())
+    rows = {row["contender"]: row for row in report["sections"]["eval"]}
+    assert rows["minigrok"]["median_ms"] > 0
+    assert rows["jax-tuned"]["error"] == "not installed (pip install jax==0.10.2)"
+    assert report["environment"]["cpus"]
 
 
 # --- info ------------------------------------------------------------------------------------------------

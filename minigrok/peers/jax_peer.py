@@ -183,7 +183,7 @@ def _one_by_one(grad: Any, w: Any, vs: Any) -> Any:
 
 
 def open_peer(name: str, problem: Problem) -> Peer:
-    """Return JAX, "jax" or "jax-tuned", ready for the work of `problem`. Its threads are those of the process's CPUs."""
+    """Return "jax" or "jax-tuned", ready for the work of `problem`. Its threads are as many as the process has CPUs."""
     jax.config.update("jax_enable_x64", problem.work.dtype == "float64")
     kinds: dict[str, type[Step] | type[Hvp] | type[Eval]] = {"step": Step, "hvp": Hvp, "eval": Eval}
     attention = twin.ATTENTION if name == TUNED else {"products": twin.attend_by_products}

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ def contenders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch, contenders: None) -> Iterator[Any]:
+def scripted(monkeypatch: pytest.MonkeyPatch, contenders: None) -> Any:
     """Replace the workers by scripted ones; the gate compares what the script says."""
     script = type("Script", (fakes.Scripted,), {"orders": [], "times": {}, "outcomes": {}})
     monkeypatch.setattr(rounds, "Worker", script)
     monkeypatch.setattr(rounds, "PAUSE", 0.0)
     monkeypatch.setattr(rounds, "outcome", lambda worker: script.outcomes[worker.name])
     assert rounds.require_agreement is gate.require_agreement
-    yield script
+    return script

@@ -26,7 +26,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 def test_a_burst_times_each_call_and_lasts_as_long_as_asked(worker: Worker) -> None:
     burst = worker.ask("burst", seconds=0.1)
     assert min(burst["times"]) >= 0.002
-    assert 0.05 < sum(burst["times"]) < 1
+    assert sum(burst["times"][:-1]) < 0.1 < sum(burst["times"]) + 0.01 * len(burst["times"])
     assert burst["cores"] < 0.5, "asleep"
     assert len(worker.ask("burst", seconds=0.0)["times"]) == 1
     assert worker.ask("calls", n=10)["seconds"] >= 0.02
