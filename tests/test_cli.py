@@ -259,6 +259,20 @@ def test_portable_mode_starts_the_process_anew():
     assert ", portable; at most 60 steps" in done.stderr
 
 
+def test_a_cold_compile_is_announced_once_a_type(workplace, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(workplace / "numba"))
+
+    def announced(out, *settings):
+        command = [*COMMAND, "train", "small.toml", "--engine", "cpu", "--threads", "1", "--out", out, *settings]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return "compiling may take about" in done.stderr.splitlines()[2]
+
+    one_step = ["--set", "train.max_steps=1"]
+    assert announced("a", *one_step)
+    assert not announced("b", *one_step)
+    assert announced("c", *one_step, "--set", "compute.dtype=float64")
+
+
 def start(*arguments):
     """Start minigrok, and return once it has trained for a while."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
