@@ -220,24 +220,6 @@ def test_debug_shows_the_traceback(arguments):
     assert "required: the folder of a run" in result.stderr
 
 
-# --- bench -----------------------------------------------------------------------------------------------
-
-
-def test_bench_without_a_peer_says_so_and_goes_on(workplace, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.setattr("minigrok.bench.settings.find_spec", lambda package: package == "minigrok")
-    sizes = ["--config", "small.toml", "--threads", "1", "--bursts", "1", "--seconds", "0"]
-    result = minigrok("bench", "eval", *sizes, "--peers", "eager,jax-tuned", "--json", "kept/bench.json")
-    assert result.exit_code == 0
-    assert "not installed (pip install torch==2.13.0)" in result.stdout
-    assert "eval: 100%  done" in result.stderr
-    report = json.loads((workplace / "kept" / "bench.json").read_text())
-    rows = {row["contender"]: row for row in report["sections"]["eval"]}
-    assert rows["minigrok"]["median_ms"] > 0
-    assert rows["jax-tuned"]["error"] == "not installed (pip install jax==0.10.2)"
-    assert report["environment"]["cpus"]
-
-
 # --- info ------------------------------------------------------------------------------------------------
 
 
@@ -257,20 +239,6 @@ def test_portable_mode_starts_the_process_anew():
     command = [*COMMAND, "train", "small.toml", "--set", "compute.portable=true"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ", portable; at most 60 steps" in done.stderr
-
-
-def test_a_cold_compile_is_announced_once_a_type(workplace, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(workplace / "numba"))
-
-    def announced(out, *settings):
-        command = [*COMMAND, "train", "small.toml", "--engine", "cpu", "--threads", "1", "--out", out, *settings]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return "compiling may take about" in done.stderr.splitlines()[2]
-
-    one_step = ["--set", "train.max_steps=1"]
-    assert announced("a", *one_step)
-    assert not announced("b", *one_step)
-    assert announced("c", *one_step, "--set", "compute.dtype=float64")
 
 
 def start(*arguments):
