@@ -31,9 +31,14 @@ def rows(text: str, name: str) -> list[str]:
 def rewritten(text: str) -> str:
     """Return the text with all tables as they should be."""
     for name, wanted in tables().items():
-        place = _place(text, name)
-        text = text[: place.start("rows")] + "\n".join(wanted) + "\n" + text[place.end("rows") :]
+        text = replaced(text, name, wanted)
     return text
+
+
+def replaced(text: str, name: str, wanted: list[str]) -> str:
+    """Return the text with the rows of one table replaced."""
+    place = _place(text, name)
+    return text[: place.start("rows")] + "\n".join(wanted) + "\n" + text[place.end("rows") :]
 
 
 def _place(text: str, name: str) -> re.Match[str]:

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--protocol", type=click.Choice(["exact", "paper"]), default="exact", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["exact", "paper"]),
+    default="exact",
+    show_default=True,
+    help="Exact derivatives in float64, or the paper's own procedure.",
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 @json_option
 @debug_option

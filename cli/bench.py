@@ -20,10 +20,27 @@ if TYPE_CHECKING:
 @click.argument("what", nargs=-1)
 @click.option("--config", "source", default="dual", show_default=True, metavar="PRESET|FILE", help="What is trained.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of every contender [default: the config's shards].")
-@click.option("--bursts", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds of bursts.")
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a burst.")
-@click.option("--peers", default="eager,compile,jax", show_default=True, help="Beside minigrok; none: only minigrok.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Of every contender [default: the config's shards]."
+)
+@click.option(
+    "--bursts", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Rounds of bursts."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, max=600),
+    default=3.0,
+    show_default=True,
+    metavar="S",
+    help="Length of a burst; one call at least.",
+)
+@click.option(
+    "--peers",
+    default="eager,compile,jax,jax-tuned",
+    show_default=True,
+    metavar="A,B,...",
+    help="Who works beside minigrok; none: nobody.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Keep the numbers.")
 @click.option("--figure", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Draw growth.png and .svg.")
 @click.option("--load", "loaded", is_flag=True, help="Keep one CPU busy meanwhile.")
@@ -34,6 +51,9 @@ def bench(what: tuple[str, ...], json_file: Path | None, folder: Path | None, lo
     WHAT is from step, hvp, eval, memory, startup, growth, load, or all; step if there is none. Contenders take turns
     in short bursts, on the same CPUs, each in a process of its own, and only after they computed the same numbers.
     Run it on a quiet machine.
+
+    Peers: eager and compile are PyTorch without and with torch.compile; jax has attention by einsum, as users write
+    it; jax-tuned the faster of that and of sums of products. What is not installed is named in the table and left out.
 
     Example: minigrok bench step hvp eval --json bench.json
     """
@@ -60,7 +80,7 @@ def read_settings(
     from minigrok.threads import available_threads
 
     config = load_config(source, assignments)
-    chosen = tuple(name for name in peers.split(",") if name not in ("", "none"))
+    chosen = tuple(dict.fromkeys(name for name in peers.replace(" ", "").split(",") if name not in ("", "none")))
     command = (sys.executable, "-m", str(__package__))
     threads = threads or min(config.compute.shards, available_threads())
     return Settings(config, threads, bursts, seconds, chosen, command)

@@ -31,7 +31,7 @@ def folder_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group()
 @debug_option
 def reference() -> None:
-    """List, check or regenerate the numbers that the repository ships."""
+    """List, check or regenerate the shipped reference numbers."""
 
 
 @reference.command("list")

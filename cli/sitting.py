@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
@@ -41,9 +44,13 @@ def sit(
         exit code: 0 at the end of the run, 130 if it was interrupted and saved
     """
     click.echo("\n".join(announcement(run.config, threads)), err=True)
-    with Interrupt() as interrupt, watch(run, after_grok) as display:
+    with Interrupt() as interrupt, watch(run, after_grok) as display, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy's products in a run that diverges: train reports it
         observer = Observer(display.stepped, display.evaluated, lambda: interrupt.asked)
         counters = train(run, threads, after_grok, observer)
+    if run.config.compute.engine == "cpu" and display.steps_made:
+        with suppress(OSError):  # a folder that may not be written is asked again next time
+            _compiled_before(run.config).touch()
     tasks = standings(run)
     state = "interrupted" if interrupt.asked else "finished" if display.steps_made else "finished before"
     if as_json:
@@ -67,9 +74,15 @@ def announcement(config: Config, threads: int | None) -> list[str]:
         f"{n_threads} thread{'s' if n_threads > 1 else ''}{', portable' if compute.portable else ''}; "
         f"at most {config.train.max_steps:,} steps",
     ]
-    if compute.engine == "cpu" and not cache_folder().exists():
-        lines.append("first run on this machine: compiling takes about 10 s more")
+    if compute.engine == "cpu" and not _compiled_before(config).exists():
+        lines.append(f"first training in {compute.dtype} with this version: compiling may take about 10 s more")
     return lines
+
+
+def _compiled_before(config: Config) -> Path:
+    """Return the mark beside the compiled functions that a training of this type has left there."""
+    compute = config.compute
+    return cache_folder() / f"trained-{compute.dtype}{'-portable' if compute.portable else ''}"
 
 
 def outcome(run: Run, counters: Counters, tasks: list[Standing], state: str) -> dict[str, object]:

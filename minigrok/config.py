@@ -89,7 +89,8 @@ def from_toml(source: Path | str) -> Config:
         text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         settings = tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise ConfigError("a configuration in TOML", f"{where}: {error}", "correct it or name another file") from error
+        what = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError("a configuration in TOML", f"{where}: {what}", "correct it or name another file") from error
     settings.pop(PROVENANCE, None)
     if "name" not in settings:
         raise ConfigError("a name for the configuration", f"none in {where}", 'add a first line like name = "my-run"')

@@ -125,6 +125,8 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             return {name: np.array(file.get_tensor(name)) for name in file.keys()}, note
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         required = "a complete safetensors file of NumPy's dtypes"
+        if not path.exists():
+            raise RunFolderError(required, f"{path}: no such file", "name a file that is there") from error
         do = "restore the file from a copy, or move it away"
         raise RunFolderError(required, f"{path}: {error or type(error).__name__}", do) from error
 

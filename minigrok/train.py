@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrok.config import Config
 from minigrok.engine import Array
-from minigrok.errors import NonFiniteError
+from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.evaluation import Evaluation
 from minigrok.optim import AdamW, norm
 from minigrok.params import initial
@@ -264,7 +264,20 @@ def _begin(trainer: Trainer, run: Run) -> None:
         trainer.save(run)
     if trainer.counters.step == 0:
         run.save_snapshot(0, trainer.net.theta)
+    _require_metrics(run, trainer.counters.step)
     run.truncate_metrics(trainer.counters.step)
+
+
+def _require_metrics(run: Run, step: int) -> None:
+    """Raise a RunFolderError unless metrics.csv has all evaluations up to a step: they would not be made again."""
+    every = run.config.train.eval_every
+    expected = sorted({1, *range(every, step + 1, every)}) if step else []
+    steps = run.metrics().get("step", np.empty(0))
+    found = steps[steps <= step].tolist()
+    if found != expected:
+        got = f"{len(found)} of {len(expected)}" if len(found) != len(expected) else "other steps"
+        do = "restore the file from a copy, or train the run anew in another folder"
+        raise RunFolderError(f"every evaluation up to step {step:,} in {run.folder}/metrics.csv", got, do)
 
 
 def _record(trainer: Trainer, run: Run, observer: Observer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,33 @@ def test_a_product_allocates_no_workspace_after_the_first_time(product: str) -> 
     for shift in (0, 0, 1, 1):
         apply(theta + shift, v)
     assert size_of_workspaces(objective) == size > 0
+
+
+@pytest.mark.parametrize("product", ["hvp", "ggn_vp", "grad"])
+def test_a_product_allocates_nothing_after_the_first_time(product: str) -> None:
+    """Into `out`, at a new theta: no array of floats, only the P booleans that compare theta with the last one."""
+    config = Config("larger", task=Task(p=11), model=Model(width=24, heads=2, mlp_width=48))
+    rng = np.random.default_rng(0)
+    tokens, targets = rng.integers(0, 11, (200, 2)), rng.integers(0, 11, (2, 200))
+    objective = Objective(config, tokens, targets, engine="cpu", shards=2, threads=1)
+    theta, v, out = (rng.standard_normal(objective.size) for _ in range(3))
+    apply: Callable[..., Array] = getattr(objective, product)
+    arguments = (v,) if product != "grad" else ()
+    activation = 200 * 24 * 8  # bytes
+    assert objective.size < activation / 2 < theta.nbytes / 2
+
+    def rise(**options: Array) -> int:
+        theta[:] += 1e-3
+        tracemalloc.start()
+        apply(theta, *arguments, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    first = rise(out=out)
+    again = [rise(out=out) for _ in range(3)]
+    assert max(again) < objective.size + 10_000 < activation < theta.nbytes < first
+    assert rise() > theta.nbytes, "a result of its own is seen"
 
 
 def test_an_objective_leaves_no_memory_behind() -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the oracle needs PyTorch: install the extra [oracle]")
+import accuracy  # noqa: E402
 import oracle  # noqa: E402
+from accuracy import block_errors, error, twin  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from minigrok.config import Config, Model, Task, preset, with_settings  # noqa: E402
@@ -25,6 +26,7 @@ from minigrok.engine import ENGINES, Array, open_engine  # noqa: E402
 from minigrok.layers import cross_entropy  # noqa: E402
 from minigrok.objective import Objective  # noqa: E402
 from minigrok.params import initial, layout  # noqa: E402
+from minigrok.peers.problem import key_biases  # noqa: E402
 from minigrok.runs import create, load_weights  # noqa: E402
 from minigrok.sharded import Sharded  # noqa: E402
 from minigrok.tasks import BatchStream, pairs  # noqa: E402
@@ -49,12 +51,6 @@ FLAT = Config("flat", task=Task(p=5, operations=("sub",)), model=Model(4, 1, 7, 
 WEIGHTS = (1.0, 0.5, 2.0)
 
 
-def twin(config: Config) -> Any:
-    model, task = config.model, config.task
-    sizes = model.width, model.heads, model.mlp_width, model.blocks
-    return oracle.OracleModel(task.p, *sizes, task.operations, model.norm_eps)
-
-
 def problem(config: Config, B: int) -> tuple[Array, Array, Array, Array, list[float]]:
     """theta away from the initial values, a direction, tokens, targets, task weights."""
     rng = np.random.default_rng(B)
@@ -64,24 +60,6 @@ def problem(config: Config, B: int) -> tuple[Array, Array, Array, Array, list[fl
     rows = rng.integers(0, len(data.tokens), B)
     weights = list(WEIGHTS[: len(config.task.operations)])
     return theta, rng.standard_normal(theta.size), data.tokens[rows], data.targets[:, rows], weights
-
-
-def error(found: Array, expected: Array) -> float:
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
-
-
-def block_errors(config: Config, found: Array, expected: Array) -> dict[str, float]:
-    """Error of every named block; each in_proj_bias without its key part, which is held against everything."""
-    parts, D = layout(config), config.model.width
-    errors = {}
-    for name in parts.names:
-        a, b = parts.views(found)[name], parts.views(expected)[name]
-        if name.endswith("in_proj_bias"):
-            key = np.abs(a[D : 2 * D]).max(), np.abs(b[D : 2 * D]).max()
-            errors[f"{name}, key"] = float(max(key) / np.abs(expected).max())
-            a, b = np.delete(a, slice(D, 2 * D)), np.delete(b, slice(D, 2 * D))
-        errors[name] = error(a, b)
-    return errors
 
 
 CASES = [
@@ -123,6 +101,22 @@ def test_the_comparison_sees_a_small_mistake_in_a_small_block() -> None:
     assert max(block_errors(SMALL, off, expected).values()) > TOLERANCE
 
 
+# --- the table in README.md
+
+
+@pytest.mark.parametrize("dtype", accuracy.LIMITS)
+def test_both_types_keep_the_accuracy_of_the_table(dtype: str) -> None:
+    found = accuracy.worst(dtype, n_seeds=1)
+    print({column: f"{value:.1e}" for column, value in found.items()})
+    assert {column for column, value in found.items() if not value <= accuracy.LIMITS[dtype][column]} == set()
+
+
+def test_float32_is_not_float64() -> None:
+    """The limits of one type reject the other: the comparison resolves the rounding of both."""
+    found, limits = accuracy.derivatives("float32", 0), accuracy.LIMITS["float64"]
+    assert all(value > 100 * limits[column] for column, value in found.items())
+
+
 # --- training
 
 STEPS = 200
@@ -156,15 +150,6 @@ def their_path(config: Config, theta: Array, **change: float) -> tuple[Array, Ar
     batches = [(data.tokens[r], data.targets[:, r]) for r in rows]
     settings = {"lr": s.learning_rate, "eps": s.eps, "weight_decay": s.weight_decay, "max_norm": s.clip_norm} | change
     return oracle.train_steps(twin(config), theta, batches, [1.0, 1.0], betas=(s.beta1, s.beta2), **settings)
-
-
-def key_biases(config: Config) -> Array:
-    """Mask (P,) of the parameters whose exact gradient is 0."""
-    mask = np.zeros(layout(config).size, bool)
-    for name, part in layout(config).views(mask).items():
-        if name.endswith("in_proj_bias"):
-            part[config.model.width : 2 * config.model.width] = True
-    return mask
 
 
 @pytest.mark.parametrize(("config", "clipped"), [(PAPER, (0.5, 0.9)), (FASTER, (0.99, 1.0))], ids=["paper", "faster"])

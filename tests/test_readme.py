@@ -24,6 +24,18 @@ def test_tables_are_the_registries(name):
     assert tables["rows"](README, name) == tables["tables"]()[name]
 
 
+def test_the_accuracy_table_keeps_the_limits_that_the_tests_assert():
+    """If not: python .ci/accuracy_table.py --write measures it anew."""
+    accuracy = pytest.importorskip("accuracy", reason="needs PyTorch: install the extra [oracle]", exc_type=ImportError)
+    rows = [line.strip("| ").split(" | ") for line in tables["rows"](README, "accuracy")]
+    assert [row[0] for row in rows] == list(accuracy.LIMITS)
+    for dtype, *cells in rows:
+        for cell, limit in zip(cells, accuracy.LIMITS[dtype].values(), strict=True):
+            assert limit / 30 < float(cell) <= limit / 2, (dtype, cell)
+    head = README[: README.index("| " + " | ".join(rows[0]))].splitlines()[-2]
+    assert head == "| dtype | " + " | ".join(accuracy.COLUMNS) + " |"
+
+
 def test_every_runtime_dependency_has_its_reason():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split("[<>=!~ ]", requirement)[0] for requirement in project["dependencies"]}

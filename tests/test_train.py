@@ -13,7 +13,7 @@ import pytest
 from minigrok import train as training
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.engine import Array
-from minigrok.errors import NonFiniteError
+from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.params import initial, layout
 from minigrok.runs import Run, create, load_weights, open_run
 from minigrok.train import Observer, Trainer, train
@@ -176,6 +176,25 @@ def test_training_lowers_the_loss(run: Run) -> None:
     train(run)
     loss = run.metrics()["train_loss_add"]
     assert loss[-1] < loss[0]
+
+
+# --- a table of metrics that lost rows is not passed over
+
+
+@pytest.mark.parametrize("keep", [0, 1, 2])
+def test_lost_metrics_are_named_and_nothing_is_changed(run: Run, keep: int) -> None:
+    train(run, threads=1)
+    path = run.folder / "metrics.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) > 3
+    path.write_text("".join(lines[: 1 + keep]) + lines[1 + keep][:5])
+    before = path.read_bytes()
+    with pytest.raises(RunFolderError, match=rf"every evaluation up to step .*{keep} of {len(lines) - 1}"):
+        train(run, threads=1)
+    assert path.read_bytes() == before
+    path.write_text("".join(lines))
+    train(run, threads=1)
+    assert path.read_text() == "".join(lines)
 
 
 # --- a gradient that is no longer finite

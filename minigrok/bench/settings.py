@@ -33,9 +33,10 @@ CONTENDERS = {
     "eager": Contender("PyTorch eager", "minigrok.peers.torch_peer", "torch", "torch==2.13.0"),
     "compile": Contender("torch.compile", "minigrok.peers.torch_peer", "torch", "torch==2.13.0"),
     "jax": Contender("JAX jit", "minigrok.peers.jax_peer", "jax", "jax==0.10.2"),
+    "jax-tuned": Contender("JAX jit, tuned", "minigrok.peers.jax_peer", "jax", "jax==0.10.2"),
     "sgemm": Contender("sgemm", "minigrok.peers.products", "minigrok", "minigrok"),
 }
-PEERS = ("eager", "compile", "jax")
+PEERS = ("eager", "compile", "jax", "jax-tuned")
 
 
 def obstacle(name: str) -> str:
@@ -66,7 +67,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in self.peers:
-            if name not in CONTENDERS:
+            if name not in PEERS:
                 raise ConfigError(f"peers from {', '.join(PEERS)}", repr(name), nearest(name, PEERS))
         if self.threads > available_threads():
             got = f"{self.threads} threads for {available_threads()} CPUs of this process"

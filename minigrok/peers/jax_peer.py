@@ -1,8 +1,14 @@
-"""JAX at the benchmark's works: everything jitted, the training step with donated buffers, Hv forward over reverse."""
+"""JAX at the benchmark's works: everything jitted, the training step with donated buffers, Hv forward over reverse.
+
+    jax          attention by einsum products, as users write it
+    jax-tuned    the faster of that and of sums of elementwise products, chosen anew for each work
+
+Both take the faster way of what is not attention: directions by vmap or one by one, pairs all at once or in chunks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,20 +19,23 @@ import numpy as np
 from minigrok.peers import jax_twin as twin
 from minigrok.peers.problem import Array, Peer, Problem, fastest, step_outcome
 
+TUNED = "jax-tuned"  # name of the peer that chooses how to write attention
 CHUNKS = (512, 2048)  # pairs at once in an evaluation, besides all
+
+Ways = Mapping[str, twin.Attention]
 
 
 class Step:
     """A training step; the batch is drawn outside, as all contenders do, and gathered inside."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, attention: Ways) -> None:
         self.problem, self.config, table = problem, problem.config, problem.table
         self.tokens = jnp.asarray(table.tokens[table.train], jnp.int32)
         self.targets = jnp.asarray(table.targets[:, table.train], jnp.int32)
-        self.steps = {name: self._make_step(attend) for name, attend in twin.ATTENTION.items()}
+        self.steps = {name: self._make_step(attend) for name, attend in attention.items()}
         self.restart()
         name = fastest({name: self._run_as(name) for name in self.steps}, problem.choose)
-        self.note, self.attend = f"attention by {name}", twin.ATTENTION[name]
+        self.note, self.attend = f"attention by {name}", attention[name]
         self.run_once = self._run_as(name)
         self.restart()
 
@@ -80,7 +89,7 @@ class Step:
 class Hvp:
     """Hv at two points in turn; several directions by vmap, or one by one after a shared linearisation."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, attention: Ways) -> None:
         self.problem, self.config = problem, problem.config
         self.tokens, self.targets = jnp.asarray(problem.tokens), jnp.asarray(problem.targets)
         self.points = [twin.parameters(self.config, theta) for theta in problem.points]
@@ -90,7 +99,7 @@ class Hvp:
         ways = {
             f"{how}, attention by {name}": jax.jit(self._make(product, attend))
             for how, product in products.items()
-            for name, attend in twin.ATTENTION.items()
+            for name, attend in attention.items()
         }
         self.note = fastest({name: partial(self._wait, way, 0) for name, way in ways.items()}, problem.choose)
         self.way, self.turn = ways[self.note], 0
@@ -119,7 +128,7 @@ class Hvp:
 class Eval:
     """Loss and accuracy."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, attention: Ways) -> None:
         self.config = problem.config
         self.tokens = jnp.asarray(problem.tokens, jnp.int32)
         self.targets = jnp.asarray(problem.targets, jnp.int32)
@@ -129,7 +138,7 @@ class Eval:
         ways = {
             f"{chunk} pairs at once, attention by {name}": (chunk, attend)
             for chunk in (size, *(chunk for chunk in CHUNKS if chunk < size))
-            for name, attend in twin.ATTENTION.items()
+            for name, attend in attention.items()
         }
         calls = {name: partial(self._scores, *way) for name, way in ways.items()}
         self.note = fastest(calls, problem.choose)
@@ -174,7 +183,8 @@ def _one_by_one(grad: Any, w: Any, vs: Any) -> Any:
 
 
 def open_peer(name: str, problem: Problem) -> Peer:
-    """Return JAX, ready for the work of `problem`. Its threads are those that the process may use."""
+    """Return "jax" or "jax-tuned", ready for the work of `problem`. Its threads are as many as the process has CPUs."""
     jax.config.update("jax_enable_x64", problem.work.dtype == "float64")
     kinds: dict[str, type[Step] | type[Hvp] | type[Eval]] = {"step": Step, "hvp": Hvp, "eval": Eval}
-    return kinds[problem.work.kind](problem)
+    attention = twin.ATTENTION if name == TUNED else {"products": twin.attend_by_products}
+    return kinds[problem.work.kind](problem, attention)

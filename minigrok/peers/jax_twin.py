@@ -2,7 +2,7 @@
 
 Parameters are a dict of name to array, names and shapes those of `minigrok.params.layout` (a dict is also faster in
 XLA than slices of one vector). The softmax attention can be written with products or with sums of elementwise
-products; which is faster at T = 2 depends on the machine, so both are here.
+products; which is faster at T = 2 depends on the work and the machine, so both are here.
 """
 
 from __future__ import annotations
