@@ -1,11 +1,9 @@
-"""Files that survive a kill at any instant: atomic replacement, safetensors with a note, an advisory lock."""
+"""Files that survive a kill at any instant: atomic replacement, safetensors with a note."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -129,39 +127,3 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             raise RunFolderError(required, f"{path}: no such file", "name a file that is there") from error
         do = "restore the file from a copy, or move it away"
         raise RunFolderError(required, f"{path}: {error or type(error).__name__}", do) from error
-
-
-class Lock:
-    """Advisory lock on a folder: one writing process at a time; the system frees it when the process dies.
-
-    Parameters
-    ----------
-    path : Path    the lock file; stays, its presence means nothing
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._close: weakref.finalize[[int], Lock] | None = None
-
-    def take(self) -> None:
-        """Take the lock, or keep it; a RunFolderError if another holder has it."""
-        if self._close is not None:
-            return
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise unwritable(self._path, 0, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            required = f"to be the only writer of {self._path.parent}"
-            got = f"another process, or another Run of this one, is writing it ({error.strerror})"
-            raise RunFolderError(required, got, "wait for it, stop it, or use another folder") from error
-        self._close = weakref.finalize(self, os.close, descriptor)
-
-    def release(self) -> None:
-        """Give the lock back; nothing happens without one."""
-        if self._close is not None:
-            self._close()
-            self._close = None

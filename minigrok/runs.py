@@ -4,7 +4,7 @@
     metrics.csv                    append-only, one row an evaluation
     snapshots/000200.safetensors   parameters under PyTorch names
     checkpoint.safetensors         what `resume` needs; replaced atomically
-    .lock                          held by the one process that writes
+    .lock, .owner                  of the one process that writes: see minigrok.lock
 
 Nothing in it differs between two identical runs on one machine, no times, no random order; but for the seconds spent,
 which the checkpoint counts.
@@ -24,16 +24,14 @@ import numpy.typing as npt
 from minigrok import __version__
 from minigrok.config import PROVENANCE, Config, config_hash, from_toml, to_toml
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
-from minigrok.files import Lock, make_folder, read_arrays, write_arrays, write_atomically
+from minigrok.files import make_folder, read_arrays, write_arrays, write_atomically
+from minigrok.lock import Lock, leftover
 from minigrok.metrics import append_row, drop_after, read_columns
 from minigrok.params import Layout, layout
 
 Array = npt.NDArray[Any]
 FORMAT = 1  # of the run folder; a reader accepts its own only
-LEFTOVERS = {
-    ".lock",
-    "config.toml.tmp",
-}  # a kill during `create` may leave these in a folder that is still empty
+LEFTOVERS = {"config.toml.tmp"}  # a kill during `create` may leave it, and the lock, in a folder that is still empty
 
 
 class Run:
@@ -53,7 +51,7 @@ class Run:
         self.folder = folder
         self.config = config
         self.layout = layout(config)
-        self._lock = Lock(folder / ".lock")
+        self._lock = Lock(folder)
         self._metrics = folder / "metrics.csv"
         self._checkpoint = folder / "checkpoint.safetensors"
 
@@ -254,7 +252,8 @@ def _require_empty(folder: Path) -> None:
     """Raise a RunFolderError unless the folder is missing or empty."""
     if folder.exists() and not folder.is_dir():
         raise RunFolderError("a new or empty folder for the run", f"{folder} is a file", "choose another --out")
-    found = sorted({path.name for path in folder.iterdir()} - LEFTOVERS) if folder.is_dir() else []
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    found = sorted(name for name in names - LEFTOVERS if not leftover(name))
     if found:
         got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")
         do = f"choose another --out; to go on with a run: minigrok resume {folder}"

@@ -1,0 +1,263 @@
+"""The lock on a folder: one writer on one machine and on shared storage, whatever dies when."""
+
+import errno
+import fcntl
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minigrok import lock
+from minigrok.errors import RunFolderError
+from minigrok.lock import EXPIRY, LINK, Lock, Owner, leftover, owner_of
+
+ELSEWHERE = Owner("elsewhere", 4711, "another-boot", "token")
+CALLS = ("symlink", "rename", "unlink", "readlink")  # of which the lock is made
+
+
+def leave(folder: Path, owner: Owner, age: float) -> None:
+    """Make the link that an owner left so many seconds ago."""
+    os.symlink(owner.text, folder / LINK)
+    then = time.time() - age
+    os.utime(folder / LINK, (then, then), follow_symlinks=False)
+
+
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_lock_names_its_owner_and_leaves_nothing_but_an_empty_file(tmp_path: Path) -> None:
+    mine, other = Lock(tmp_path), Lock(tmp_path)
+    assert owner_of(tmp_path) is None
+    mine.take()
+    mine.take()
+    owner, age = owner_of(tmp_path) or pytest.fail("no owner")
+    assert (owner.pid, owner.here) == (os.getpid(), True)
+    assert age < 10
+    with pytest.raises(RunFolderError, match=f"only writer of {tmp_path} .*process {os.getpid()}"):
+        other.take()
+    mine.release()
+    mine.release()
+    assert names(tmp_path) == [".lock"]
+    assert all(leftover(name) for name in names(tmp_path))
+    assert not leftover("config.toml")
+    other.take()
+    other.release()
+
+
+def test_a_lock_that_is_forgotten_is_given_back(tmp_path: Path) -> None:
+    Lock(tmp_path).take()
+    assert names(tmp_path) == [".lock"]
+
+
+def test_an_owner_elsewhere_is_waited_for_until_its_lock_expires(tmp_path: Path) -> None:
+    leave(tmp_path, ELSEWHERE, age=EXPIRY - 30)
+    with pytest.raises(
+        RunFolderError, match=r"elsewhere, process 4711\); if it is dead, its lock expires in (29|30) s"
+    ):
+        Lock(tmp_path).take()
+    assert owner_of(tmp_path) is not None
+    os.unlink(tmp_path / LINK)
+    leave(tmp_path, ELSEWHERE, age=EXPIRY + 1)
+    assert owner_of(tmp_path) is None
+    mine = Lock(tmp_path)
+    mine.take()
+    assert os.readlink(tmp_path / LINK).split()[1] == str(os.getpid())
+    mine.release()
+    assert names(tmp_path) == [".lock"]
+
+
+def test_of_two_who_take_over_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between our look at a dead owner's link and our move of it, a third machine has taken over."""
+    leave(tmp_path, ELSEWHERE, age=EXPIRY + 1)
+    third, rename = Owner("third", 1, "boot", "token"), os.rename
+
+    def late(source: Path, target: Path) -> None:
+        os.unlink(source)
+        os.symlink(third.text, source)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    with pytest.raises(RunFolderError, match="only writer"):
+        Lock(tmp_path).take()
+    assert os.readlink(tmp_path / LINK) == third.text
+
+
+def test_who_was_taken_over_may_not_write_and_leaves_the_new_owner_alone(tmp_path: Path) -> None:
+    mine = Lock(tmp_path)
+    mine.take()
+    os.unlink(tmp_path / LINK)
+    mine.take()  # nobody's name there: it is ours still
+    assert os.readlink(tmp_path / LINK).split()[1] == str(os.getpid())
+    os.unlink(tmp_path / LINK)
+    os.symlink(ELSEWHERE.text, tmp_path / LINK)
+    with pytest.raises(RunFolderError, match="elsewhere, process 4711, took over"):
+        mine.take()
+    mine.release()
+    assert os.readlink(tmp_path / LINK) == ELSEWHERE.text
+
+
+def test_an_owner_that_lives_renews_its_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "RENEWAL", 0.01)
+    mine = Lock(tmp_path)
+    mine.take()
+    os.utime(tmp_path / LINK, (0, 0), follow_symlinks=False)
+    deadline = time.monotonic() + 10
+    while os.lstat(tmp_path / LINK).st_mtime == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    mine.release()
+
+
+def test_without_flock_the_link_excludes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_flock(monkeypatch)
+    mine = Lock(tmp_path)
+    mine.take()
+    with pytest.raises(RunFolderError, match="only writer"):
+        Lock(tmp_path).take()
+    mine.release()
+    mine.take()
+
+
+def test_without_links_flock_excludes_and_without_both_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def symlink(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "symlink", symlink)
+    mine = Lock(tmp_path)
+    mine.take()
+    mine.take()
+    with pytest.raises(RunFolderError, match="only writer"):
+        Lock(tmp_path).take()
+    mine.release()
+    no_flock(monkeypatch)
+    with pytest.raises(RunFolderError, match="room and permission"):
+        mine.take()
+
+
+def test_a_forked_child_does_not_release_its_parents_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Lock(tmp_path)
+    mine.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 1)
+        mine.release()
+    assert (tmp_path / LINK).is_symlink()
+
+
+# --- a kill at each call, in processes of their own
+
+
+def kill_at(number: int) -> None:
+    """Make this process kill itself before its n-th call of those that the lock is made of."""
+    calls = count()
+
+    def deadly(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if next(calls) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, deadly(getattr(os, name)))
+
+
+def kills(folder: Path) -> int:
+    """Kill holders at each call, with three things in their way; each time the next one gets the lock at once."""
+    total = 0
+    host, boot = lock._machine()
+    dead = Owner(host, 1, boot, "dead")
+    for before in (None, dead, ELSEWHERE):
+        for number in count():
+            if before:
+                leave(folder, before, age=EXPIRY + 1)
+            child = os.fork()
+            if child == 0:
+                kill_at(number)
+                mine = Lock(folder)
+                mine.take()
+                mine.take()
+                mine.release()
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            following = Lock(folder)
+            following.take()
+            following.release()
+            assert names(folder) == [".lock"], (before, number)
+            if os.WIFEXITED(status):
+                assert os.WEXITSTATUS(status) == 0
+                break
+            total += 1
+    return total
+
+
+def test_a_kill_at_any_call_leaves_a_lock_that_the_next_one_gets_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.test_lock", str(tmp_path)]
+    result = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) >= 12
+
+
+# --- a race
+
+
+def contend(folder: Path, start: Any, results: Any) -> None:
+    """Try to take over one dead owner's lock after another, without the help of flock."""
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOTSUP, "none")
+
+    fcntl.flock = flock  # type: ignore[assignment]
+    for round_folder in sorted(folder.iterdir()):
+        start.wait()
+        mine, won = Lock(round_folder), True
+        try:
+            mine.take()
+        except RunFolderError:
+            won = False
+        start.wait()
+        if won:
+            mine.take()
+        results.put((round_folder.name, won))
+        start.wait()
+        mine.release()
+
+
+def test_in_a_race_for_an_expired_lock_one_process_wins(tmp_path: Path) -> None:
+    for number in range(30):
+        folder = tmp_path / f"{number:02d}"
+        folder.mkdir()
+        leave(folder, ELSEWHERE, age=EXPIRY + 1)
+    spawn = multiprocessing.get_context("spawn")
+    start, results = spawn.Barrier(4), spawn.Queue()
+    processes = [spawn.Process(target=contend, args=(tmp_path, start, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    outcomes = [results.get(timeout=60) for _ in range(30 * 4)]
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    winners = [name for name, won in outcomes if won]
+    assert sorted(winners) == sorted(path.name for path in tmp_path.iterdir())
+
+
+if __name__ == "__main__":
+    print(kills(Path(sys.argv[1])))
