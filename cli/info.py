@@ -14,7 +14,7 @@ from .options import debug_option, json_option
 @json_option
 @debug_option
 def info(as_json: bool) -> None:
-    """Show versions, machine, engines, presets, layers and analyses."""
+    """Show versions, machine, engines, presets, sweeps, layers and analyses."""
     from minigrok.info import info as collect
 
     found = collect()
@@ -33,6 +33,8 @@ def show(found: dict[str, Any]) -> None:
     print_table("Engines (compute.engine)", ("name", "available", "what it is"), engines)
     presets = [(p["name"], f"{p['parameters']:,}", p["description"]) for p in found["presets"]]
     print_table("Presets (minigrok train NAME)", ("name", ">parameters", "what it is"), presets)
+    sweeps = [(s["name"], str(s["runs"]), s["description"]) for s in found["sweeps"]]
+    print_table("Sweeps (minigrok sweep NAME)", ("name", ">runs", "what it is"), sweeps)
     layers = [(layer["name"], layer["forward"]) for layer in found["layers"]]
     print_table("Layers (minigrok/layers/NAME.py)", ("name", "forward"), layers)
     analyses = [(analysis["name"], analysis["question"]) for analysis in found["analyses"]]

@@ -20,6 +20,8 @@ from .info import info
 from .options import DEBUG, debug_option
 from .plot import plot
 from .reference import reference
+from .status import status
+from .sweep import sweep
 from .train import resume, train
 
 
@@ -52,5 +54,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, plot, analyse, check, reference, bench, info):
+for command in (train, resume, plot, analyse, sweep, status, check, reference, bench, info):
     main.add_command(command)

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import numbers
+import re
 from collections.abc import Iterable
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -13,6 +14,12 @@ def require(holds: bool, key: str, rule: str, got: object) -> None:
     """Raise a ConfigError "key <rule>" unless it holds."""
     if not holds:
         raise ConfigError(f"{key} {rule}", str(got), f"change {key}")
+
+
+def require_name(key: str, name: str) -> None:
+    """Raise a ConfigError unless the name is a plain one, which cannot lead out of a folder."""
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) is not None
+    require(plain, key, 'letters, digits, ".", "_" or "-"', repr(name))
 
 
 def check_types(section: Any, prefix: str) -> None:

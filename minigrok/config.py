@@ -7,7 +7,6 @@ The sections with their defaults, and where those come from, are in `minigrok.se
 import dataclasses
 import difflib
 import hashlib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minigrok.checks import check_types, nearest, require
+from minigrok.checks import check_types, nearest, require, require_name
 from minigrok.errors import ConfigError
 from minigrok.sections import Compute, Init, Model, Optimiser, Task, Train
 
@@ -34,6 +33,7 @@ __all__ = [
     "to_toml",
     "toml_value",
     "with_settings",
+    "with_values",
 ]
 
 T = TypeVar("T")
@@ -62,8 +62,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_types(self, "")
-        plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name) is not None
-        require(plain, "name", 'letters, digits, ".", "_" or "-"', repr(self.name))
+        require_name("name", self.name)
         require(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
 
 
@@ -137,17 +136,25 @@ def with_settings(config: Config, settings: Iterable[str]) -> Config:
     ------
     ConfigError    no "=", unknown key, wrong type, value out of range
     """
-    values = dataclasses.asdict(config)
+    values = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError("a setting key=value", repr(setting), "write for example optimiser.weight_decay=0.5")
-        *path, leaf = key.strip().split(".")
-        if key.strip() not in _keys():
-            raise _unknown(key.strip())
-        section = values[path[0]] if path else values
-        section[leaf] = toml_value(text.strip())
-    return _build(Config, values)
+        values[key.strip()] = toml_value(text.strip())
+    return with_values(config, values)
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Configuration with some settings changed, as `with_settings` does, from {"optimiser.weight_decay": 0.5}."""
+    nested = dataclasses.asdict(config)
+    for key, value in values.items():
+        if key not in _keys():
+            raise _unknown(key)
+        *path, leaf = key.split(".")
+        section = nested[path[0]] if path else nested
+        section[leaf] = value
+    return _build(Config, nested)
 
 
 def config_hash(config: Config) -> str:

@@ -39,6 +39,10 @@ class RunFolderError(MinigrokError):
     exit_code = 2
 
 
+class BusyError(RunFolderError):
+    """A folder that another process is writing."""
+
+
 class ShapeError(MinigrokError):
     """An array whose shape does not fit the layout or the model."""
 
@@ -53,5 +57,11 @@ class EngineError(MinigrokError):
 
 class NonFiniteError(MinigrokError):
     """A loss or gradient that is no longer finite."""
+
+    exit_code = 1
+
+
+class SweepError(MinigrokError):
+    """A sweep that cannot go on: no scheduler, no workers."""
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""What this installation is: versions, machine, engines, presets, layers, analyses; for people and for records."""
+"""What this installation is: versions, machine, engines, presets, sweeps, layers, analyses: for people, for records."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from minigrok.analyses import ANALYSES
 from minigrok.config import preset, preset_names
 from minigrok.engine import ENGINES
 from minigrok.engine.cpu import cache_folder
+from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS
 from minigrok.params import layout
 from minigrok.sections import EngineName
@@ -41,11 +42,12 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        the keys of `environment`, and "engines", "presets", "layers", "analyses", "cache"
+        the keys of `environment`, and "engines", "presets", "sweeps", "layers", "analyses", "cache"
     """
     return environment() | {
         "engines": engines(),
         "presets": presets(),
+        "sweeps": sweeps(),
         "layers": [layer._asdict() for layer in LAYERS],
         "analyses": [{"name": x.name, "question": x.question} for x in ANALYSES.values()],
         "cache": cache(),
@@ -110,8 +112,20 @@ def engines() -> list[dict[str, Any]]:
 def presets() -> list[dict[str, Any]]:
     """Presets: name, number of parameters, and the first sentence of the file, which says what it is."""
     return [
-        {"name": name, "parameters": layout(preset(name)).size, "description": _first_sentence(name)}
+        {"name": name, "parameters": layout(preset(name)).size, "description": _first_sentence(f"{name}.toml")}
         for name in preset_names()
+    ]
+
+
+def sweeps() -> list[dict[str, Any]]:
+    """Sweeps that come with minigrok: name, number of runs, and the first sentence of the file."""
+    return [
+        {
+            "name": name,
+            "runs": len(read_sweep(sweep_text(name)).configs),
+            "description": _first_sentence(f"sweeps/{name}.toml"),
+        }
+        for name in sweep_names()
     ]
 
 
@@ -122,7 +136,7 @@ def cache() -> dict[str, Any]:
     return {"folder": str(folder), "files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
 
-def _first_sentence(name: str) -> str:
-    text = (resources.files("minigrok") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+def _first_sentence(file: str) -> str:
+    text = (resources.files("minigrok") / "presets" / file).read_text(encoding="utf-8")
     comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     return comment.partition(". ")[0].removesuffix(".") + "."

@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from minigrok.errors import RunFolderError
+from minigrok.errors import BusyError, RunFolderError
 from minigrok.files import unwritable
 
 EXPIRY = 120.0  # seconds without a renewal after which an owner on another machine counts as dead: our choice
@@ -80,7 +80,7 @@ class Lock:
         Raises
         ------
         RunFolderError
-            Another holder has it, or took it over while this process was silent; or no permission, no room.
+            Another holder has it (BusyError), or took it over while this process was silent; or no permission, no room.
         """
         if self._owner is not None:
             _require_ours(self._folder, self._owner)
@@ -224,14 +224,14 @@ def _read(path: Path) -> tuple[Owner, float] | None:
     return Owner(fields[0], int(fields[1]), fields[2], fields[3]), time.time() - renewed
 
 
-def _busy(folder: Path, owner: Owner | None, seconds: float = 0.0) -> RunFolderError:
+def _busy(folder: Path, owner: Owner | None, seconds: float = 0.0) -> BusyError:
     """Error that says who writes a folder."""
     got = "another process, or another Run of this one, is writing it"
     if owner:
         got += f" ({owner.host}, process {owner.pid})"
     if seconds:
         got += f"; if it is dead, its lock expires in {seconds:.0f} s"
-    return RunFolderError(f"to be the only writer of {folder}", got, "wait for it, stop it, or use another folder")
+    return BusyError(f"to be the only writer of {folder}", got, "wait for it, stop it, or use another folder")
 
 
 def _exists(pid: int) -> bool:

@@ -103,7 +103,7 @@ class Run:
         ShapeError        theta does not fit the model
         """
         self.lock()
-        path = self._snapshot(step)
+        path = self.snapshot_path(step)
         arrays = self.layout.views(theta)
         if path.exists():
             saved = self.load_snapshot(step)
@@ -126,7 +126,7 @@ class Run:
         ------
         RunFolderError    no such snapshot, or a file that is damaged or of another run
         """
-        path = self._snapshot(step)
+        path = self.snapshot_path(step)
         if not path.exists():
             there = ", ".join(map(str, self.snapshots())) or "none"
             raise RunFolderError(f"a snapshot of step {step} in {self.folder}", f"snapshots: {there}", "choose one")
@@ -158,7 +158,8 @@ class Run:
         self._own(self._checkpoint, note)
         return arrays, note["state"]
 
-    def _snapshot(self, step: int) -> Path:
+    def snapshot_path(self, step: int) -> Path:
+        """Where the snapshot of a step is, or would be."""
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
 
     def _note(self) -> dict[str, Any]:

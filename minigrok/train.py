@@ -12,13 +12,13 @@ is written never changes a number, so it is written by the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config
+from minigrok.config import Config, Train
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.evaluation import Evaluation
@@ -59,6 +59,17 @@ class Counters:
     def last_grok(self) -> int | None:
         """Step at which the last task grokked."""
         return max(s for s in self.grok_step if s is not None) if self.grokked else None
+
+    def finished(self, train: Train, after_grok: int) -> bool:
+        """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
+        if self.step >= train.max_steps:
+            return True
+        return train.stop_when_grokked and self.last_grok is not None and self.step >= self.last_grok + after_grok
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Counters:
+        """Counters in the state of a checkpoint."""
+        return cls(state["streak"], state["grok_step"], state["step"], state["seconds"])
 
 
 @dataclass
@@ -163,11 +174,8 @@ class Trainer:
         return self.counters.step == 1 or self.counters.step % self.config.train.eval_every == 0
 
     def finished(self, after_grok: int) -> bool:
-        """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
-        train, step, last = self.config.train, self.counters.step, self.counters.last_grok
-        if step >= train.max_steps:
-            return True
-        return train.stop_when_grokked and last is not None and step >= last + after_grok
+        """Whether the run is at its end; see `Counters.finished`."""
+        return self.counters.finished(self.config.train, after_grok)
 
     def save(self, run: Run) -> None:
         """Write the checkpoint."""
@@ -186,7 +194,7 @@ class Trainer:
         self.net.theta[:] = arrays["theta"]
         self.adamw.m[:], self.adamw.v[:] = arrays["adam_m"], arrays["adam_v"]
         self.stream.restore({"keys": arrays["stream_keys"], "position": state["stream_position"]})
-        self.counters = Counters(state["streak"], state["grok_step"], state["step"], state["seconds"])
+        self.counters = Counters.of(state)
         self.adamw.steps = self.counters.step
         self.grad_norm = state["grad_norm"]
 

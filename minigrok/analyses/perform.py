@@ -83,8 +83,7 @@ def perform(
     settings : dataclass         of `analysis.settings`
     report : function            (done, of, words), for a progress bar
     """
-    name = analysis.name if settings.protocol == "exact" else f"{analysis.name}-{settings.protocol}"
-    folder = runs[0].folder / "analysis" / name
+    folder = result_folder(analysis, runs, settings)
     parts = folder / "parts"
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
     result = analysis.compute(runs, settings, work)
@@ -94,19 +93,41 @@ def perform(
     return Performed(result, rows, folder)
 
 
-def save_result(
-    folder: Path, analysis: Analysis, runs: Sequence[Run], settings: Any, result: Any, rows: list[Row]
-) -> None:
-    """Write the files of a result, each atomically."""
-    make_folder(folder)
-    content, arrays = to_files(result)
-    head = {
+def result_folder(analysis: Analysis, runs: Sequence[Run], settings: Any) -> Path:
+    """Folder of a result, whether it is there or not."""
+    name = analysis.name if settings.protocol == "exact" else f"{analysis.name}-{settings.protocol}"
+    return runs[0].folder / "analysis" / name
+
+
+def performed(analysis: Analysis, runs: Sequence[Run], settings: Any) -> bool:
+    """Whether the result of this analysis, of these runs and with these settings, is there and complete."""
+    folder = result_folder(analysis, runs, settings)
+    try:
+        found = json.loads((folder / "result.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    wanted = json.loads(json.dumps(_head(analysis, runs, settings)))
+    same = all(found.get(key) == wanted[key] for key in ("analysis", "settings", "runs"))
+    return same and (folder / "figure.svg").exists()  # the last file that is written
+
+
+def _head(analysis: Analysis, runs: Sequence[Run], settings: Any) -> dict[str, Any]:
+    return {
         "analysis": analysis.name,
         "question": analysis.question,
         "settings": asdict(settings),
         "runs": {run.folder.name: config_hash(run.config) for run in runs},
         "minigrok": __version__,
     }
+
+
+def save_result(
+    folder: Path, analysis: Analysis, runs: Sequence[Run], settings: Any, result: Any, rows: list[Row]
+) -> None:
+    """Write the files of a result, each atomically."""
+    make_folder(folder)
+    content, arrays = to_files(result)
+    head = _head(analysis, runs, settings)
     write_atomically(folder / "result.json", json.dumps(head | {"result": content}, indent=1).encode())
     write_atomically(folder / "arrays.npz", npz(arrays))
     write_atomically(folder / "table.csv", csv_text(rows).encode())

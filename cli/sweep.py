@@ -1,0 +1,73 @@
+"""`minigrok sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import debug_option, json_option
+
+
+@click.command()
+@click.argument("source", metavar="PRESET|FILE.toml")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep [default: runs/<name>].")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of every run; repeatable."
+)
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Only runs of these names, such as '*-wd1-*'; repeatable."
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Print the plan, with predicted time and disk, and end.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Runs side by side, one thread each [default: all CPUs; 1 for a queue].",
+)
+@click.option(
+    "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Of a run whose process died."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler: tcp://host:port.")
+@click.option("--dask-jobqueue", "queue", metavar="KIND", help="Start --jobs workers in a job queue: slurm, pbs, ...")
+@click.option(
+    "--queue-set", "queue_settings", multiple=True, metavar="KEY=VALUE", help="Option of that queue; repeatable."
+)
+@click.option("--tls-ca-file", metavar="FILE", help="Authority of the certificates (PEM).")
+@click.option("--tls-cert", metavar="FILE", help="This client's certificate (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Its key (PEM).")
+@json_option
+@debug_option
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    /,
+    source: str,
+    out: Path | None,
+    settings: tuple[str, ...],
+    only: tuple[str, ...],
+    only_plan: bool,
+    jobs: int | None,
+    retries: int,
+    as_json: bool,
+    **dask: Any,
+) -> None:
+    """Train and analyse a list or grid of runs; what is there is not made again.
+
+    PRESET is one of the sweeps that `minigrok info` lists. Prints a plan, runs what is missing, resumes what is half
+    done, retries what died, and ends with a table and a picture. Ctrl-C saves; the same command goes on.
+
+    Example: minigrok sweep paper-dual --only '*-wd1-*' --jobs 2
+    """
+    from .sweeping import conduct, executor_of, load_sweep, print_plan
+
+    chosen = load_sweep(source, settings)
+    folder, patterns = out or Path("runs", chosen.name), only or ("*",)
+    executor = executor_of(jobs, retries, **dask)
+    try:
+        print_plan(chosen, folder, executor, patterns, as_json, only_plan)
+        if not only_plan:
+            ctx.exit(conduct(chosen, folder, executor, patterns, as_json))
+    finally:
+        executor.close()

@@ -1,0 +1,221 @@
+"""Where each run of a sweep stands, read from the disk: nothing here writes.
+
+not begun    no folder
+half done    begun, nobody at it: trained in part, or analyses missing
+running      somebody holds its lock
+failed       the last attempt failed, and why
+done         trained to its end, every analysis there
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from minigrok.analyses import ANALYSES
+from minigrok.analyses.base import Analysis, Row
+from minigrok.analyses.perform import performed, settings_for
+from minigrok.config import Config, config_hash, from_toml, to_toml
+from minigrok.errors import ConfigError, RunFolderError
+from minigrok.experiments.sweep_file import Order, Sweep
+from minigrok.files import make_folder, write_atomically
+from minigrok.lock import owner_of
+from minigrok.milestones import milestones
+from minigrok.runs import Run, open_run
+from minigrok.train import Counters
+
+FORMAT = 1  # of sweep.json
+State = Literal["not begun", "half done", "running", "failed", "done"]
+STATES: tuple[State, ...] = ("done", "running", "half done", "failed", "not begun")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    config : Config
+    folder : Path
+    state : str
+    step : int               optimiser steps done, at the last evaluation or checkpoint
+    seconds : float          spent training
+    trained : bool           to its end
+    missing : tuple          its own analyses that are not there; comparisons are not among them
+    grokked : dict           of each task, the grok step or None
+    reason : str             why it failed, or who is at it
+    """
+
+    config: Config
+    folder: Path
+    state: State = "not begun"
+    step: int = 0
+    seconds: float = 0.0
+    trained: bool = False
+    missing: tuple[Order, ...] = ()
+    grokked: dict[str, int | None] | None = None
+    reason: str = ""
+
+
+def resolved(order: Order) -> tuple[Analysis, Any]:
+    """Return the analysis that an order names, and its settings."""
+    analysis = ANALYSES[order.name]
+    return analysis, settings_for(analysis, order.protocol, order.assignments)
+
+
+def comparisons(sweep: Sweep) -> list[Order]:
+    """Return the analyses that take all runs at once."""
+    return [order for order in sweep.orders if ANALYSES[order.name].many]
+
+
+def missing_analyses(run: Run, orders: Sequence[Order]) -> tuple[Order, ...]:
+    """Return the analyses of a single run that have no result yet."""
+    single = [order for order in orders if not ANALYSES[order.name].many]
+    return tuple(order for order in single if not _is_there(order, [run]))
+
+
+def missing_comparisons(sweep: Sweep, out: Path) -> list[Order]:
+    """Return the comparisons of all runs that have no result yet; the runs are done."""
+    wanted = comparisons(sweep)
+    runs = [open_run(out / config.name) for config in sweep.configs] if wanted else []
+    return [order for order in wanted if not _is_there(order, runs)]
+
+
+def look(out: Path, config: Config, orders: Sequence[Order]) -> Cell:
+    """Return where a run stands.
+
+    Parameters
+    ----------
+    out : Path                 folder of the sweep
+    config : Config            of the run
+    orders : list of Order     all analyses of the sweep
+
+    Raises
+    ------
+    ConfigError
+        The folder belongs to another configuration, or lies outside the sweep's by a link.
+    """
+    folder = out / config.name
+    _require_inside(out, folder)
+    failure = read_failure(out, config.name)
+    if not (folder / "config.toml").exists():
+        at_it = _at_it(folder) if folder.is_dir() else ""
+        state: State = "running" if at_it else "failed" if failure else "not begun"
+        return Cell(config, folder, state, reason=at_it or failure)
+    try:
+        return _begun(folder, config, orders, failure)
+    except RunFolderError as error:  # a damaged file: said here, and again by whoever resumes
+        return Cell(config, folder, "failed", reason=str(error))
+
+
+def look_at_all(out: Path, sweep: Sweep) -> list[Cell]:
+    """Return where every run stands."""
+    return [look(out, config, sweep.orders) for config in sweep.configs]
+
+
+def read_failure(out: Path, name: str) -> str:
+    """Why the last attempt at a run failed; empty if it did not."""
+    try:
+        return str(json.loads((out / "failures" / f"{name}.json").read_bytes())["reason"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def write_failure(out: Path, name: str, reason: str) -> None:
+    """Keep why an attempt failed; "" forgets it."""
+    path = out / "failures" / f"{name}.json"
+    if reason:
+        make_folder(path.parent)
+        write_atomically(path, json.dumps({"run": name, "reason": reason}, indent=1).encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep_to_json(sweep: Sweep) -> bytes:
+    """Return a sweep as the bytes of sweep.json, which lies in its folder."""
+    orders = [{"name": o.name, "protocol": o.protocol, "set": list(o.assignments)} for o in sweep.orders]
+    head = {"format": FORMAT, "name": sweep.name, "analyses": orders, "keep": sweep.keep}
+    return json.dumps(head | {"runs": [to_toml(config) for config in sweep.configs]}, indent=1).encode()
+
+
+def open_sweep(out: Path) -> Sweep:
+    """Sweep that a folder is of.
+
+    Raises
+    ------
+    RunFolderError
+        No folder of a sweep, or a damaged one.
+    """
+    path = out / "sweep.json"
+    try:
+        table = json.loads(path.read_bytes())
+        if table["format"] != FORMAT:
+            raise ValueError(f"format {table['format']}")
+        orders = tuple(Order(o["name"], o["protocol"], tuple(o["set"])) for o in table["analyses"])
+        configs = tuple(from_toml(str(text)) for text in table["runs"])
+        return Sweep(table["name"], configs, orders, table["keep"])
+    except FileNotFoundError as error:
+        required, do = "the folder of a sweep", "name a folder that `minigrok sweep` made"
+        raise RunFolderError(required, f"{out} without a sweep.json", do) from error
+    except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
+        got = f"{path}: {type(error).__name__}: {error}"
+        raise RunFolderError("a sweep.json as minigrok wrote it", got, "run `minigrok sweep` once more") from error
+
+
+def table(cells: Sequence[Cell]) -> list[Row]:
+    """Return a row a run; the grok steps of tasks that a run lacks, or has not reached, are None."""
+    tasks = list(dict.fromkeys(task for cell in cells for task in cell.config.task.operations))
+    return [
+        {
+            "run": cell.config.name,
+            "state": cell.state,
+            "step": cell.step,
+            "budget": cell.config.train.max_steps,
+            "seconds": round(cell.seconds, 1),
+        }
+        | {f"grok step {task}": (cell.grokked or {}).get(task) for task in tasks}
+        | {"reason": cell.reason}
+        for cell in cells
+    ]
+
+
+def _begun(folder: Path, config: Config, orders: Sequence[Order], failure: str) -> Cell:
+    run = open_run(folder)
+    if config_hash(run.config) != config_hash(config):
+        do = "choose another --out, or move the run away"
+        raise ConfigError(f"{folder} with the configuration of the sweep's {config.name}", "another configuration", do)
+    _, state = run.load_checkpoint() or ({}, None)
+    columns = run.metrics()
+    counters = Counters.of(state) if state else Counters([], [None])
+    trained = state is not None and counters.finished(config.train, config.train.after_grok)
+    missing = missing_analyses(run, orders) if trained else ()
+    step = max([counters.step, *map(int, columns.get("step", [])[-1:])])
+    grokked = {task: reached.grokked_at for task, reached in milestones(config, columns).items()}
+    at_it = _at_it(folder)
+    if at_it:
+        now, reason = "running", at_it
+    elif trained and not missing:
+        now, reason = "done", ""
+    else:
+        now, reason = ("failed", failure) if failure else ("half done", "")
+    return Cell(config, folder, now, step, counters.seconds, trained, missing, grokked, reason)  # type: ignore[arg-type]
+
+
+def _is_there(order: Order, runs: Sequence[Run]) -> bool:
+    analysis, settings = resolved(order)
+    return performed(analysis, runs, settings)
+
+
+def _at_it(folder: Path) -> str:
+    found = owner_of(folder)
+    return f"at work: {found[0].host}, process {found[0].pid}" if found else ""
+
+
+def _require_inside(out: Path, folder: Path) -> None:
+    """Raise a ConfigError if a run's folder leads out of the sweep's."""
+    if folder.resolve().parent != out.resolve():
+        got = f"{folder}, which leads to {folder.resolve()}"
+        raise ConfigError(f"every run's folder inside {out}", got, "remove that link, or choose another name")

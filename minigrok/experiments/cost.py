@@ -1,0 +1,127 @@
+"""Predicted time and disk of a sweep: bounds, because a run that groks stops before its budget.
+
+time    steps left x seconds a step (evaluations included) of this very run, or of one of the same shape, or timed
+        here on one thread; the sweep: all of it over the workers, or the longest run, whichever is longer
+disk    (max_steps / snapshot_every + 2) snapshots of P numbers, a checkpoint of 3 P, a row an evaluation
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minigrok.config import Config, to_toml
+from minigrok.experiments.cells import Cell
+from minigrok.params import layout
+from minigrok.train import Trainer
+
+STEPS = 5  # timed steps, after two that compile and record: our choice
+ENOUGH = 200  # steps after which a run's own speed is believed: our choice
+HEADER = 4096  # bytes of names and shapes in a file of arrays, rounded up
+CELL = 24  # bytes of a number in metrics.csv, rounded up
+
+
+class Cost(NamedTuple):
+    """What is left to spend, at most.
+
+    Attributes
+    ----------
+    seconds : float    wall time of training on the workers; nan: unknown
+    n_bytes : int      disk, until snapshots are thinned; finished runs not counted
+    thinned : int      disk after that
+    """
+
+    seconds: float
+    n_bytes: int
+    thinned: int
+
+
+def shape(config: Config) -> str:
+    """Return a key that runs of equal speed share: the numbers of seed, decay, rate and budget do not matter."""
+    train = dataclasses.replace(config.train, max_steps=1, snapshot_every=1, stop_when_grokked=True, after_grok=0)
+    optimiser = dataclasses.replace(config.optimiser, learning_rate=1.0, weight_decay=0.0)
+    return to_toml(dataclasses.replace(config, name="_", seed=0, optimiser=optimiser, train=train))
+
+
+def seconds_per_step(config: Config) -> float:
+    """Time a few steps and an evaluation, here and on one thread."""
+    trainer = Trainer(config, threads=1)
+    for _ in range(2):
+        trainer.step()
+    trainer.evaluate()
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        trainer.step()
+    stepped = time.perf_counter()
+    trainer.evaluate()
+    return (stepped - start) / STEPS + (time.perf_counter() - stepped) / config.train.eval_every
+
+
+def rates(cells: Sequence[Cell], measure: Sequence[Cell] = ()) -> dict[str, float]:
+    """Return the seconds a step of each shape, from runs that were begun, or else timed here for those to measure."""
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell.step >= ENOUGH and cell.seconds > 0:
+            found.setdefault(shape(cell.config), []).append(cell.seconds / cell.step)
+    known = {key: sum(values) / len(values) for key, values in found.items()}
+    for cell in measure:
+        if not cell.trained and shape(cell.config) not in known:
+            known[shape(cell.config)] = seconds_per_step(cell.config)
+    return known
+
+
+def left(cells: Sequence[Cell], known: dict[str, float], workers: int, keep: int | None) -> Cost:
+    """Return what the cells that are not trained will cost at most.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    known : dict          from `rates`
+    workers : int         runs side by side
+    keep : int, optional  snapshots that are kept of each finished run
+    """
+    todo = [cell for cell in cells if not cell.trained]
+    each = [seconds_left(cell, known) for cell in todo]
+    seconds = max(sum(each) / max(workers, 1), *each) if each else 0.0
+    full, thinned = (sum(bytes_at_most(cell.config, n) for cell in todo) for n in (None, keep))
+    return Cost(seconds, full, thinned)
+
+
+def seconds_left(cell: Cell, known: dict[str, float]) -> float:
+    """Seconds that a run will take at most, on one thread; nan: unknown."""
+    if cell.trained:
+        return 0.0
+    rate = known.get(shape(cell.config), math.nan)
+    if cell.step >= ENOUGH and cell.seconds > 0:
+        rate = cell.seconds / cell.step
+    return rate * max(cell.config.train.max_steps - cell.step, 0)
+
+
+def bytes_at_most(config: Config, keep: int | None = None) -> int:
+    """Bytes of a run folder at the end of the budget, analyses not counted."""
+    train, width = config.train, 4 if config.compute.dtype == "float32" else 8
+    snapshot = layout(config).size * width + HEADER
+    snapshots = train.max_steps // train.snapshot_every + 2
+    rows = (train.max_steps // train.eval_every + 2) * CELL * (3 + 4 * len(config.task.operations))
+    return min(snapshots, keep or snapshots) * snapshot + 3 * snapshot + rows
+
+
+def in_words(seconds: float) -> str:
+    """Return "40 s", "12 min", "3.5 h" or "2.1 days"."""
+    if math.isnan(seconds):
+        return "unknown"
+    for limit, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{0 if seconds >= 10 * unit else 1}f} {name}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def bytes_in_words(n_bytes: int) -> str:
+    """Return "35 kB", "120 MB" or "1,500 GB"."""
+    for limit, unit, name in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
+        if n_bytes < limit:
+            return f"{n_bytes / unit:,.0f} {name}"
+    return f"{n_bytes / 1e9:,.1f} GB"

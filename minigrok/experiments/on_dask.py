@@ -1,0 +1,224 @@
+"""Jobs on the workers of a Dask scheduler: a cluster, or other machines, that share the sweep's folder.
+
+A worker that dies is replaced by whoever started it (its nanny, the job queue), and the scheduler gives its job to
+another worker, which resumes the run from its last checkpoint to the same bits. A job that is cancelled, or whose
+worker has lost the scheduler, saves and ends at its next step. If the scheduler goes away, nothing is lost: all state
+is in the run folders.
+
+A scheduler executes whatever a client sends: it must not be reachable by strangers. With TLS only who has a certificate
+of the same authority can talk to it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from minigrok.checks import nearest
+from minigrok.errors import ConfigError, EngineError, SweepError
+from minigrok.experiments.job import Job, Outcome, perform_job
+
+QUEUES = {  # name on the command line -> class in dask_jobqueue
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "lsf": "LSFCluster",
+    "oar": "OARCluster",
+    "moab": "MoabCluster",
+    "htcondor": "HTCondorCluster",
+    "local": "LocalCluster",  # its jobs are processes here: for a trial
+}
+MEMORY = "2GiB"  # of a worker; a run of the paper's size takes a tenth of it: our choice
+PROLOGUE = [f"export {name}=1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")]
+CONNECT = 30.0  # seconds to wait for a scheduler: Dask's default
+GOING = {"executing", "long-running", "resumed"}  # states of a task on a worker that is still wanted
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files that encrypt and authenticate, in PEM format.
+
+    Attributes
+    ----------
+    ca_file : str     the authority that signed everybody's certificate
+    cert, key : str   this client's
+    """
+
+    ca_file: str
+    cert: str
+    key: str
+
+    def security(self) -> Any:
+        """Return what Dask takes; unencrypted connections are refused."""
+        from distributed.security import Security
+
+        roles = {f"tls_{role}_{part}": getattr(self, part) for role in ROLES for part in ("cert", "key")}
+        return Security(tls_ca_file=self.ca_file, require_encryption=True, **roles)
+
+
+ROLES = ("client", "scheduler", "worker")
+
+
+class OnDask:
+    """Jobs on Dask workers.
+
+    Parameters
+    ----------
+    address : str, optional      of a scheduler: tcp://host:port or tls://host:port
+    queue : str, optional        key of `QUEUES`: start a scheduler here, and workers as jobs of that queue
+    workers : int                of the queue
+    options : mapping            keyword arguments of the queue's class in dask_jobqueue
+    tls : Tls, optional
+    retries : int                further attempts at a job that failed for no reason of its own
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        queue: str | None = None,
+        workers: int = 1,
+        options: Mapping[str, Any] | None = None,
+        tls: Tls | None = None,
+        retries: int = 3,
+    ) -> None:
+        distributed = _import("distributed")
+        security = tls.security() if tls else None
+        self.retries = retries
+        self._cluster = _queue(queue, workers, options or {}, security) if queue else None
+        self._asked_for = workers if queue else 0
+        self._address = self._cluster.scheduler_address if self._cluster else address
+        try:
+            self._client = distributed.Client(
+                self._cluster or address, security=security, timeout=CONNECT, set_as_default=False
+            )
+        except (OSError, ValueError, TypeError) as error:  # Dask's TimeoutError is an OSError
+            self._close_cluster()
+            do = "see that the scheduler runs, that the address is its own, and that both use TLS or neither"
+            raise SweepError(f"a Dask scheduler at {address}", f"{type(error).__name__}: {error}", do) from error
+
+    @property
+    def workers(self) -> int:
+        """Workers that are there, or were asked of the queue."""
+        return self._asked_for or len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    @property
+    def where(self) -> str:
+        """Where jobs run, for people."""
+        return f"{self.workers} Dask workers of {self._address}"
+
+    def close(self) -> None:
+        """Leave the scheduler; end the workers that the queue started."""
+        self._client.close(timeout=5)
+        self._close_cluster()
+
+    def outcomes(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Outcome]:
+        """Do the jobs and yield how each ended, the first that ends first.
+
+        Raises
+        ------
+        SweepError    the scheduler is gone
+        """
+        pending = {self._submit(job): (job, 0) for job in jobs}
+        try:
+            while pending:
+                done = self._wait(list(pending))
+                for future in done:
+                    job, attempts = pending.pop(future)
+                    outcome = _outcome(job, future)
+                    if outcome.again and attempts < self.retries:
+                        pending[self._submit(job)] = job, attempts + 1
+                    else:
+                        yield outcome
+                if stop():
+                    yield from (
+                        Outcome(str(job["name"]), False, "stopped", stopped=True) for job, _ in pending.values()
+                    )
+                    return
+        finally:
+            if pending and self._client.status == "running":
+                self._client.cancel(list(pending))
+
+    def _submit(self, job: Job) -> Any:
+        key = f"minigrok-{job['name']}-{secrets.token_hex(4)}"
+        try:
+            return self._client.submit(on_worker, job, key=key, pure=False)
+        except RuntimeError as error:  # the client has closed
+            raise self._gone() from error
+
+    def _wait(self, futures: Sequence[Any]) -> list[Any]:
+        """Wait half a second; return the futures that are done."""
+        from distributed import wait
+
+        try:
+            wait(futures, timeout=0.5, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            pass
+        except CancelledError as error:
+            raise self._gone() from error
+        if self._client.status != "running":
+            raise self._gone()
+        return [future for future in futures if future.done()]
+
+    def _gone(self) -> SweepError:
+        do = "start a scheduler and the same sweep again: it goes on from the last checkpoints, nothing is lost"
+        return SweepError(f"the Dask scheduler at {self._address}", "the connection to it is lost", do)
+
+    def _close_cluster(self) -> None:
+        if self._cluster is not None:
+            self._cluster.close(timeout=10)
+
+
+def on_worker(job: Job) -> dict[str, Any]:
+    """Do a job in this worker's thread; a plain dict, so that nothing but the job's own text crosses."""
+    from distributed import get_worker
+    from distributed.worker import thread_state
+
+    worker, key = get_worker(), thread_state.key
+    if worker.state.nthreads != 1:
+        required, do = "Dask workers of one thread each", "start them with --nthreads 1, several on a machine"
+        error = SweepError(required, f"{worker.state.nthreads} threads in {worker.name}", do)
+        return asdict(Outcome(str(job["name"]), False, str(error)))
+
+    def unwanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is None or task.state not in GOING or worker.status.name != "running"
+
+    return asdict(perform_job(job, unwanted))
+
+
+def _outcome(job: Job, future: Any) -> Outcome:
+    """Outcome of a task that has ended, in whatever way."""
+    if future.status == "finished":
+        return Outcome(**future.result())
+    error = future.exception() if future.status == "error" else None
+    what = f"{type(error).__name__}: {error}" if error else f"its task was {future.status}"
+    return Outcome(str(job["name"]), False, what, again=True)
+
+
+def _queue(name: str, workers: int, options: Mapping[str, Any], security: Any) -> Any:
+    """Start a scheduler here, and workers of one thread as jobs of a queue."""
+    if name not in QUEUES:
+        raise ConfigError("a job queue that dask-jobqueue knows", repr(name), nearest(name, QUEUES))
+    module = _import("dask_jobqueue.local" if name == "local" else "dask_jobqueue")
+    fixed: dict[str, Any] = {"cores": 1, "processes": 1, "memory": MEMORY, "job_script_prologue": PROLOGUE}
+    if security is not None:
+        fixed |= {"security": security, "protocol": "tls://"}
+    try:
+        cluster = getattr(module, QUEUES[name])(**(fixed | dict(options)))
+        cluster.scale(jobs=workers)
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        do = "see the documentation of dask-jobqueue for the options of your queue"
+        raise ConfigError(f"options that {QUEUES[name]} takes", f"{type(error).__name__}: {error}", do) from error
+    return cluster
+
+
+def _import(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise EngineError(f"the package {name}", str(error), "pip install 'minigrok[distributed]'") from error

@@ -1,0 +1,50 @@
+"""Fewer snapshots: the only place of minigrok that deletes any, and only when asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrok.errors import RunFolderError
+from minigrok.files import sync_folder
+from minigrok.runs import Run
+from minigrok.train import Counters
+
+
+def kept_steps(steps: list[int], keep: int) -> list[int]:
+    """Return `keep` of the steps, evenly spaced in their order, the first and the last among them."""
+    if len(steps) <= keep:
+        return steps
+    return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, keep).round().astype(int))]
+
+
+def thin(run: Run, keep: int) -> int:
+    """Delete snapshots of a finished run, so that `keep` are left.
+
+    Parameters
+    ----------
+    run : Run
+    keep : int    2 or more
+
+    Returns
+    -------
+    int
+        how many were deleted
+
+    Raises
+    ------
+    RunFolderError
+        The run is not at its end (its resume would miss them), or another process writes it.
+    """
+    run.lock()
+    _, state = run.load_checkpoint() or ({}, None)
+    train = run.config.train
+    if state is None or not Counters.of(state).finished(train, train.after_grok):
+        do = f"finish it first: minigrok resume {run.folder}"
+        raise RunFolderError(f"a finished run in {run.folder}, to thin its snapshots", "one that can go on", do)
+    steps = run.snapshots()
+    surplus = sorted(set(steps) - set(kept_steps(steps, keep)))
+    for step in surplus:
+        run.snapshot_path(step).unlink()
+    if surplus:
+        sync_folder(run.snapshot_path(0).parent)
+    return len(surplus)
