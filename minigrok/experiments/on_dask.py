@@ -12,8 +12,8 @@ of the same authority can talk to it.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ QUEUES = {  # name on the command line -> class in dask_jobqueue
 MEMORY = "2GiB"  # of a worker; a run of the paper's size takes a tenth of it: our choice
 PROLOGUE = [f"export {name}=1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")]
 CONNECT = 30.0  # seconds to wait for a scheduler: Dask's default
+POLL = 0.2  # seconds between looks at the jobs: our choice
 GOING = {"executing", "long-running", "resumed"}  # states of a task on a worker that is still wanted
 
 
@@ -149,15 +150,13 @@ class OnDask:
             raise self._gone() from error
 
     def _wait(self, futures: Sequence[Any]) -> list[Any]:
-        """Wait half a second; return the futures that are done."""
-        from distributed import wait
+        """Wait a moment; return the futures that are done, in whatever way.
 
-        try:
-            wait(futures, timeout=0.5, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            pass
-        except CancelledError as error:
-            raise self._gone() from error
+        A connection that is lost cancels them all, and Dask tries for `CONNECT` seconds to make a new one.
+        """
+        time.sleep(POLL)
+        if self._client.status == "connecting":
+            return []
         if self._client.status != "running":
             raise self._gone()
         return [future for future in futures if future.done()]
