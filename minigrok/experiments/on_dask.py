@@ -31,8 +31,8 @@ QUEUES = {  # name on the command line -> class in dask_jobqueue
     "htcondor": "HTCondorCluster",
     "local": "LocalCluster",  # its jobs are processes here: for a trial
 }
+# Dask's nannies start workers with one BLAS thread each, unless they are told otherwise
 MEMORY = "2GiB"  # of a worker; a run of the paper's size takes a tenth of it: our choice
-PROLOGUE = [f"export {name}=1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")]
 CONNECT = 30.0  # seconds to wait for a scheduler: Dask's default
 POLL = 0.2  # seconds between looks at the jobs: our choice
 GOING = {"executing", "long-running", "resumed"}  # states of a task on a worker that is still wanted
@@ -120,8 +120,11 @@ class OnDask:
 
         Raises
         ------
-        SweepError    the scheduler is gone
+        SweepError    the scheduler is gone, or has no workers
         """
+        if not self.workers:
+            do = f"start some: dask worker {self._address} --nthreads 1, with the environment that minigrok is in"
+            raise SweepError(f"workers at the Dask scheduler {self._address}", "none", do)
         pending = {self._submit(job): (job, 0) for job in jobs}
         try:
             while pending:
@@ -202,7 +205,7 @@ def _queue(name: str, workers: int, options: Mapping[str, Any], security: Any) -
     if name not in QUEUES:
         raise ConfigError("a job queue that dask-jobqueue knows", repr(name), nearest(name, QUEUES))
     module = _import("dask_jobqueue.local" if name == "local" else "dask_jobqueue")
-    fixed: dict[str, Any] = {"cores": 1, "processes": 1, "memory": MEMORY, "job_script_prologue": PROLOGUE}
+    fixed: dict[str, Any] = {"cores": 1, "processes": 1, "memory": MEMORY}
     if security is not None:
         fixed |= {"security": security, "protocol": "tls://"}
     try:

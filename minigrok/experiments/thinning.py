@@ -34,6 +34,11 @@ def thin(run: Run, keep: int) -> int:
     ------
     RunFolderError
         The run is not at its end (its resume would miss them), or another process writes it.
+
+    Notes
+    -----
+    What is kept follows from the steps at which the run saved, not from those that are there: after a kill in the
+    middle the same ones are kept.
     """
     run.lock()
     _, state = run.load_checkpoint() or ({}, None)
@@ -41,8 +46,11 @@ def thin(run: Run, keep: int) -> int:
     if state is None or not Counters.of(state).finished(train, train.after_grok):
         do = f"finish it first: minigrok resume {run.folder}"
         raise RunFolderError(f"a finished run in {run.folder}, to thin its snapshots", "one that can go on", do)
-    steps = run.snapshots()
-    surplus = sorted(set(steps) - set(kept_steps(steps, keep)))
+    steps, last = run.snapshots(), Counters.of(state).step
+    wanted = kept_steps(sorted({*range(0, last, train.snapshot_every), last}), keep)
+    if not set(wanted) <= set(steps):  # thinned before, to others
+        wanted = kept_steps(steps, keep)
+    surplus = sorted(set(steps) - set(wanted))
     for step in surplus:
         run.snapshot_path(step).unlink()
     if surplus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -40,7 +41,7 @@ class Cluster:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         until(self._file.exists)
-        self.address = str(__import__("json").loads(self._file.read_text())["address"])
+        self.address = str(json.loads(self._file.read_text())["address"])
 
     @property
     def _file(self) -> Path:
@@ -97,7 +98,7 @@ def test_two_kills_of_a_worker_change_no_bit(tmp_path: Path, cluster: Cluster) -
     sitting.start()
     victim, killed, reached = out / sweep.configs[0].name, [], 100
     for _ in range(2):
-        until(lambda: reached < step_of(victim))
+        until(lambda least=reached: least < step_of(victim))
         reached = step_of(victim) + 100
         owner = owner_of(victim)
         assert owner is not None
@@ -155,6 +156,13 @@ def test_stopping_lets_the_workers_save_and_go_free(tmp_path: Path, cluster: Clu
     executor.close()
 
 
+def test_a_scheduler_without_workers_is_an_error_and_no_endless_wait(tmp_path: Path, cluster: Cluster) -> None:
+    executor = OnDask(cluster.address)
+    with pytest.raises(SweepError, match=r"dask worker tcp://.* --nthreads 1"):
+        conduct(small(seeds=(1,)), tmp_path / "sweep", executor)
+    executor.close()
+
+
 def test_workers_of_several_threads_are_refused(tmp_path: Path, cluster: Cluster) -> None:
     cluster.add_worker(threads=2)
     executor = connected(cluster, 1)
@@ -206,7 +214,6 @@ def certificates(folder: Path) -> tuple[str, str]:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_tls_encrypts_and_keeps_strangers_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cert, key = certificates(tmp_path)
-    stranger_cert, stranger_key = map(str, (tmp_path / "other", tmp_path / "other"))
     options = ("--protocol", "tls", "--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key)
     cluster = Cluster(tmp_path, *options)
     try:
