@@ -6,7 +6,7 @@ from pathlib import Path
 from minigrok_cli.main import main as command_line
 
 from minigrok.analyses import ANALYSES
-from minigrok.info import presets
+from minigrok.info import presets, sweeps
 from minigrok.layers import LAYERS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -19,6 +19,7 @@ def tables() -> dict[str, list[str]]:
         "layers": [_row(x.name, _link(f"minigrok/layers/{x.name}.py"), f"`{x.forward}`") for x in LAYERS],
         "analyses": [_row(_link(f"minigrok/analyses/{n}.py", n), x.question, x.source) for n, x in ANALYSES.items()],
         "presets": [_row(f"`{x['name']}`", f"{x['parameters']:,}", x["description"]) for x in presets()],
+        "sweeps": [_row(f"`{x['name']}`", str(x["runs"]), x["description"]) for x in sweeps()],
         "commands": [_row(f"`minigrok {name}`", text) for name, text in helps.items()],
     }
 

@@ -14,7 +14,7 @@ from .options import debug_option, json_option
 @json_option
 @debug_option
 def info(as_json: bool) -> None:
-    """Show versions, machine, engines, presets, sweeps, layers and analyses."""
+    """Show versions, machine, presets, sweeps and analyses."""
     from minigrok.info import info as collect
 
     found = collect()

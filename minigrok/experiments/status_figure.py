@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from minigrok.experiments.cells import STATES, Cell, State
 from minigrok.plotting import COLOURS, GREY, MARKERS, STYLE
@@ -37,6 +37,7 @@ def figure(cells: Sequence[Cell]) -> Figure:
         axis.set_xlim(left=min(cell.config.train.eval_every for cell in cells))
         axis.set_xlabel("optimiser step (logarithmic)")
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(axis="y", visible=False)
         picture.suptitle(_title(cells), x=0.01, ha="left", fontsize=13, fontweight="bold")
         handles = _legend(cells, tasks)
