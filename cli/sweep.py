@@ -53,7 +53,7 @@ def sweep(
     as_json: bool,
     **dask: Any,
 ) -> None:
-    """Train and analyse a list or grid of runs; what is there is not made again.
+    """Train and analyse a list of runs: all that is missing.
 
     PRESET is one of the sweeps that `minigrok info` lists. Prints a plan, runs what is missing, resumes what is half
     done, retries what died, and ends with a table and a picture. Ctrl-C saves; the same command goes on.

@@ -10,25 +10,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_sweeps import all_bits, contents, kill, small, step_of, text, until
 
-from minigrok.errors import BusyError, ConfigError, RunFolderError
-from minigrok.experiments import cost
+from minigrok.errors import BusyError, ConfigError
 from minigrok.experiments import sweep as conducting
 from minigrok.experiments.cells import look, look_at_all, open_sweep, table
 from minigrok.experiments.job import Job, Outcome, perform_job, run_job
 from minigrok.experiments.local import Local
 from minigrok.experiments.sweep import Watcher, conduct, plan
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.experiments.thinning import kept_steps, thin
 from minigrok.files import write_atomically
 from minigrok.lock import Lock, owner_of
-from minigrok.params import initial
 from minigrok.runs import create, open_run
 from minigrok.train import train
 
@@ -262,65 +259,6 @@ def test_a_kill_at_each_call_that_changes_the_disk_changes_nothing_in_the_end(tm
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 60
-
-
-# --- thinning, cost
-
-
-@pytest.mark.parametrize("keep", [2, 3, 5, 11, 12])
-def test_thinning_keeps_both_ends_and_even_distances(keep: int) -> None:
-    steps = list(range(0, 1100, 100))
-    kept = kept_steps(steps, keep)
-    assert len(kept) == min(keep, 11)
-    assert (kept[0], kept[-1]) == (0, 1000)
-    gaps = {b - a for a, b in pairwise(kept)}
-    assert max(gaps) - min(gaps) <= 100
-
-
-def test_only_a_finished_run_is_thinned_and_only_its_snapshots(tmp_path: Path) -> None:
-    config = small(seeds=(1,)).configs[0]
-    with create(tmp_path / "run", config) as run:
-        run.save_snapshot(0, initial(config))
-        with pytest.raises(RunFolderError, match="one that can go on"):
-            thin(run, 2)
-    shutil.rmtree(tmp_path / "run")
-    with create(tmp_path / "run", config) as run:
-        train(run, 1)
-        before = contents(run.folder)
-        assert run.snapshots() == [0, 20, 40, 60]
-        assert thin(run, 3) == 1
-        assert run.snapshots() in ([0, 20, 60], [0, 40, 60])
-        assert thin(run, 2) == 1
-        assert thin(run, 2) == 0
-        assert run.snapshots() == [0, 60]
-        after = contents(run.folder)
-        assert after == {name: data for name, data in before.items() if name in after}
-        train(run, 1)
-        assert run.snapshots() == [0, 60]
-
-
-def test_the_predicted_disk_is_a_bound_and_a_close_one(tmp_path: Path) -> None:
-    config = small(seeds=(1,)).configs[0]
-    with create(tmp_path / "run", config) as run:
-        train(run, 1)
-        size = sum(map(len, contents(run.folder).values()))
-    assert size <= cost.bytes_at_most(config) < 4 * size
-
-
-def test_time_left_is_that_of_the_longest_run_or_of_all_over_the_workers() -> None:
-    cells = plan(small(seeds=(1, 2)), Path("/no/such/folder"))
-    known = {cost.shape(cells[0].config): 0.5}
-    assert cost.left(cells, known, 1, None).seconds == 4 * 60 * 0.5
-    assert cost.left(cells, known, 2, None).seconds == 2 * 60 * 0.5
-    assert cost.left(cells, known, 99, None).seconds == 60 * 0.5
-    assert cost.in_words(cost.left(cells, {}, 2, None).seconds) == "unknown"
-    assert [cost.in_words(s) for s in (0.5, 40, 720, 3600 * 3.5, 86400 * 3)] == [
-        "0.5 s",
-        "40 s",
-        "12 min",
-        "3.5 h",
-        "3.0 days",
-    ]
 
 
 if __name__ == "__main__":

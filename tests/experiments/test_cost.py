@@ -1,0 +1,34 @@
+"""Predictions of time and disk are bounds, and close ones."""
+
+from pathlib import Path
+
+from small_sweeps import contents, small
+
+from minigrok.experiments import cost
+from minigrok.experiments.sweep import plan
+from minigrok.runs import create
+from minigrok.train import train
+
+
+def test_the_predicted_disk_is_a_bound_and_a_close_one(tmp_path: Path) -> None:
+    config = small(seeds=(1,)).configs[0]
+    with create(tmp_path / "run", config) as run:
+        train(run, 1)
+        size = sum(map(len, contents(run.folder).values()))
+    assert size <= cost.bytes_at_most(config) < 4 * size
+
+
+def test_time_left_is_that_of_the_longest_run_or_of_all_over_the_workers() -> None:
+    cells = plan(small(seeds=(1, 2)), Path("/no/such/folder"))
+    known = {cost.shape(cells[0].config): 0.5}
+    assert cost.left(cells, known, 1, None).seconds == 4 * 60 * 0.5
+    assert cost.left(cells, known, 2, None).seconds == 2 * 60 * 0.5
+    assert cost.left(cells, known, 99, None).seconds == 60 * 0.5
+    assert cost.in_words(cost.left(cells, {}, 2, None).seconds) == "unknown"
+    assert [cost.in_words(s) for s in (0.5, 40, 720, 3600 * 3.5, 86400 * 3)] == [
+        "0.5 s",
+        "40 s",
+        "12 min",
+        "3.5 h",
+        "3.0 days",
+    ]
