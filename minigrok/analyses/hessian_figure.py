@@ -176,7 +176,7 @@ def paper(result: Paper) -> Figure:
         if onset is not None:
             axis.axvline(onset, color="0.35", linestyle="--", label="onset: 3 in a row below -0.01")
         axis.set_title(f"{mode} loss")
-        axis.legend(fontsize=8, loc="best")
+        axis.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     return drawn
 
 
