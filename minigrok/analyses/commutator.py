@@ -46,7 +46,7 @@ class Settings:
     Attributes
     ----------
     protocol : str      "exact" or "paper"
-    most : int          checkpoints, evenly thinned; 0: 100 under "paper" (the paper's), 24 under "exact" (our choice: cost)
+    most : int          checkpoints, evenly thinned; 0: 100 under "paper" (the paper's), else 24 (our choice: cost)
     repeats : int       K, pairs of batches at each checkpoint; 0: 9 under "paper" (the paper's), 5 (our choice: cost)
     eta : float         step of the finite differences (paper: 1e-3)
     pairs : bool        also cross-task and, under "exact", same-task losses

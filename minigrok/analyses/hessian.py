@@ -214,7 +214,7 @@ def _inside(result: Result, point: Checkpoint) -> list[Row]:
         row = _row(result, point, name) | {"size": values.size, "products": found.size, "trace": float(traces.mean())}
         row |= _end("lowest", exactly(found.min())) | _end("highest", exactly(found.max()))
         row["trace error"] = float(traces.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        row["says"] = f"extremes of {n} draws, mean trace" if name == "H inside random B" else "exact"
+        row["says"] = f"extremes of {n} random bases, mean trace" if name == "H inside random B" else "exact"
         rows.append(row)
     return rows
 

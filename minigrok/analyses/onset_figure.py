@@ -22,7 +22,9 @@ SHOWN = "0.98 x 3"  # definition of grokking in the panels
 def figure(result: Result) -> Figure:
     """Six panels; grok steps by 0.98 x 3."""
     drawn, axes = panel_grid(
-        6, f"Defect onset of {len(result.runs)} run{'s' * (len(result.runs) > 1)}; grok step: first task, {SHOWN}", size=(4.6, 3.5)
+        6,
+        f"Defect onset of {len(result.runs)} run{'s' * (len(result.runs) > 1)}; grok step: first task, {SHOWN}",
+        size=(4.6, 3.5),
     )
     _traces(axes[0], result)
     _counts(axes[1], result)
