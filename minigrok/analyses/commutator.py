@@ -8,8 +8,8 @@ At each checkpoint, for each of K pairs of batches A, B (formulas: minigrok.brac
     error       how far float32 is from float64 in units of D: where it is near D, the paper's number is rounding
 and always |bracket|, |g_A|, |g_B| beside D, since D can grow while the bracket falls; cos(g_A, g_B); the share of the
 bracket's energy in the attention weights.
-Modes: the total loss on both sides; task i on A and task j on B; task i on both. The total is a sum, with the Hessian of
-every task, so cross / total has no neutral value of 1: "/ total" of the same-task pairs is what to hold it against.
+Modes: the total loss on both sides; task i on A and task j on B; task i on both. The total is a sum, with the Hessian
+of every task, so cross / total has no neutral value of 1: "/ total" of the same-task pairs is what to hold it against.
 Shares of the bracket inside and outside of the execution manifold (minigrok.bases), built from the whole run as in the
 paper and from the past alone, over what random bases of the same blocks hold. Not rho: sqrt(1 - K / P) is 1 to four
 digits for every vector.
