@@ -131,7 +131,7 @@ def _before(axis: Axes, result: Result) -> None:
 
 def _none(axis: Axes, is_any: bool | np.bool_, words: str) -> None:
     if not is_any:
-        axis.text(0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", color="0.3")
+        axis.text(0.5, 0.6, words, transform=axis.transAxes, ha="center", va="center", color="0.3")
 
 
 def _factors(axis: Axes, result: Result) -> None:
