@@ -154,8 +154,8 @@ def _rho(axis: Axes, result: Result) -> None:
         axis.plot(result.steps, _log(inside["inside"]), color="black", label="$|B^T \\delta| / |\\delta|$")
         axis.plot(result.steps, _log(inside["rho"]), "--", color="0.3", label="rho: cannot fail")
         _log_axis(axis)
+        axis.legend(fontsize=8)
     axis.set_ylabel("ratio of norms")
-    axis.legend(fontsize=8)
 
 
 def _steps(axis: Axes, result: Result) -> None:
