@@ -3,8 +3,8 @@
 W_k (V, D) weights of task k's head, z (D,) the final LayerNorm's output at position 0, logits_k = W_k z + b_k.
     cosine       of vec(W_i) and vec(W_j), raw as in the paper. Null band: independent Gaussian heads, for which
                  cos^2 is Beta(1/2, (n - 1) / 2) with n = V D: the band is +-1.96 / sqrt(n) and shrinks with size alone
-    relabelled   the same after a random permutation of the classes of task j, `draws` of them: what is left is the heads'
-                 mean row; what is lost came from classes that meet
+    relabelled   the same after a random permutation of the classes of task j, `draws` of them: what is left is the
+                 heads' mean row; what is lost came from classes that meet
     same label   share of all pairs (a, b) on which both tasks have the same class
 The cosine changes under a renaming of one task's classes, which changes nothing in the network. These do not:
     rows         top r right singular vectors of W_k minus its mean row (which moves all logits alike)

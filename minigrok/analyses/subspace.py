@@ -1,4 +1,4 @@
-"""The execution manifold: how much of what the optimiser does stays in the span of its trajectory, and what chance does.
+"""The execution manifold: how much of a step stays in the span of the trajectory, and what chance does.
 
 Bases (minigrok.bases; K columns)
     attention      top 2 (3 for three tasks) centred components of each attention matrix: the paper's manifold
@@ -10,12 +10,13 @@ Vectors at a checkpoint t
     update         -lr_t m / (sqrt(v) / sqrt(1 - beta2^t) + eps): what AdamW adds, without the decay
     step           update - lr wd theta
     next move      theta at the next snapshot minus theta_t
-Snapshots hold no moments. AdamW is replayed on the run's own batches with empty moments, from the last snapshot at least
-`warm` steps before t; after 100 steps beta2^100 = 13 % of v is forgotten history. "replay" is the distance to snapshot t
-over the distance replayed: how far the replayed point is off.
-Shares: energy s = |B^T x|^2 / |x|^2, norm sqrt(s), leakage 1 - s; beside K / P and sqrt(K / P) of random bases of R^P and
-beside `draws` random bases of the same blocks. Principal angles: past and whole, first and second half, this seed and the
-other, each beside random subspaces of the same blocks.
+Snapshots hold no moments. AdamW is replayed on the run's own batches with empty moments, from the last snapshot at
+least `warm` steps before t; then it is put at snapshot t and makes the step that is measured. After 100 steps
+beta2^100 = 13 % of v would be older. "replay": distance of the replayed point to snapshot t over |theta_t - theta_start|. With `warm` as
+long as the run, the replay begins at step 0 and is the run itself, to the same bits: "replay" is 0.
+Shares: energy s = |B^T x|^2 / |x|^2, norm sqrt(s), leakage 1 - s; beside K / P and sqrt(K / P) of random bases of R^P
+and beside `draws` random bases of the same blocks. Principal angles: past (first half) and whole, first and second
+half, this seed and the other, each beside random subspaces of the same blocks.
 Protocol "paper": the bases of the whole run alone, and rho = sqrt(1 - s), within 0.01 % of 1 for every vector.
 Source: arXiv:2602.18523 (code aa4e72f), bases; past, other seed, update, nulls: minigrok.
 """
@@ -48,7 +49,7 @@ class Settings:
     rows : int       snapshots that bases are built from, at most (paper: all; 300: our choice)
     top : int        components of each attention matrix; 0: 2, or 3 for three tasks (paper)
     full : int       components of the full vector (paper: 20)
-    warm : int       steps of AdamW before the update that is measured, at least (our choice: 100)
+    warm : int       steps of AdamW before the one that is measured, at least (our choice: 100)
     draws : int      random bases (PAPER.md 3.1: 100 at least; 200: our choice)
     """
 
@@ -153,7 +154,7 @@ def _track(i: int, name: str, runs: Sequence[Run], settings: Settings, work: Wor
 def other_seed(runs: Sequence[Run], i: int) -> int | None:
     """Return the number of the next run, in a circle, with the layout of run i and another seed; None if none has."""
     for j in [*range(i + 1, len(runs)), *range(i)]:
-        is_alike = runs[j].layout == runs[i].layout and runs[j].config.task == runs[i].config.task
+        is_alike: bool = runs[j].layout == runs[i].layout and runs[j].config.task == runs[i].config.task
         if is_alike and runs[j].config.seed != runs[i].config.seed and len(runs[j].snapshots()) > 2:
             return j
     return None

@@ -35,7 +35,7 @@ def figure(result: Result) -> Figure:
             _draw(next(free), track, kind)
         if track.angles:
             _overlaps(next(free), track)
-    axes[0].legend(fontsize=7)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
     return drawn
 
 

@@ -51,7 +51,7 @@ class Measurement:
         self.rows = np.array(snapshot_steps(run, 3, settings.rows))
         self.trajectory = trajectory(run, self.rows)
         self.whole = _both(self.trajectory, run, settings)
-        self.trainer = Trainer(run.config)
+        self.trainer, self.start = Trainer(run.config), -1
 
     def checkpoint(self, step: int) -> dict[str, Array]:
         """Return share_BASIS (V, 5), rank_BASIS (), and replay ()."""
@@ -74,12 +74,16 @@ class Measurement:
         """Return the vectors of VECTORS, each (P,) float64, and how far the replay is off."""
         trainer, steps = self.trainer, np.array(self.run.snapshots())
         start = int(steps[steps <= max(step - self.settings.warm, int(steps[0]))][-1])
-        before, theta = self.run.load_snapshot(start), self.run.load_snapshot(step).astype(np.float64)
-        begin_at(trainer, before, start)
-        for _ in range(step - start):
+        before, there = self.run.load_snapshot(start), self.run.load_snapshot(step)
+        theta = there.astype(np.float64)
+        if start != self.start or trainer.counters.step > step:  # else go on with the exact replay
+            begin_at(trainer, before, start)
+            self.start = start
+        while trainer.counters.step < step:
             trainer.step()
         walked = np.linalg.norm(theta - before)
         off = np.linalg.norm(trainer.net.theta.astype(np.float64) - theta)
+        trainer.net.theta[:] = there
         trainer.step()
         update = adam_update(trainer)
         s = self.run.config.optimiser
@@ -107,7 +111,7 @@ class Measurement:
 
 
 def begin_at(trainer: Trainer, theta: Array, step: int) -> None:
-    """Put a trainer at parameters `theta` (P,) with empty moments, and its batches where they are after `step` steps."""
+    """Put a trainer at `theta` (P,) with empty moments, and its batches where they are after `step` steps."""
     fresh = type(trainer.stream)(trainer.config.seed, len(trainer.tokens), trainer.config.train.batch_size)
     for _ in range(step):
         fresh.next()
