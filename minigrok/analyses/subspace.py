@@ -12,8 +12,9 @@ Vectors at a checkpoint t
     next move      theta at the next snapshot minus theta_t
 Snapshots hold no moments. AdamW is replayed on the run's own batches with empty moments, from the last snapshot at
 least `warm` steps before t; then it is put at snapshot t and makes the step that is measured. After 100 steps
-beta2^100 = 13 % of v would be older. "replay": distance of the replayed point to snapshot t over |theta_t - theta_start|. With `warm` as
-long as the run, the replay begins at step 0 and is the run itself, to the same bits: "replay" is 0.
+beta2^100 = 13 % of v would be older. "replay": distance of the replayed point to snapshot t over
+|theta_t - theta_start|. With `warm` as long as the run, the replay begins at step 0 and is the run itself, to the same
+bits: "replay" is 0.
 Shares: energy s = |B^T x|^2 / |x|^2, norm sqrt(s), leakage 1 - s; beside K / P and sqrt(K / P) of random bases of R^P
 and beside `draws` random bases of the same blocks. Principal angles: past (first half) and whole, first and second
 half, this seed and the other, each beside random subspaces of the same blocks.
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -153,8 +155,8 @@ def _track(i: int, name: str, runs: Sequence[Run], settings: Settings, work: Wor
 
 def other_seed(runs: Sequence[Run], i: int) -> int | None:
     """Return the number of the next run, in a circle, with the layout of run i and another seed; None if none has."""
-    for j in [*range(i + 1, len(runs)), *range(i)]:
-        is_alike: bool = runs[j].layout == runs[i].layout and runs[j].config.task == runs[i].config.task
+    for j in chain(range(i + 1, len(runs)), range(i)):
+        is_alike = runs[j].layout == runs[i].layout and runs[j].config.task == runs[i].config.task
         if is_alike and runs[j].config.seed != runs[i].config.seed and len(runs[j].snapshots()) > 2:
             return j
     return None
