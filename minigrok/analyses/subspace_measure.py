@@ -1,6 +1,7 @@
 """What the subspace analysis measures of one run; what the values are, `minigrok.analyses.subspace` says.
 
-Memory: the trajectory in the saved dtype, `rows` x P, once, and a half of it for the second half's basis.
+Memory: the trajectory in the saved dtype, `rows` x P, once, and a half of it for the second half's basis. Measured
+(ru_maxrss): 3.33 GiB for 1500 rows of 302,914 float32 parameters; another run's trajectory is gone before.
 """
 
 from __future__ import annotations
