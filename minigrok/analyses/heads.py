@@ -201,9 +201,8 @@ def row_space(W: Array, rank: int) -> Basis:
 
 def read_space(W: Array, z: tuple[Array, Array], rank: int) -> Basis:
     """Return the directions of z that drive the top components of W z; z = (s, Vt) of the centred Z."""
-    s, Vt = z
-    kept = s > len(s) * np.finfo(float).eps * s[0]
-    s, Vt = s[kept], Vt[kept]
+    kept = z[0] > len(z[0]) * np.finfo(float).eps * z[0][0]
+    s, Vt = z[0][kept], z[1][kept]
     if not len(s):
         return _basis(np.zeros((W.shape[1], 0)))
     L, strength, _ = np.linalg.svd(s[:, None] * (Vt @ (W - W.mean(axis=0)).T), full_matrices=False)
@@ -254,11 +253,11 @@ def figure(result: Result) -> Figure:
     if not result.pairs:
         axes[0].text(0.5, 0.5, result.says, ha="center", va="center", transform=axes[0].transAxes)
         axes[0].set_axis_off()
-    for i, pair in enumerate(result.pairs):
-        row = axes[i * (1 + len(kinds)) : (i + 1) * (1 + len(kinds))]
-        _cosines(row[0], result, pair)
-        for axis, name in zip(row[1:], kinds, strict=True):
-            _overlaps(axis, result, pair, name)
+    free = iter(axes)
+    for pair in result.pairs:
+        _cosines(next(free), result, pair)
+        for name in kinds:
+            _overlaps(next(free), result, pair, name)
     return drawn
 
 
