@@ -42,6 +42,7 @@ from minigrok.tasks import pairs
 LEVEL = 0.95  # of every null band: our choice
 NOTHING = "one task: no second head to compare"
 NAMES = ("rows", "read z")
+WHATS = ("overlap", "angle", "overlap_random", "angle_random")
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,6 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         by = [{name: a[f"{what} {name}"] for name in NAMES if f"{what} {name}" in a} for what in WHATS]
         found.append(Pair(tasks[i], tasks[j], same, a["cosine"], band, a["relabelled"], *by))
     return Result(run.folder.name, "", np.array(steps), rank, found)
-
-
-WHATS = ("overlap", "angle", "overlap_random", "angle_random")
 
 
 class Reader:
