@@ -111,19 +111,19 @@ def fingerprint(analysis: Analysis, runs: Sequence[Run], settings: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def snapshot_steps(run: Run, least: int = 1, most: int | None = None) -> list[int]:
-    """Steps of a run's snapshots, thinned to at most `most` evenly spaced ones, both ends kept.
+def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: int = 0) -> list[int]:
+    """Steps of a run's snapshots up to `horizon` (0: all), thinned to `most` evenly spaced ones, both ends kept.
 
     Raises
     ------
     RunFolderError
         Fewer than `least` snapshots.
     """
-    steps = run.snapshots()
+    steps = [step for step in run.snapshots() if not horizon or step <= horizon]
     if len(steps) < least:
-        raise RunFolderError(
-            f"at least {least} snapshots in {run.folder}", str(len(steps)), "train longer: minigrok resume"
-        )
+        up_to = f" up to step {horizon}" if horizon else ""
+        required = f"at least {least} snapshots in {run.folder}{up_to}"
+        raise RunFolderError(required, str(len(steps)), "train longer: minigrok resume")
     if most is None or len(steps) <= most:
         return steps
     chosen = np.unique(np.linspace(0, len(steps) - 1, most).astype(int))  # the paper's way to thin
