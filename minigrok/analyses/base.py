@@ -147,9 +147,15 @@ def to_files(result: Any) -> tuple[dict[str, Any], dict[str, Array]]:
             return {str(k): walk(v, _join(path, str(k))) for k, v in value.items()}
         if isinstance(value, list | tuple):
             return [walk(v, _join(path, str(i))) for i, v in enumerate(value)]
-        return value.item() if isinstance(value, np.generic) else value
+        return plain(value)
 
     return walk(result, ""), arrays
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar for JSON and CSV: NumPy's as Python's, and NaN, which JSON lacks, as None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and value != value else value
 
 
 def _join(path: str, name: str) -> str:
