@@ -191,13 +191,17 @@ class Sharded:
         ]
 
     def _product(self, name: str, s: int, work: Callable[[int], None]) -> None:
-        """Do `work(s)` in memory after the tapes; further directions at the same point replay it."""
+        """Do `work(s)` in memory after the tapes; the second direction at a point is recorded, later ones replay it."""
         shard = self.shards[s]
-        if name in shard.calls:
+        if shard.calls.get(name):
             replay(shard.calls[name])
             return
         mark = shard.engine.mark()
-        shard.calls[name] = shard.engine.record(lambda: work(s))
+        if name in shard.calls:
+            shard.calls[name] = shard.engine.record(lambda: work(s))
+        else:
+            shard.calls[name] = []  # a point that sees one direction alone costs no recording
+            work(s)
         shard.engine.rewind(mark)
 
     def _hvp(self, s: int) -> None:
