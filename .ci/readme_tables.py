@@ -1,15 +1,23 @@
-"""Tables of README.md that follow from registries; tests/test_readme.py compares, this script writes them anew."""
+"""Tables of README.md that follow from registries and from stored measurements.
 
+tests/test_readme.py compares, this script writes them anew.
+"""
+
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from minigrok_cli.main import main as command_line
 
 from minigrok.analyses import ANALYSES
+from minigrok.bench.report import what
 from minigrok.info import presets, sweeps
 from minigrok.layers import LAYERS
 
 README = Path(__file__).parent.parent / "README.md"
+BENCH = README.parent / "reference_outputs" / "bench"
+SPEED = ("minigrok", "PyTorch eager", "torch.compile", "JAX jit", "JAX jit, tuned")  # the table's columns
 
 
 def tables() -> dict[str, list[str]]:
@@ -21,7 +29,29 @@ def tables() -> dict[str, list[str]]:
         "presets": [_row(f"`{x['name']}`", f"{x['parameters']:,}", x["description"]) for x in presets()],
         "sweeps": [_row(f"`{x['name']}`", str(x["runs"]), x["description"]) for x in sweeps()],
         "commands": [_row(f"`minigrok {name}`", text) for name, text in helps.items()],
+        "speed": [_row(*cells) for cells in speed()],
     }
+
+
+def speed() -> list[list[str]]:
+    """Return a row a work: milliseconds, and the peer's times minigrok's with the extremes over the rounds."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(BENCH.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        threads = report["settings"]["threads"]
+        for name, rows in report["sections"].items():
+            for row in rows:
+                if name in ("step", "hvp", "eval", "load") and row["label"] in SPEED and "error" not in row:
+                    words = f"{what(row['work'])}, {threads} thread{'s' if threads > 1 else ''}"
+                    words += ", one CPU busy" if name == "load" else ""
+                    found.setdefault(words, {})[row["label"]] = _time(row)
+    return [[words, *(cells.get(label, "-") for label in SPEED)] for words, cells in found.items()]
+
+
+def _time(row: dict[str, Any]) -> str:
+    """Return milliseconds, and how many times minigrok's they are."""
+    text, ratio = f"{row['median_ms']:.3g} ms", row.get("ratio")
+    return f"{text}, **{ratio['median']:.1f}x** ({ratio['low']:.1f} .. {ratio['high']:.1f})" if ratio else text
 
 
 def rows(text: str, name: str) -> list[str]:

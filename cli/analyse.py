@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import debug_option, json_option
+from .options import debug_option, json_option, make_ready
 
 if TYPE_CHECKING:
     from minigrok.analyses.base import Analysis
+    from minigrok.errors import MinigrokError
     from minigrok.runs import Run
 
 
@@ -32,17 +34,37 @@ def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tu
 
     NAME is an analysis that `minigrok info` lists, or "all". The paper's procedure (--protocol paper) or the exact
     measurement. Result, arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the
-    first one's folder. A killed analysis goes on where it was when it is called again.
+    first one's folder. A killed analysis goes on where it was when it is called again. With "all", an analysis that
+    fails says so, the others are made, and the exit code is that of the first failure.
 
     Example: minigrok analyse trajectory_pca runs/dual-s42
     """
     from minigrok.analyses import chosen
+    from minigrok.errors import MinigrokError
     from minigrok.runs import open_run
 
-    runs = [open_run(folder) for folder in folders]
-    for analysis in chosen(name):
-        for group in [runs] if analysis.many else [[run] for run in runs]:
+    runs, failures = [open_run(folder) for folder in folders], []
+    for run in runs:
+        make_ready(run.config)
+    jobs = [(a, group) for a in chosen(name) for group in ([runs] if a.many else [[run] for run in runs])]
+    for analysis, group in jobs:
+        try:
             _one(analysis, group, protocol, assignments, as_json)
+        except MinigrokError as error:
+            if len(jobs) == 1:
+                raise
+            failures.append((analysis.name, group, error))
+            _say_failure(*failures[-1])
+    if failures:
+        click.echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, *_ in failures)}", err=True)
+        sys.exit(failures[0][2].exit_code)
+
+
+def _say_failure(name: str, runs: list[Run], error: MinigrokError) -> None:
+    """Say on stderr which analysis of which runs failed, and why."""
+    folders = ", ".join(str(run.folder) for run in runs)
+    lines = f"  required: {error.required}\n  got:      {error.got}\n  do:       {error.do}"
+    click.echo(f"{name} of {folders} failed\n{lines}", err=True)
 
 
 def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:

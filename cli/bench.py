@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 def bench(what: tuple[str, ...], json_file: Path | None, folder: Path | None, loaded: bool, **sizes: Any) -> None:
     """Measure minigrok beside PyTorch and JAX.
 
-    WHAT is from step, hvp, eval, memory, startup, growth, load, or all; step if there is none. Contenders take turns
-    in short bursts, on the same CPUs, each in a process of its own, and only after they computed the same numbers.
-    Run it on a quiet machine.
+    WHAT is from step, profile, hvp, eval, memory, startup, growth, load, or all; step if there is none. Contenders
+    take turns in short bursts, on the same CPUs, each in a process of its own, and only after they computed the same
+    numbers. Run it on a quiet machine.
 
     Peers: eager and compile are PyTorch without and with torch.compile; jax has attention by einsum, as users write
     it; jax-tuned the faster of that and of sums of products. What is not installed is named in the table and left out.

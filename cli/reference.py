@@ -51,18 +51,23 @@ def list_(folder: Path) -> None:
 
 @reference.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--portable", "bits", is_flag=True, help="In portable mode: bit for bit (x86-64 with AVX2).")
 @folder_option
 @json_option
 @debug_option
 @click.pass_context
-def check(ctx: click.Context, names: tuple[str, ...], folder: Path, as_json: bool) -> None:
+def check(ctx: click.Context, names: tuple[str, ...], bits: bool, folder: Path, as_json: bool) -> None:
     """Recompute what takes seconds, and compare.
 
     All references, or those that are named. Exit code 1 if a number is not where its tolerance allows.
     """
     import json
 
+    from minigrok import portable
     from minigrok import reference as references
+
+    if bits:
+        portable.restart()
 
     results = {name: references.check(folder / name) for name in names or references.names(folder)}
     if as_json:
@@ -70,6 +75,8 @@ def check(ctx: click.Context, names: tuple[str, ...], folder: Path, as_json: boo
     else:
         for name, rows in results.items():
             show(name, rows, "WRONG")
+            obstacle = references.obstacle(folder / name)
+            click.echo(f"{name}: compared {f'with tolerances ({obstacle})' if obstacle else 'bit for bit'}")
     ctx.exit(0 if all(each.holds for rows in results.values() for each in rows) else 1)
 
 

@@ -15,6 +15,7 @@ from .options import after_grok_option, debug_option, json_option, load_config, 
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/<name>-s<seed>].")
 @click.option("--init", type=click.Path(path_type=Path), help="Initial parameters: a .safetensors file.")
 @click.option("--engine", metavar="NAME", help="Short for --set compute.engine=NAME.")
+@click.option("--portable", is_flag=True, help="The same bits on every x86-64 machine with AVX2 (compute.portable).")
 @after_grok_option
 @threads_option
 @json_option
@@ -27,6 +28,7 @@ def train(
     out: Path | None,
     init: Path | None,
     engine: str | None,
+    portable: bool,
     after_grok: int | None,
     threads: int | None,
     as_json: bool,
@@ -43,7 +45,11 @@ def train(
 
     from .sitting import sit
 
-    short = {"compute.engine": engine, "train.after_grok": after_grok}
+    short = {
+        "compute.engine": engine,
+        "compute.portable": "true" if portable else None,
+        "train.after_grok": after_grok,
+    }
     settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
     config = load_config(source, settings)
     make_ready(config)

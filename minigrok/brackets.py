@@ -17,7 +17,7 @@ theta has no unit and a loss is in nats, so |g| is in nats, |[A, B]| in nats^2, 
 What D does not see, and what it does: it is bilinear over bilinear, so a factor on either loss, which changes H and g,
 leaves it; but theta in units c times as large has D / c: networks with smaller weights have larger D by that alone. And
 [A, B] and |g_A| |g_B| both go to 0 with the loss, at different rates: D can grow while the bracket falls 10^4-fold. It
-is no curvature, and is published together with |[A, B]|, |g_A| and |g_B| (COMPANION.md 4.4).
+is no curvature, and is published together with |[A, B]|, |g_A| and |g_B|.
 Source: arXiv:2602.18523, code aa4e72f (paper's defect); the Lie bracket of the two gradient fields: any textbook.
 """
 

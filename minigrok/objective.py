@@ -216,21 +216,24 @@ class Objective:
             self._has_cotangents = True
 
     def _products(self, product: Callable[[Array], None], v: Array, out: Array | None) -> Array:
-        if np.ndim(v) == 2:
-            return np.stack([self._products(product, column, None) for column in np.transpose(v)], axis=1)
-        self._set_direction(v)
-        out = self._out(out)
-        product(out)
+        columns = np.shape(v)[1:]  # none, or (k,)
+        out = self._out(out, columns)
+        if not columns:
+            self._set_direction(v)
+            product(out)
+            return out
+        for j, one in enumerate(np.transpose(v)):
+            out[:, j] = self._products(product, one, None)
         return out
 
     def _set_direction(self, v: Array) -> None:
         _expect("v", np.shape(v), (self.size,))
         self._net.direction[:] = v
 
-    def _out(self, out: Array | None) -> Array:
+    def _out(self, out: Array | None, columns: tuple[int, ...] = ()) -> Array:
         if out is None:
-            return np.empty(self.size, self.dtype)
-        _expect("out", out.shape, (self.size,))
+            return np.empty((self.size, *columns), self.dtype)
+        _expect("out", out.shape, (self.size, *columns))
         return out
 
 

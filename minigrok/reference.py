@@ -23,6 +23,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from minigrok import portable
 from minigrok.config import Config, config_hash, from_toml
 from minigrok.engine import Array
 from minigrok.errors import MinigrokError
@@ -31,11 +32,13 @@ from minigrok.info import environment
 from minigrok.metrics import read_columns
 from minigrok.params import layout
 from minigrok.plotting import save, title, training_figure
+from minigrok.reference_geometry import geometry
 from minigrok.reference_numbers import Expected, exact, phenomenon, prefix
 from minigrok.runs import Run
 from minigrok.train import train
 
 TIERS = ("exact", "prefix", "phenomenon")
+DECIDE_BITS = ("numpy", "numba", "llvmlite")  # whose versions decide the last bits: BLAS and generated code
 
 
 class ReferenceOutputError(MinigrokError):
@@ -162,37 +165,51 @@ def check(folder: Path) -> list[Comparison]:
 
     Notes
     -----
-    Seconds: scores on all pairs, 5 products with a batch of 512, 50 training steps, all in float64.
+    Seconds: scores on all pairs, some 70 products with a batch of 512, 50 training steps, all in float64.
+    No tolerance is allowed where the same bits must come out: `obstacle` is empty.
     """
     config, expected = read_config(folder), read_expected(folder)
     columns = read_columns(folder / "table.csv")
     if not columns:
         raise ReferenceOutputError(f"an evaluation in {folder / 'table.csv'}", "none", "restore it with git")
     theta = read_theta(folder, layout(config).size)
-    return compare(expected, _numbers(config, theta, columns))
+    return compare(expected, _numbers(config, theta, columns), bits=not obstacle(folder))
+
+
+def obstacle(folder: Path) -> str:
+    """Say why this process need not find a reference's numbers bit for bit; empty if it must."""
+    if not read_config(folder).compute.portable:
+        return "the run is not portable"
+    if not portable.in_force():
+        return "portable mode is off"
+    made, here = read_environment(folder)["packages"], environment()["packages"]
+    return ", ".join(f"{x} {here[x]} instead of {made[x]}" for x in DECIDE_BITS if here[x] != made[x])
 
 
 def _numbers(config: Config, theta: Array, columns: dict[str, Array]) -> list[Expected]:
-    return [*exact(config, theta), *prefix(config), *phenomenon(config, columns)]
+    return [*exact(config, theta), *geometry(config, theta), *prefix(config), *phenomenon(config, columns)]
 
 
-def compare(expected: Sequence[Expected], found: Sequence[Expected], rerun: bool = False) -> list[Comparison]:
+def compare(
+    expected: Sequence[Expected], found: Sequence[Expected], rerun: bool = False, bits: bool = False
+) -> list[Comparison]:
     """Hold found numbers against expected ones, by name and with the tolerances of the expected.
 
     Parameters
     ----------
     expected, found : sequences of Expected
     rerun : bool    the run itself was repeated: phenomena get their tolerance, which they do not need otherwise
+    bits : bool     nothing gets its tolerance
     """
     old, new = ({(number.tier, number.name): number for number in numbers} for numbers in (expected, found))
-    return [_compare(old.get(key), new.get(key), rerun) for key in [*old, *(key for key in new if key not in old)]]
+    keys = [*old, *(key for key in new if key not in old)]
+    return [_compare(old.get(key), new.get(key), bits or (key[0] == "phenomenon" and not rerun)) for key in keys]
 
 
-def _compare(old: Expected | None, new: Expected | None, rerun: bool) -> Comparison:
+def _compare(old: Expected | None, new: Expected | None, strict: bool) -> Comparison:
     number = old or new
     assert number is not None
     a, b = old.value if old else None, new.value if new else None
-    strict = number.tier == "phenomenon" and not rerun
     allowed = 0.0 if strict or a is None else number.atol + number.rtol * abs(a)
     difference = abs(b - a) if a is not None and b is not None else float("nan")
     both_none = old is not None and new is not None and a is None and b is None

@@ -99,7 +99,7 @@ class Sharded:
             self.load(tokens, targets)
         self.team.run(lambda s: self._gradient(s, tokens, targets), len(self.shards))
         self._recorded = recorded
-        self._reduce(out)
+        self.reduce(out)
         return self._losses()
 
     def forward(self) -> Array:
@@ -116,17 +116,17 @@ class Sharded:
         wanted = out is not None
         self.team.run(lambda s: self._backward(s, wanted), len(self.shards))
         if out is not None:
-            self._reduce(out)
+            self.reduce(out)
 
     def hvp(self, out: Array) -> None:
         """Fill `out` (P,) with the Hessian times `self.direction`; needs forward and backward first."""
         self.team.run(lambda s: self._product("hvp", s, self._hvp), len(self.shards))
-        self._reduce(out)
+        self.reduce(out)
 
     def ggn_vp(self, out: Array) -> None:
         """Fill `out` (P,) with J^T H_logits J times `self.direction`; needs forward first."""
         self.team.run(lambda s: self._product("ggn_vp", s, self._ggn_vp), len(self.shards))
-        self._reduce(out)
+        self.reduce(out)
 
     def jvp(self, out: Array) -> None:
         """Fill `out` (n_tasks, B, V) with J times `self.direction`; needs forward first."""
@@ -135,7 +135,11 @@ class Sharded:
     def vjp(self, dlogits: Array, out: Array) -> None:
         """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
         self.team.run(lambda s: self._vjp(s, dlogits), len(self.shards))
-        self._reduce(out)
+        self.reduce(out)
+
+    def reduce(self, out: Array) -> None:
+        """Fill `out` (P,) with the sum of what the shards' last pass left, in their order."""
+        self.engine.rows(column_sums, out.size, self._partial[: len(self.shards)], out)
 
     def _gradient(self, s: int, tokens: Array, targets: Array) -> None:
         shard = self.shards[s]
@@ -187,13 +191,17 @@ class Sharded:
         ]
 
     def _product(self, name: str, s: int, work: Callable[[int], None]) -> None:
-        """Do `work(s)` in memory after the tapes; further directions at the same point replay it."""
+        """Do `work(s)` in memory after the tapes; the second direction at a point is recorded, later ones replay it."""
         shard = self.shards[s]
-        if name in shard.calls:
+        if shard.calls.get(name):
             replay(shard.calls[name])
             return
         mark = shard.engine.mark()
-        shard.calls[name] = shard.engine.record(lambda: work(s))
+        if name in shard.calls:
+            shard.calls[name] = shard.engine.record(lambda: work(s))
+        else:
+            shard.calls[name] = []  # a point that sees one direction alone costs no recording
+            work(s)
         shard.engine.rewind(mark)
 
     def _hvp(self, s: int) -> None:
@@ -230,7 +238,3 @@ class Sharded:
         parts = [np.ascontiguousarray(each[shard.rows]) for each in dlogits]
         model.backward(shard.engine, self.w, shard.plan, shard.tape, parts, self._dw[s])
         shard.engine.rewind(mark)
-
-    def _reduce(self, out: Array) -> None:
-        """out = sum of the shards' parts, in their order."""
-        self.engine.rows(column_sums, out.size, self._partial[: len(self.shards)], out)

@@ -26,11 +26,16 @@ from minigrok.engine import Array
 CHUNK = 1 << 14  # columns that are widened to float64 at once: our choice, keeps the peak memory low
 
 
-def gram(X: Array) -> Array:
-    """Return X X^T (S, S) in float64, summed over chunks of columns; X (S, n) of any float dtype."""
+def gram(X: Array, kept: Array | None = None) -> Array:
+    """Return X X^T (S, S) in float64, summed over chunks of columns; X (S, n) of any float dtype.
+
+    With `kept` (S,): the same of the rows X_t - kept_t X_0, without a copy of X.
+    """
     G = np.zeros((len(X), len(X)))
     for lo in range(0, X.shape[1], CHUNK):
         part = X[:, lo : lo + CHUNK].astype(np.float64)
+        if kept is not None:
+            part -= np.outer(kept, part[0])
         G += part @ part.T
     return G
 

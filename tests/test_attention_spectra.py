@@ -91,7 +91,7 @@ def test_random_matrices_have_normalised_commutator_one(d):
 def test_initial_commutator_of_the_dual_model_is_eight():
     config = preset("dual")
     found = spectra.measure(initial(config), initial(config), layout(config), 4)
-    assert found["c"] == pytest.approx(8.0, abs=0.2)  # PAPER.md section 2
+    assert found["c"] == pytest.approx(8.0, abs=0.2)  # the paper's plot
     assert found["c"][0] == found["c"][1]  # identical blocks
     assert found["delta"].max() == 0
 

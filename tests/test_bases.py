@@ -77,7 +77,7 @@ def test_chance_is_what_random_bases_of_the_same_blocks_hold(rng):
 
 
 def test_norm_share_of_a_random_vector_is_sqrt_k_over_p(rng):
-    """PAPER.md 3.1: sqrt(16 / 302914) = 0.00727, and rho = 0.99997, for no reason but the dimension."""
+    """sqrt(16 / 302914) = 0.00727, and rho = 0.99997, for no reason but the dimension."""
     size, n = 302_914, 16_384
     places = [(slice(n * i, n * (i + 1)), 2) for i in range(8)]
     basis = random_basis(rng, places, size)

@@ -116,7 +116,7 @@ def test_zero_gradients_have_no_defect_and_no_cosine():
     assert np.isnan(brackets.cosine(c.g_a, np.ones(4)))
 
 
-FLOORS = {10: 0.009, 1: 0.95, 0.3: 10, 0.1: 90, 0.03: 800, 0.003: 0}  # PAPER.md 3.2: |g| -> D with H = 0
+FLOORS = {10: 0.009, 1: 0.95, 0.3: 10, 0.1: 90, 0.03: 800, 0.003: 0}  # |g| -> D with H = 0
 
 
 @pytest.mark.parametrize("size", FLOORS)

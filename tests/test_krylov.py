@@ -48,6 +48,26 @@ def test_repeated_eigenvalues_end_the_process(scale):
     assert np.all(found.residuals == 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_bulk_far_below_the_largest_eigenvalue_is_no_breakdown(dtype):
+    """Outliers of 1000 over a bulk of 1 in 300,000 dimensions: P eps, 0.036 in float32, would stop at the bulk."""
+    d = np.random.default_rng(6).uniform(-1, 1, 300_000).astype(dtype)
+    d[:2] = 1000, 900
+    t = lanczos(lambda v: d * v, np.random.default_rng(7).standard_normal(d.size).astype(dtype), 25, passes=1)
+    assert not t.invariant
+    assert t.products == 25
+    assert t.beta[5:].max() < 300_000 * np.finfo("float32").eps * 1000  # what the former threshold called rounding
+
+
+def test_negative_and_repeated_eigenvalues_at_both_ends():
+    """One vector sees one copy of a repeated value: the second copy is not found, and no other value is invented."""
+    values = np.r_[-4.0, -4.0, -4.0, np.linspace(-1, 1, 94), 6.0, 6.0, 6.0]
+    t = lanczos(with_spectrum(values).__matmul__, np.random.default_rng(8).standard_normal(100), 50)
+    found = ritz(t, 1e-10, ends(1, t.products))
+    assert np.allclose(found.values, [-4, 6], rtol=1e-12)
+    assert found.converged.all()
+
+
 def test_the_zero_matrix_and_one_dimension():
     t = lanczos(lambda v: 0 * v, np.ones(5), 4)
     assert t.invariant

@@ -200,3 +200,13 @@ def test_wrong_shapes_are_named(rng):
     ):
         with pytest.raises(ShapeError, match="required"):
             call()
+
+
+def test_several_directions_fill_the_memory_they_are_given(engine, rng):
+    objective, theta = make(engine, rng)
+    v = rng.standard_normal((theta.size, 3))
+    out = np.full(v.shape, np.nan)
+    assert objective.hvp(theta, v, out) is out
+    assert np.array_equal(out, np.stack([objective.hvp(theta, column) for column in v.T], axis=1))
+    with pytest.raises(ShapeError, match="out of shape"):
+        objective.hvp(theta, v, np.empty(theta.size))

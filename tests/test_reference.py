@@ -293,3 +293,27 @@ def test_wrong_use_is_explained(folder: Path, tmp_path: Path) -> None:
     (folder / "expected.json").unlink()
     assert "not yet" in minigrok("list", "--folder", folder.parent).stdout
     assert "regenerate small" in minigrok("check", "--folder", folder.parent).stderr
+
+
+# --- bit for bit
+
+
+def test_bits_are_asked_for_only_where_they_are_promised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reference.obstacle(folder) == "the run is not portable"
+    (folder / "config.toml").write_text(to_toml(with_settings(CONFIG, ["compute.portable=true"])))
+    monkeypatch.setattr(reference.portable, "in_force", lambda: False)
+    assert reference.obstacle(folder) == "portable mode is off"
+    monkeypatch.setattr(reference.portable, "in_force", lambda: True)
+    assert reference.obstacle(folder) == ""
+    kept = json.loads((folder / "environment.json").read_text())
+    kept["packages"]["numpy"] = "1.0"
+    (folder / "environment.json").write_text(json.dumps(kept))
+    assert reference.obstacle(folder).endswith("instead of 1.0")
+
+
+def test_a_last_bit_is_a_failure_in_portable_mode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = next(n["value"] for n in json.loads((folder / "expected.json").read_text()) if n["name"] == "batch loss")
+    change(folder, "batch loss", value=float(np.nextafter(value, 9.0)))
+    assert failures(folder) == {}
+    monkeypatch.setattr(reference, "obstacle", lambda folder: "")
+    assert list(failures(folder)) == ["batch loss"]

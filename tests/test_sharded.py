@@ -112,3 +112,26 @@ def test_products_replay_for_new_directions_and_start_anew_at_new_points() -> No
         if rng.integers(4) == 0:
             assert np.array_equal(objective.grad(point), fresh.grad(point))
         assert np.array_equal(getattr(objective, name)(point, v), getattr(fresh, name)(point, v))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("B", [1, 2, 3, 5])
+@pytest.mark.parametrize(("p", "width", "heads", "hidden"), [(2, 6, 2, 7), (3, 15, 5, 1), (5, 33, 3, 17), (7, 1, 1, 1)])
+def test_odd_shapes_are_those_of_the_plain_engine(
+    p: int, width: int, heads: int, hidden: int, B: int, dtype: str
+) -> None:
+    """Fewer pairs than shards, the smallest prime, widths that no vector register divides."""
+    sizes = [f"task.p={p}", "task.exclude_zero=false", f"model.width={width}", f"model.heads={heads}"]
+    config = with_settings(preset("tiny"), [*sizes, f"model.mlp_width={hidden}", "compute.shards=4"])
+    rng = np.random.default_rng(B)
+    tokens, targets = rng.integers(0, p, (B, 2)), rng.integers(0, p, (len(config.task.operations), B))
+    fast, plain = (Objective(config, tokens, targets, engine=name, dtype=dtype) for name in ("cpu", "plain"))
+    theta = (initial(config) + 0.3 * rng.standard_normal(fast.size)).astype(dtype)
+    v = rng.standard_normal(fast.size).astype(dtype)
+    for found, expected in (
+        (fast.grad(theta), plain.grad(theta)),
+        (fast.hvp(theta, v), plain.hvp(theta, v)),
+        (fast.ggn_vp(theta, v), plain.ggn_vp(theta, v)),
+    ):
+        scale = max(np.abs(expected).max(), 1)
+        assert np.abs(found - expected).max() < 200 * np.finfo(dtype).eps * scale

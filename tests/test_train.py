@@ -231,7 +231,7 @@ def test_a_broken_step_leaves_everything_as_it_was(tmp_path: Path) -> None:
 def test_a_broken_gradient_with_a_finite_loss_stops_too(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(CONFIG)
     theta = trainer.net.theta.copy()
-    monkeypatch.setattr(trainer.net, "_reduce", lambda out: out.fill(bad))
+    monkeypatch.setattr(trainer.net, "reduce", lambda out: out.fill(bad))
     with pytest.raises(NonFiniteError, match="gradient norm"):
         trainer.step()
     assert np.array_equal(trainer.net.theta, theta)

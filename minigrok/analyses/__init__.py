@@ -3,14 +3,24 @@
 The command line, the README and the tests go through `ANALYSES`.
 """
 
-from minigrok.analyses import commutator, gram, grok_order, onset, trajectory_pca, weight_spectra
+from minigrok.analyses import (
+    commutator,
+    gram,
+    grok_order,
+    heads,
+    hessian,
+    onset,
+    subspace,
+    trajectory_pca,
+    weight_spectra,
+)
 from minigrok.analyses.base import Analysis
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
 
 ANALYSES: dict[str, Analysis] = {
     module.ANALYSIS.name: module.ANALYSIS
-    for module in (trajectory_pca, commutator, grok_order, gram, weight_spectra, onset)
+    for module in (trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset)
 }
 
 

@@ -111,19 +111,19 @@ def fingerprint(analysis: Analysis, runs: Sequence[Run], settings: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def snapshot_steps(run: Run, least: int = 1, most: int | None = None) -> list[int]:
-    """Steps of a run's snapshots, thinned to at most `most` evenly spaced ones, both ends kept.
+def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: int = 0) -> list[int]:
+    """Steps of a run's snapshots up to `horizon` (0: all), thinned to `most` evenly spaced ones, both ends kept.
 
     Raises
     ------
     RunFolderError
         Fewer than `least` snapshots.
     """
-    steps = run.snapshots()
+    steps = [step for step in run.snapshots() if not horizon or step <= horizon]
     if len(steps) < least:
-        raise RunFolderError(
-            f"at least {least} snapshots in {run.folder}", str(len(steps)), "train longer: minigrok resume"
-        )
+        up_to = f" up to step {horizon}" if horizon else ""
+        required = f"at least {least} snapshots in {run.folder}{up_to}"
+        raise RunFolderError(required, str(len(steps)), "train longer: minigrok resume")
     if most is None or len(steps) <= most:
         return steps
     chosen = np.unique(np.linspace(0, len(steps) - 1, most).astype(int))  # the paper's way to thin
@@ -147,9 +147,15 @@ def to_files(result: Any) -> tuple[dict[str, Any], dict[str, Array]]:
             return {str(k): walk(v, _join(path, str(k))) for k, v in value.items()}
         if isinstance(value, list | tuple):
             return [walk(v, _join(path, str(i))) for i, v in enumerate(value)]
-        return value.item() if isinstance(value, np.generic) else value
+        return plain(value)
 
     return walk(result, ""), arrays
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar for JSON and CSV: NumPy's as Python's, and NaN, which JSON lacks, as None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and value != value else value
 
 
 def _join(path: str, name: str) -> str:

@@ -4,11 +4,12 @@ At each checkpoint, for each of K pairs of batches A, B (formulas: minigrok.brac
     exact       D of the bracket H_B g_A - H_A g_B, two Hessian products in float64
     float64     D of the finite difference at eta = 1e-3 in float64: differs from exact by O(eta)
     float32     the paper's procedure: finite difference, float32, 1e-12 in the denominator
-    floor       the float32 procedure with H = 0, PAPER.md 3.2
+    floor       the float32 procedure with H = 0: what rounding alone prints
     error       how far float32 is from float64 in units of D: where it is near D, the paper's number is rounding
 and always |bracket|, |g_A|, |g_B| beside D, since D can grow while the bracket falls; cos(g_A, g_B); the share of the
 bracket's energy in the attention weights.
-Modes: the total loss on both sides; task i on A and task j on B; task i on both, the reference for the former.
+Modes: the total loss on both sides; task i on A and task j on B; task i on both. The total is a sum, with the Hessian
+of every task, so cross / total has no neutral value of 1: "/ total" of the same-task pairs is what to hold it against.
 Shares of the bracket inside and outside of the execution manifold (minigrok.bases), built from the whole run as in the
 paper and from the past alone, over what random bases of the same blocks hold. Not rho: sqrt(1 - K / P) is 1 to four
 digits for every vector.
@@ -30,7 +31,7 @@ from minigrok.analyses import commutator_figure
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.commutator_measure import ETAS, Measurement
 from minigrok.analyses.probes import Mode, duration, measured_seconds, modes
-from minigrok.checks import require
+from minigrok.checks import at_least, check_types, require
 from minigrok.engine import Array
 from minigrok.milestones import milestones
 from minigrok.runs import Run
@@ -45,19 +46,19 @@ class Settings:
     Attributes
     ----------
     protocol : str      "exact" or "paper"
-    most : int          checkpoints, evenly thinned; 0: 100 under "paper" (the paper's), 40 under "exact" (our choice)
-    repeats : int       K, pairs of batches at each checkpoint (paper: 9)
+    most : int          checkpoints, evenly thinned; 0: 100 under "paper" (the paper's), else 24 (our choice: cost)
+    repeats : int       K, pairs of batches at each checkpoint; 0: 9 under "paper" (the paper's), 5 (our choice: cost)
     eta : float         step of the finite differences (paper: 1e-3)
     pairs : bool        also cross-task and, under "exact", same-task losses
     top : int           components of each attention matrix in the basis; 0: 2, or 3 for three tasks (paper)
     rows : int          snapshots that bases are built from, at most (paper: all; 300: our choice)
-    draws : int         random bases (PAPER.md 3.1: 100 at least)
+    draws : int         random bases, 100 at least (our choice)
     sweep : int         checkpoints of the eta sweep, "exact" only (our choice)
     """
 
     protocol: str = "exact"
     most: int = 0
-    repeats: int = 9
+    repeats: int = 0
     eta: float = brackets.ETA
     pairs: bool = True
     top: int = 0
@@ -66,11 +67,21 @@ class Settings:
     sweep: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "draws", "rows"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("most", "top", "sweep"):
-            require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        require(self.eta > 0, "eta", "positive", self.eta)
+        check_types(self, "commutator")
+        at_least(0, self, "commutator", "most", "repeats", "top", "sweep")
+        at_least(1, self, "commutator", "rows")
+        at_least(100, self, "commutator", "draws")  # a 95 % interval of fewer is decided by two draws
+        require(self.eta > 0, "commutator.eta", "positive", self.eta)
+
+    @property
+    def checkpoints(self) -> int:
+        """Checkpoints at most."""
+        return self.most or (100 if self.protocol == "paper" else 24)
+
+    @property
+    def K(self) -> int:
+        """Pairs of batches at each checkpoint."""
+        return self.repeats or (9 if self.protocol == "paper" else 5)
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 
 def _steps(run: Run, settings: Settings) -> list[int]:
-    return snapshot_steps(run, 1, settings.most or (100 if settings.protocol == "paper" else 40))
+    return snapshot_steps(run, 1, settings.checkpoints)
 
 
 def _modes(run: Run, settings: Settings) -> list[Mode]:
@@ -169,6 +180,8 @@ def _exact_row(result: Result, n: int, m: int) -> Row:
     middle = {name: float(np.median(values)) for name, values in v.items()}
     row: Row = {"mode": result.modes[m], "step": int(result.steps[n]), "D exact": middle["exact"]}
     row["q1"], row["q3"] = (float(q) for q in np.quantile(v["exact"], [0.25, 0.75]))
+    total = float(np.median(result.values["exact"][n, 0]))
+    row["/ total"] = middle["exact"] / total if total > 0 else float("nan")
     row |= {
         "D float64": middle["float64"],
         "D float32": middle["float32"],
@@ -206,10 +219,10 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
     run, seconds = runs[0], measured_seconds(runs[0])
     steps, M = _steps(run, settings), len(_modes(run, settings))
     if settings.protocol == "paper":
-        single, double = 4 * len(steps) * M * (settings.repeats + 1), 4 * len(steps) * M
+        single, double = 4 * len(steps) * M * (settings.K + 1), 4 * len(steps) * M
         total = single * seconds.grad32 + double * seconds.grad64
         return f"{single:,} gradients in float32, {double:,} in float64: {duration(total)}"
-    points, swept = len(steps) * M * settings.repeats, len(_sweep_steps(steps, settings))
+    points, swept = len(steps) * M * settings.K, len(_sweep_steps(steps, settings))
     single, double, products = 4 * points + 20 * swept, 4 * points + 12 * swept, 2 * (points + swept)
     total = single * seconds.grad32 + double * seconds.grad64 + products * seconds.hvp64
     words = f"{single:,} gradients in float32, {double:,} in float64, {products:,} Hessian products"

@@ -17,7 +17,7 @@ from minigrok.runs import Run
 if TYPE_CHECKING:
     from minigrok.analyses.commutator import Settings
 
-ETAS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of the sweep: PAPER.md 3.2
+ETAS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of the sweep: our choice, a decade on both sides of the paper's
 Rows = tuple[Array, Array]  # of batch A and batch B
 
 
@@ -40,7 +40,7 @@ class Measurement:
 
     def checkpoint(self, step: int) -> dict[str, Array]:
         """Return every value at a checkpoint, (M, K), and the paper's extra ones, (M,) with a name "extra_..."."""
-        theta, K = self.run.load_snapshot(step), self.settings.repeats
+        theta, K = self.run.load_snapshot(step), self.settings.K
         bases = {"run": self.whole, "past": self.trajectory.attention(self.top, int(np.sum(self.rows <= step)))}
         found: dict[str, Array] = {}
         for r in range(K + self.is_paper):

@@ -27,7 +27,7 @@ from minigrok import updates
 from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.gram_figure import figure
-from minigrok.analyses.trajectories import attention_matrices
+from minigrok.analyses.trajectories import attention_matrices, joined
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
@@ -148,7 +148,7 @@ def _gram(run: Run) -> dict[str, Array]:
     steps, places = np.array(run.snapshots(), np.int64), attention_matrices(run).values()
     if len(steps) < 2:
         return {"steps": steps, "G": np.zeros((0, 0)), "n": np.array(0)}
-    W = np.stack([np.concatenate([theta[p] for p in places]) for theta in map(run.load_snapshot, steps.tolist())])
+    W = joined(run, steps, list(places))
     return {"steps": steps, "G": updates.gram(W), "n": np.array(W.shape[1])}
 
 

@@ -10,7 +10,7 @@ H outside B starts from the outermost vectors of H, less their part in B; its tr
 For comparisons between runs: lowest / highest, lowest / |gradient|, the loss, and the decay clock lr wd t beside each.
 Traces: Hutchinson, a fixed number of probes, standard errors. Density: stochastic Lanczos quadrature, a curve a probe.
 Protocol "paper" is in minigrok.analyses.hessian_paper.
-Memory at the paper's size: 1.4 GB for the tapes of 4608 pairs, 0.24 GB for 100 Lanczos vectors.
+Memory at the paper's size: 1.4 GB for the tapes of 4608 pairs, 0.2 GB for 80 Lanczos vectors.
 Source: arXiv:2602.18523, Hessian figures; everything else: minigrok.
 """
 
@@ -39,7 +39,7 @@ COLUMNS = (
     *("size", "lowest", "lowest residual", "lowest converged", "highest", "highest residual", "highest converged"),
     *("lowest / highest", "lowest / |gradient|", "trace", "trace error", "products", "says"),
 )
-CHECKPOINTS = 5  # our choice
+CHECKPOINTS = 3  # our choice, for cost: some 8 minutes of one core each run at the paper's size
 HISTORY = 300  # snapshots that make the manifold, at most, evenly thinned: our choice
 
 
@@ -50,16 +50,17 @@ class Settings:
     Attributes
     ----------
     protocol : str          "exact" or "paper"
-    most : int              snapshots, evenly spaced, both ends kept; 0: 5 (our choice), or the paper's 30
-    products : int          Lanczos steps for H and for each task; a quarter of them for G, half for H - G and each more
-                            probe of the density, a fifth for H outside B; 0: 100 (our choice), or the paper's 25
+    most : int              snapshots, evenly spaced, both ends kept; 0: 3 (our choice: cost), or the paper's 30
+    products : int          Lanczos steps for H and for each task; a quarter of them for G, a third for H - G and each
+                            more probe of the density, a fifth for H outside B; 0: 80 (our choice: cost), or the
+                            paper's 25
     parts : list of str     beside H: from tasks, split (G and H - G), manifold, traces, density. "tasks" costs another
-                            100 products a task and is left out unless asked for
+                            80 products a task and is left out unless asked for
     values : int            at each end (our choice: 3)
     tolerance : float       residual / |value| of a converged value (our choice: 0.01)
     components : int        PCs of each attention matrix; 0: one a task, 2 at least (paper: 2 for two, 3 for three)
-    nulls : int             random bases (our choice: 2)
-    probes : int            of the traces, two products each (our choice: 8)
+    nulls : int             random bases (our choice: 1, for cost; 16 products each at the paper's size)
+    probes : int            of the traces, two products each (our choice: 6)
     density_probes : int    random starts of the density, the first of them H's own (our choice: 2)
     """
 
@@ -70,8 +71,8 @@ class Settings:
     values: int = 3
     tolerance: float = 0.01
     components: int = 0
-    nulls: int = 2
-    probes: int = 8
+    nulls: int = 1
+    probes: int = 6
     density_probes: int = 2
 
     def __post_init__(self) -> None:
@@ -213,7 +214,7 @@ def _inside(result: Result, point: Checkpoint) -> list[Row]:
         row = _row(result, point, name) | {"size": values.size, "products": found.size, "trace": float(traces.mean())}
         row |= _end("lowest", exactly(found.min())) | _end("highest", exactly(found.max()))
         row["trace error"] = float(traces.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        row["says"] = f"extremes of {n} draws, mean trace" if name == "H inside random B" else "exact"
+        row["says"] = f"extremes of {n} random bases, mean trace" if name == "H inside random B" else "exact"
         rows.append(row)
     return rows
 
@@ -246,7 +247,7 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
     seconds, gigabytes = time.perf_counter() - start, 8e-9 * run.layout.size * (settings.products or PRODUCTS)
     if settings.protocol == "paper":
         n = hessian_paper.products(settings) * len(hessian_paper.modes(run))
-        seconds *= hessian_paper.SAMPLE / run.config.task.n_train
+        seconds *= min(1.0, hessian_paper.SAMPLE / run.config.task.n_train)
     else:
         K = _components(run, settings) * len(attention_matrices(run)) if "manifold" in settings.parts else 0
         n = sum(plan(settings, run.config.task.operations, K).values())

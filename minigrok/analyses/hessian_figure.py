@@ -121,9 +121,7 @@ def _draw_manifold(axis: Axes, result: Result) -> None:
     steps = [p.step for p in points]
     inside = [p.inside for p in points if p.inside]
     low, high = [each.random.min() for each in inside], [each.random.max() for each in inside]
-    axis.fill_between(
-        steps, low, high, color="0.8", label=f"inside random bases, {len(inside[0].random)} draws", zorder=0
-    )
+    axis.fill_between(steps, low, high, color="0.8", label=f"inside random B ({len(inside[0].random)} drawn)", zorder=0)
     for marker, pick in (("^", -1), ("v", 0)):
         values = [each.values[pick] for each in inside]
         axis.plot(steps, values, color="black", marker=marker, label="inside B, exact" if pick else None)
@@ -176,7 +174,7 @@ def paper(result: Paper) -> Figure:
         if onset is not None:
             axis.axvline(onset, color="0.35", linestyle="--", label="onset: 3 in a row below -0.01")
         axis.set_title(f"{mode} loss")
-        axis.legend(fontsize=8, loc="best")
+        axis.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     return drawn
 
 

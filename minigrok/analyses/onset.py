@@ -28,6 +28,7 @@ from minigrok.analyses.onset_figure import figure
 from minigrok.analyses.onset_scores import Event, Score, chance_before, score
 from minigrok.analyses.probes import duration, measured_seconds
 from minigrok.analyses.traces import Trace, finished, trace_of
+from minigrok.checks import at_least, check_types
 from minigrok.detectors import DETECTORS, Detector, Onset, shifts, spike
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
@@ -56,6 +57,11 @@ class Settings:
     most: int = 120
     repeats: int = 5
     fresh: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self, "onset")
+        at_least(3, self, "onset", "most")  # the baseline of every detector
+        at_least(1, self, "onset", "repeats")
 
 
 @dataclass(frozen=True)

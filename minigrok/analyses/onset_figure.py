@@ -22,7 +22,9 @@ SHOWN = "0.98 x 3"  # definition of grokking in the panels
 def figure(result: Result) -> Figure:
     """Six panels; grok steps by 0.98 x 3."""
     drawn, axes = panel_grid(
-        6, f"Defect onset of {len(result.runs)} runs; grok step: first task, {SHOWN}", size=(4.6, 3.5)
+        6,
+        f"Defect onset of {len(result.runs)} run{'s' * (len(result.runs) > 1)}; grok step: first task, {SHOWN}",
+        size=(4.6, 3.5),
     )
     _traces(axes[0], result)
     _counts(axes[1], result)
@@ -91,6 +93,7 @@ def _laws(axis: Axes, result: Result) -> None:
                 axis.plot(range(len(law)), law, style, label=f"{name}: {label}", **look)
         axis.axvline(s.before, color=shade, linewidth=4 if shade != "black" else 2, zorder=0, label=f"{name}: measured")
         axis.set_xlabel(f"runs with onset before grok, of {s.runs}")
+    _none(axis, result.scores[SHOWN]["v2"].runs > 0, "no run groks")
     axis.set_title("how many runs chance puts before")
     axis.set_ylabel("probability")
     axis.set_ylim(0, 1.05)
@@ -103,6 +106,7 @@ def _lead(axis: Axes, result: Result) -> None:
         axis.plot(result.factors, family.lead[:, j], LINES[j], marker="o", color="black", label=f"floor D > {floor:g}")
     axis.axhline(0, color="0.6")
     _factors(axis, result)
+    _none(axis, np.isfinite(family.lead).any(), "no run groks after an onset")
     axis.set_title("threshold family: lead")
     axis.set_ylabel("median lead (steps)")
     axis.legend(fontsize=7)
@@ -125,8 +129,14 @@ def _before(axis: Axes, result: Result) -> None:
     axis.legend(fontsize=6)
 
 
+def _none(axis: Axes, is_any: bool | np.bool_, words: str) -> None:
+    if not is_any:
+        axis.text(0.5, 0.6, words, transform=axis.transAxes, ha="center", va="center", color="0.3")
+
+
 def _factors(axis: Axes, result: Result) -> None:
     axis.set_xscale("log")
+    axis.set_xlim(result.factors[0] / 1.2, result.factors[-1] * 1.2)
     axis.set_xticks(result.factors, [f"{factor:g}" for factor in result.factors])
     axis.minorticks_off()
     axis.set_xlabel("factor over the baseline")
@@ -146,6 +156,7 @@ def _scatter(axis: Axes, result: Result) -> None:
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=7)
+    _none(axis, bool(groks), "no run groks")
     axis.set_title("onset against grok step")
     axis.set_xlabel("grok step (optimiser steps)")
     axis.set_ylabel("onset (optimiser steps)")

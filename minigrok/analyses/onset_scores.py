@@ -14,7 +14,7 @@ One run is one observation. t is the run's grok step (first task), o the step of
                unless it lies outside the interval that shuffling o among the runs gives.
 A detector whose window is a share of the run has o in step with t for that reason alone: v1 and v2. The event "first
 sample" shows how much rho and gamma that makes.
-Source: shuffled onsets, competing events: minigrok's reading of the companion papers (COMPANION.md 4.5, 4.6).
+Source: shuffled onsets, competing events: minigrok.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minigrok import __version__
-from minigrok.analyses.base import Analysis, Row, Work, fingerprint, npz, to_files
+from minigrok.analyses.base import Analysis, Row, Work, fingerprint, npz, plain, to_files
 from minigrok.checks import check_types, nearest
 from minigrok.config import config_hash, toml_value
 from minigrok.errors import ConfigError
@@ -87,7 +87,7 @@ def perform(
     parts = folder / "parts"
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
     result = analysis.compute(runs, settings, work)
-    rows = analysis.table(result)
+    rows = [{column: plain(value) for column, value in row.items()} for row in analysis.table(result)]
     save_result(folder, analysis, runs, settings, result, rows)
     shutil.rmtree(parts, ignore_errors=True)
     return Performed(result, rows, folder)
@@ -128,7 +128,8 @@ def save_result(
     make_folder(folder)
     content, arrays = to_files(result)
     head = _head(analysis, runs, settings)
-    write_atomically(folder / "result.json", json.dumps(head | {"result": content}, indent=1).encode())
+    text = json.dumps(head | {"result": content}, indent=1, allow_nan=False)
+    write_atomically(folder / "result.json", text.encode())
     write_atomically(folder / "arrays.npz", npz(arrays))
     write_atomically(folder / "table.csv", csv_text(rows).encode())
     save(analysis.figure(result), folder / "figure")

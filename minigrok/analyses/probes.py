@@ -30,7 +30,8 @@ class Mode(NamedTuple):
 def modes(tasks: tuple[str, ...], same: bool = True) -> list[Mode]:
     """Return the total loss on both sides, each two tasks, and (`same`) each task with itself.
 
-    The pairs "add, add" are the reference for "add, mul" (PAPER.md 3.11). A run of one task has the total alone.
+    The pairs "add, add" are the reference for "add, mul": the total is a sum, so its D is not theirs. A run of one task
+    has the total alone.
     """
     n = len(tasks)
     found, one = [Mode("total", np.ones(n), np.ones(n))], np.eye(n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -34,4 +34,15 @@ def load(run: Run, steps: Iterable[int], place: slice) -> Array:
 
     Memory: S n numbers of the saved dtype; 1500 snapshots of 300,000 float32 parameters take 1.8 GB.
     """
-    return np.stack([run.load_snapshot(int(step))[place] for step in steps])
+    return joined(run, steps, [place])
+
+
+def joined(run: Run, steps: Iterable[int], places: Sequence[slice]) -> Array:
+    """Return the snapshots (S, n) at `steps`, cut to several places one after another; memory as `load`."""
+    steps = list(steps)
+    kept = [run.load_snapshot(int(steps[0]))[place] for place in places]
+    found = np.empty((len(steps), sum(map(len, kept))), kept[0].dtype)  # filled row by row: no second copy
+    for row, step in zip(found, steps, strict=True):
+        theta = run.load_snapshot(int(step))
+        row[:] = np.concatenate([theta[place] for place in places])
+    return found

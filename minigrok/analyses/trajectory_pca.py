@@ -65,7 +65,8 @@ class Piece:
     cos_start : float                  |cos(uncentred PC1, W_0)|
     no_decay : (3,)                    centred shares with the decay component removed
     walk, decay : (surrogates, 2)      null draws of the centred and the uncentred PC1 share
-    window_steps, window : (windows,)  last step and centred PC1 share of each expanding window
+    window_steps : (windows,)          last step of each expanding window
+    window : (windows, 2)              its centred and its uncentred PC1 share
     """
 
     name: str
@@ -94,9 +95,7 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return the PCA of every attention matrix and of the full vector."""
     run = runs[0]
-    steps = np.array(snapshot_steps(run, 3, settings.most))
-    if settings.horizon:
-        steps = steps[steps <= settings.horizon]
+    steps = np.array(snapshot_steps(run, 3, settings.most, settings.horizon))
     found = []
     places = pieces(run)
     for i, (name, place) in enumerate(places.items()):
@@ -108,14 +107,14 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, work: Work) -> Piece:
     W = load(run, steps, place)  # (S, n)
     rate = run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
-    X = W - W[0]
+    start = W[0].astype(np.float64)
+    free = subspace.pca(subspace.centred(subspace.gram(W, (1 - rate) ** steps)))
+    walk, decay = _nulls(W, steps, rate, settings.surrogates, work.rng(f"pca/{name}"))
+    W -= W[0].copy()
+    X = W
     G = subspace.gram(X)
     centred, uncentred = subspace.pca(subspace.centred(G)), subspace.pca(G)
     first = subspace.components(X, uncentred, 1, False)[:, 0]
-    start = W[0].astype(np.float64)
-    kept = (1 - rate) ** steps
-    free = subspace.pca(subspace.centred(subspace.gram(W - np.outer(kept, start).astype(W.dtype))))
-    walk, decay = _nulls(W, steps, rate, settings.surrogates, work.rng(f"pca/{name}"))
     ends = np.unique(np.linspace(3, len(steps), min(settings.windows, len(steps) - 2)).astype(int))
     return Piece(
         name,
@@ -129,7 +128,7 @@ def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, 
         walk,
         decay,
         steps[ends - 1],
-        np.array([subspace.pca(subspace.centred(G[:e, :e])).shares[0] for e in ends]),
+        np.array([_pc1(G[:e, :e]) for e in ends]),
     )
 
 
@@ -161,27 +160,32 @@ def _row(run: str, piece: Piece) -> Row:
     for name, draws in (("walk", piece.walk), ("decay", piece.decay)):
         low, high = np.quantile(100 * draws[:, 0], [0.025, 0.975])
         row[f"{name} null %"], row[f"{name} low"], row[f"{name} high"] = 100 * draws[:, 0].mean(), low, high
+    row["uncentred walk %"], row["uncentred decay %"] = (100 * d[:, 1].mean() for d in (piece.walk, piece.decay))
     row["|cos(PC1, W_0)|"] = piece.cos_start
     row["PC1 without decay %"] = 100 * piece.no_decay[0]
     row["PC1 of top 10 %"] = 100 * piece.top10
     row["participation ratio"] = piece.participation
-    return row
+    return {name: None if value != value else value for name, value in row.items()}  # nothing moved: nan
 
 
 def figure(result: Result) -> Figure:
-    """Expanding-window PC1 share of each piece, with both null bands at the full window."""
-    drawn, axes = panel_grid(len(result.pieces), f"{result.run}: centred PC1 share of the trajectory")
-    for axis, piece in zip(axes, result.pieces, strict=True):
-        axis.plot(piece.window_steps, 100 * piece.window, color="black", label="measured")
-        for draws, style, label in ((piece.walk, ":", "random walk"), (piece.decay, "--", "decay walk")):
-            low, high = np.quantile(100 * draws[:, 0], [0.025, 0.975])
-            axis.axhspan(low, high, color="0.85", zorder=0)
-            axis.axhline(100 * draws[:, 0].mean(), color="0.35", linestyle=style, label=label)
-        axis.set_title(piece.name)
-        axis.set_ylim(30, 102)
-        axis.set_xlabel("snapshots up to step")
-        axis.set_ylabel("PC1 share (% of variance)")
-    axes[0].legend(loc="lower right", fontsize=8)
+    """Expanding-window PC1 share of each piece, centred and uncentred, with both nulls at the full window."""
+    drawn, axes = panel_grid(2 * len(result.pieces), f"{result.run}: PC1 share of the trajectory", columns=4)
+    for i, piece in enumerate(result.pieces):
+        for j, kind in enumerate(("centred", "uncentred")):
+            axis = axes[2 * i + j]
+            axis.plot(piece.window_steps, 100 * piece.window[:, j], color="black", label="measured")
+            if j == 0:
+                axis.plot(result.steps[-1], 100 * piece.no_decay[0], "D", color="black", label="without decay")
+            for draws, style, label in ((piece.walk, ":", "random walk"), (piece.decay, "--", "decay walk")):
+                low, high = np.quantile(100 * draws[:, j], [0.025, 0.975])
+                axis.axhspan(low, high, color="0.85", zorder=0)
+                axis.axhline(100 * draws[:, j].mean(), color="0.35", linestyle=style, label=label)
+            axis.set_title(f"{piece.name}, {kind}")
+            axis.set_ylim(0, 102)
+            axis.set_xlabel("snapshots up to step")
+            axis.set_ylabel("PC1 share (% of variance)")
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawn
 
 

@@ -37,6 +37,8 @@ def table(name: str, rows: Sequence[Row], settings: Row) -> Table:
         return Table("memory: a process that trains 50 steps", ("contender", ">peak MB", ""), list(map(_memory, rows)))
     if name == "startup":
         return Table("startup: new processes", ("what", ">s, median", ">least", ">most"), list(map(_start, rows)))
+    if name == "profile":
+        return _profile(rows)
     if name == "growth":
         columns = ("size", ">value", "contender", ">ms", ">peak MB", ">times minigrok")
         return Table("growth: a training step", columns, [line for point in rows for line in _point(point)])
@@ -92,6 +94,18 @@ def _start(row: Row) -> tuple[str, ...]:
         return row["what"], row["error"], "-", "-"
     seconds = row["seconds"]
     return row["what"], f"{median(seconds):.2f}", f"{min(seconds):.2f}", f"{max(seconds):.2f}"
+
+
+def _profile(rows: Sequence[Row]) -> Table:
+    columns = ("kernel", ">calls", ">ms", ">share", ">GFLOP/s")
+    whole = sum(row["ms"] for row in rows)
+    lines = list(map(_kernel, rows))
+    return Table("profile: the calls of a training step", columns, lines, f"{whole:.1f} ms in all, on one thread")
+
+
+def _kernel(row: Row) -> tuple[str, ...]:
+    rate = f"{row['flop'] / row['ms'] / 1e6:.0f}" if row["flop"] else "-"
+    return row["kernel"], str(row["calls"]), f"{row['ms']:.2f}", f"{row['share']:.1%}", rate
 
 
 def _point(point: Row) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from minigrok.bench.environment import describe
 from minigrok.bench.growth import axes, growth
 from minigrok.bench.machine import busy, memory, startup
+from minigrok.bench.profile import profile
 from minigrok.bench.rounds import PAUSE, Lane, lanes, measure
 from minigrok.bench.settings import OWN, Progress, Settings
 from minigrok.checks import nearest
@@ -102,6 +103,7 @@ def _points(settings: Settings) -> float:
 
 SECTIONS = {
     "step": Section("a training step", step, lambda s: timing(step_lanes(s), settings=s)),
+    "profile": Section("a training step by kernel", profile, lambda s: 10.0),
     "hvp": Section("a Hessian-vector product", hvp, lambda s: timing(*hvp_lanes(s), settings=s)),
     "eval": Section("loss and accuracy over all pairs", evaluate, lambda s: timing(eval_lanes(s), settings=s)),
     "memory": Section("peak memory of a training process", memory, _starts(1.0)),

@@ -1,4 +1,4 @@
-"""Scores of events over runs against hand counts and the numbers that PAPER.md 3.3 and COMPANION.md 4.6 name."""
+"""Scores of events over runs against hand counts and published numbers."""
 
 import numpy as np
 import pytest

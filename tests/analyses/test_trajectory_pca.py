@@ -56,7 +56,7 @@ def test_table_figure_and_repetition(tmp_path):
     run = make(tmp_path / "run", thetas={100 * i: theta0 + i * rng.standard_normal(theta0.size) for i in range(5)})
     one, two = (trajectory_pca.compute([run], QUICK, Work(1)) for _ in range(2))
     assert trajectory_pca.table(one) == trajectory_pca.table(two)
-    assert len(trajectory_pca.figure(one).axes) == len(one.pieces)
+    assert len(trajectory_pca.figure(one).axes) == 2 * len(one.pieces)  # centred and uncentred
 
 
 def test_too_few_snapshots(tmp_path):

@@ -1,0 +1,131 @@
+"""What the subspace analysis measures of one run; what the values are, `minigrok.analyses.subspace` says.
+
+Memory: the trajectory in the saved dtype, `rows` x P, once, and a half of it for the second half's basis. Measured
+(ru_maxrss): 3.33 GiB for 1500 rows of 302,914 float32 parameters; another run's trajectory is gone before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.commutator_measure import top_components
+from minigrok.analyses.trajectories import attention_matrices, load
+from minigrok.bases import Basis, Trajectory, against_chance, angles, random_angles
+from minigrok.engine import Array
+from minigrok.runs import Run
+from minigrok.train import Trainer
+
+if TYPE_CHECKING:
+    from minigrok.analyses.subspace import Settings
+
+FULL = 20  # components of the full vector (paper)
+VECTORS = ("gradient", "update", "step", "next move")
+QUANTILES = (0.025, 0.975)
+
+
+def trajectory(run: Run, rows: Array) -> Trajectory:
+    """Return theta_t - theta_0 at the snapshots `rows`."""
+    X = load(run, rows, slice(0, run.layout.size))
+    X -= X[0].copy()
+    return Trajectory(X, attention_matrices(run))
+
+
+def other_bases(run: Run, settings: Settings) -> dict[str, Basis]:
+    """Return both bases of another run, from the whole of it."""
+    return _both(trajectory(run, np.array(snapshot_steps(run, 3, settings.rows))), run, settings)
+
+
+def _both(found: Trajectory, run: Run, settings: Settings, rows: int | None = None) -> dict[str, Basis]:
+    top = settings.top or top_components(run)
+    return {"attention": found.attention(top, rows), "full": found.full(settings.full, rows)}
+
+
+class Measurement:
+    """What all checkpoints of a run share: the trajectory, the bases that do not move, and the trainer."""
+
+    def __init__(self, run: Run, other: dict[str, Basis], settings: Settings, work: Work, stream: str) -> None:
+        self.run, self.other, self.settings, self.work, self.stream = run, other, settings, work, stream
+        self.rows = np.array(snapshot_steps(run, 3, settings.rows))
+        self.trajectory = trajectory(run, self.rows)
+        self.whole = _both(self.trajectory, run, settings)
+        self.trainer, self.start = Trainer(run.config), -1
+
+    def checkpoint(self, step: int) -> dict[str, Array]:
+        """Return share_BASIS (V, 5), rank_BASIS (), and replay ()."""
+        vectors, replay = self._vectors(step)
+        rng, found = self.work.rng(f"{self.stream}/{step}"), {"replay": np.array(replay)}
+        for name, basis in self._bases(step).items():
+            chances = [against_chance(basis, x, self.settings.draws, rng) for x in vectors]
+            found |= {f"share_{name}": np.array(chances), f"rank_{name}": np.array(basis.rank)}
+        return found
+
+    def _bases(self, step: int) -> dict[str, Basis]:
+        found = {f"{name}, run": basis for name, basis in self.whole.items()}
+        if self.settings.protocol == "paper":
+            return found
+        past = _both(self.trajectory, self.run, self.settings, int(np.sum(self.rows <= step)))
+        found |= {f"{name}, past": basis for name, basis in past.items()}
+        return found | {f"{name}, other seed": basis for name, basis in self.other.items()}
+
+    def _vectors(self, step: int) -> tuple[list[Array], float]:
+        """Return the vectors of VECTORS, each (P,) float64, and how far the replay is off."""
+        trainer, steps = self.trainer, np.array(self.run.snapshots())
+        start = int(steps[steps <= max(step - self.settings.warm, int(steps[0]))][-1])
+        before, there = self.run.load_snapshot(start), self.run.load_snapshot(step)
+        theta = there.astype(np.float64)
+        if start != self.start or trainer.counters.step > step:  # else go on with the exact replay
+            begin_at(trainer, before, start)
+            self.start = start
+        while trainer.counters.step < step:
+            trainer.step()
+        walked = np.linalg.norm(theta - before)
+        off = np.linalg.norm(trainer.net.theta.astype(np.float64) - theta)
+        trainer.net.theta[:] = there
+        trainer.step()
+        update = adam_update(trainer)
+        s = self.run.config.optimiser
+        later = steps[steps > step]
+        move = self.run.load_snapshot(int(later[0])) - theta if len(later) else np.zeros(len(theta))
+        gradient = trainer.grad.astype(np.float64)
+        vectors = [gradient, update, update - s.learning_rate * s.weight_decay * theta, move]
+        return vectors, float(off / walked) if walked > 0 else float("nan")
+
+    def angles(self) -> Iterator[tuple[str, str, float, float, float, Array, Array]]:
+        """Yield the fields of a `subspace.Comparison` for each pair of bases."""
+        n, rng = len(self.rows), self.work.rng(f"{self.stream}/angles")
+        half = n // 2
+        early = _both(self.trajectory, self.run, self.settings, half)
+        rest = self.trajectory.X[half:] - self.trajectory.X[half]
+        late = _both(Trajectory(rest, self.trajectory.matrices), self.run, self.settings)
+        pairs = [("first half and run", early, self.whole), ("first and second half", early, late)]
+        pairs += [("this and other seed", self.whole, self.other)] if self.other else []
+        for between, a, b in pairs:
+            for name in a:
+                seen = angles(a[name], b[name])
+                drawn = np.array([random_angles(a[name], b[name], rng) for _ in range(self.settings.draws)])
+                bands = [np.array([d.mean(), *np.quantile(d, QUANTILES)]) for d in drawn.T[:2]]
+                yield name, between, seen.overlap, seen.smallest, seen.largest, bands[0], bands[1]
+
+
+def begin_at(trainer: Trainer, theta: Array, step: int) -> None:
+    """Put a trainer at `theta` (P,) with empty moments, and its batches where they are after `step` steps."""
+    fresh = type(trainer.stream)(trainer.config.seed, len(trainer.tokens), trainer.config.train.batch_size)
+    for _ in range(step):
+        fresh.next()
+    trainer.stream = fresh
+    trainer.net.theta[:] = theta
+    trainer.adamw.m[:] = trainer.adamw.v[:] = 0
+    trainer.adamw.steps = 0
+    trainer.counters.step = step
+
+
+def adam_update(trainer: Trainer) -> Array:
+    """Return what the trainer's last step added to theta beside the decay, (P,) float64."""
+    adamw = trainer.adamw
+    s, m, v = adamw.settings, adamw.m.astype(np.float64), adamw.v.astype(np.float64)
+    rate, root = s.learning_rate / (1 - s.beta1**adamw.steps), 1 / np.sqrt(1 - s.beta2**adamw.steps)
+    return np.asarray(-rate * m / (np.sqrt(v) * root + s.eps))
