@@ -24,9 +24,11 @@ def gaussian_gram_root(count: int, n: int, rng: np.random.Generator) -> Array:
     Parameters
     ----------
     count, n : int
-        Number of vectors and their dimension, count <= n.
+        Number of vectors and their dimension. More vectors than dimensions are drawn themselves, padded with zeros.
     rng : numpy Generator
     """
+    if count > n:
+        return np.pad(rng.standard_normal((count, n)) / np.sqrt(n), ((0, 0), (0, count - n)))
     L = np.tril(rng.standard_normal((count, count)), -1)
     L[np.diag_indices(count)] = np.sqrt(rng.chisquare(n - np.arange(count)))
     return L / np.sqrt(n)  # type: ignore[no-any-return]

@@ -114,6 +114,8 @@ def fingerprint(analysis: Analysis, runs: Sequence[Run], settings: Any) -> str:
 def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: int = 0) -> list[int]:
     """Steps of a run's snapshots up to `horizon` (0: all), thinned to `most` evenly spaced ones, both ends kept.
 
+    A single one is the last.
+
     Raises
     ------
     RunFolderError
@@ -126,6 +128,8 @@ def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: i
         raise RunFolderError(required, str(len(steps)), "train longer: minigrok resume")
     if most is None or len(steps) <= most:
         return steps
+    if most == 1:
+        return steps[-1:]
     chosen = np.unique(np.linspace(0, len(steps) - 1, most).astype(int))  # the paper's way to thin
     return [steps[i] for i in chosen]
 
