@@ -47,9 +47,13 @@ def shape(config: Config) -> str:
 
 
 def seconds_per_step(config: Config) -> float:
-    """Time a few steps and an evaluation, here and on one thread; at a rate at which nothing diverges."""
+    """Time a few steps and an evaluation, here and on one thread.
+
+    At a rate at which nothing diverges, and with this process's kernels, as portable ones need another process.
+    """
     harmless = dataclasses.replace(config.optimiser, learning_rate=1e-3, weight_decay=0.0)
-    trainer = Trainer(dataclasses.replace(config, optimiser=harmless), threads=1)
+    here = dataclasses.replace(config.compute, portable=False)
+    trainer = Trainer(dataclasses.replace(config, optimiser=harmless, compute=here), threads=1)
     for _ in range(2):
         trainer.step()
     trainer.evaluate()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from small_sweeps import contents, small
 
+from minigrok.config import with_settings
 from minigrok.experiments import cost
 from minigrok.experiments.sweep import plan
 from minigrok.runs import create
@@ -32,3 +33,7 @@ def test_time_left_is_that_of_the_longest_run_or_of_all_over_the_workers() -> No
         "3.5 h",
         "3.0 days",
     ]
+
+
+def test_the_speed_of_a_portable_run_is_timed_in_any_process() -> None:
+    assert 0 < cost.seconds_per_step(with_settings(small(seeds=(1,)).configs[0], ["compute.portable=true"])) < 10
