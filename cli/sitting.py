@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 
 from minigrok.config import Config
+from minigrok.counters import Counters
 from minigrok.engine.cpu import cache_folder
 from minigrok.params import layout
 from minigrok.runs import Run
 from minigrok.threads import available_threads
-from minigrok.train import Counters, Observer, train
+from minigrok.train import Observer, train
 
 from .interrupt import EXIT_CODE, Interrupt
 from .standing import Standing, standings, step_text

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from minigrok.config import Config, to_toml
+from minigrok.config import Config, Intervention, to_toml
 from minigrok.experiments.cells import Cell
 from minigrok.params import layout
 from minigrok.train import Trainer
@@ -40,10 +40,14 @@ class Cost(NamedTuple):
 
 
 def shape(config: Config) -> str:
-    """Return a key that runs of equal speed share: the numbers of seed, decay, rate and budget do not matter."""
+    """Return a key that runs of equal speed share: the numbers of seed, decay, rate and budget do not matter.
+
+    Nor do interventions, which take a few hundredths of a step.
+    """
     train = dataclasses.replace(config.train, max_steps=1, snapshot_every=1, stop_when_grokked=True, after_grok=0)
     optimiser = dataclasses.replace(config.optimiser, learning_rate=1.0, weight_decay=0.0)
-    return to_toml(dataclasses.replace(config, name="_", seed=0, optimiser=optimiser, train=train))
+    plain = dataclasses.replace(config, name="_", seed=0, optimiser=optimiser, train=train, intervention=Intervention())
+    return to_toml(plain)
 
 
 def seconds_per_step(config: Config) -> float:
@@ -53,7 +57,8 @@ def seconds_per_step(config: Config) -> float:
     """
     harmless = dataclasses.replace(config.optimiser, learning_rate=1e-3, weight_decay=0.0)
     here = dataclasses.replace(config.compute, portable=False)
-    trainer = Trainer(dataclasses.replace(config, optimiser=harmless, compute=here), threads=1)
+    plain = dataclasses.replace(config, optimiser=harmless, compute=here, intervention=Intervention())
+    trainer = Trainer(plain, threads=1)
     for _ in range(2):
         trainer.step()
     trainer.evaluate()
