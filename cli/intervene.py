@@ -41,6 +41,7 @@ def intervene(
 
     Example: minigrok intervene runs/dual-s42 --arm deletion --dose 0.1 --set train.max_steps=50_000
     """
+    from minigrok.arms import NO_SOURCE
     from minigrok.config import parsed, with_values
     from minigrok.planes import find_source
     from minigrok.runs import create, open_run
@@ -59,7 +60,7 @@ def intervene(
     values |= {} if dose is None else {"intervention.dose": dose}
     config = with_values(run.config, values | parsed(settings))
     make_ready(config)
-    if config.intervention.plane not in ("", "norm"):
+    if config.intervention.plane not in NO_SOURCE:
         find_source(config, folder.resolve().parent)
     with create(folder, config) as new:
         ctx.exit(sit(new, threads, as_json=as_json))

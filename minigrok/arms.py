@@ -23,8 +23,10 @@ BASES = {
     "other_seed": "the same of a source run of another seed",
     "random": "uniformly random directions, as many",
     "matched": "random directions, each with the energy of its principal component in every named array",
-    "norm": "theta / |theta| alone, of every step anew: no source run",
+    "norm": "the direction of theta alone, of every step anew: no source run",
 }
+
+NO_SOURCE = ("", "norm")  # planes that need no source run: none at all, and theta's direction
 
 Mix = Callable[[float], tuple[float, float]]
 
@@ -109,7 +111,7 @@ ARMS = {
     ),
     "decay_exempt": Arm("decay: the part outside the plane times 1 - s", "decay", "source", OURS, _deletion),
     "kick": Arm(
-        "theta + s |update| n, n the unit part of the exact bracket outside the plane",
+        "theta moves by s norms of its update, along the part of the exact bracket outside the plane",
         "parameters",
         "source",
         OURS,
@@ -117,7 +119,7 @@ ARMS = {
         closed=False,
     ),
     "random_kick": Arm(
-        "the same along a random n outside the plane, as long",
+        "the same, along a random direction outside the plane",
         "parameters",
         "source",
         OURS,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrok.arms import NO_SOURCE
 from minigrok.bases import Trajectory
 from minigrok.config import Config, config_hash
 from minigrok.engine import Array, Engine
@@ -95,7 +96,7 @@ def plane_of(run: Run) -> Array | None:
         There is no source, it has not grokked, or too few snapshots.
     """
     settings, path = run.config.intervention, run.folder / FILE
-    if settings.plane in ("", "norm"):
+    if settings.plane in NO_SOURCE:
         return None
     own = config_hash(run.config)
     if path.exists():

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from minigrok.arms import ARMS, BASES, Arm
+from minigrok.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.checks import at_least, check_types, is_prime, nearest, require
 from minigrok.errors import ConfigError
 
@@ -250,7 +250,7 @@ class Intervention:
         require(self.act.takes(self.dose) if is_some else self.dose == 0, "intervention.dose", doses, self.dose)
         require(is_kick or not self.every, "intervention.every", "0: only a kick is repeated", self.every)
         require(self.plane != "minus_pc1" or self.rank > 1, "intervention.rank", "2 or more without PC1", self.rank)
-        needs = self.plane not in ("", "norm")
+        needs = self.plane not in NO_SOURCE
         named = self.source.isprintable() and (bool(self.source) or not needs)
         require(named, "intervention.source", "the folder of the run that spans the plane", repr(self.source))
 
@@ -258,6 +258,13 @@ class Intervention:
     def act(self) -> Arm:
         """What the arm does."""
         return ARMS[self.arm]
+
+    @property
+    def words(self) -> str:
+        """What is done, to end a sentence; "" for nothing."""
+        changed = f"{self.arm} {self.dose:g} from step {self.start:,}" if self.arm != "none" else ""
+        repeat = f"repeat {self.repeat}" if self.repeat else ""
+        return "".join(f", {part}" for part in (changed, repeat) if part)
 
     @property
     def plane(self) -> str:

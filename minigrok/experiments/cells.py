@@ -19,6 +19,7 @@ from typing import Any, Literal
 from minigrok.analyses import ANALYSES
 from minigrok.analyses.base import Analysis, Row
 from minigrok.analyses.perform import performed, settings_for
+from minigrok.arms import NO_SOURCE
 from minigrok.config import Config, config_hash, from_toml, to_toml
 from minigrok.counters import Counters
 from minigrok.errors import ConfigError, RunFolderError
@@ -115,7 +116,8 @@ def look(out: Path, config: Config, orders: Sequence[Order]) -> Cell:
 def awaited(sweep: Sweep, config: Config) -> str:
     """Return the name of the run of the sweep that a run's intervention takes its plane from; "" if there is none."""
     source = posixpath.normpath(config.intervention.source or ".")
-    return source if source in {other.name for other in sweep.configs} else ""
+    is_needed = config.intervention.plane not in NO_SOURCE
+    return source if is_needed and source in {other.name for other in sweep.configs} else ""
 
 
 def look_at_all(out: Path, sweep: Sweep) -> list[Cell]:

@@ -188,12 +188,19 @@ def _seeded(config: Config) -> Config:
 
 def _suffix(config: Config, varied: list[str]) -> str:
     """What sets a grid's runs apart, such as -wd0.1-s42."""
-    keys = [key for key in varied if key not in ("name", *SOURCES)]
-    if config.intervention == Intervention():  # such as the source run of the others
-        keys = [key for key in keys if not key.startswith("intervention.")]
+    keys = [key for key in varied if key not in ("name", *SOURCES) and not _unsaid(config, key)]
     keys.sort(key=lambda key: key == "seed")
     words = [f"{SHORT.get(key, key.rpartition('.')[2])}{_word(_value(config, key))}" for key in keys]
     return "".join(f"-{word.lstrip('_')}" for word in words)
+
+
+def _unsaid(config: Config, key: str) -> bool:
+    """Whether a setting of an intervention is left out of names: its default, but for the dose of an arm."""
+    section, _, name = key.rpartition(".")
+    if section != "intervention":
+        return False
+    is_default = _value(config, key) == getattr(Intervention(), name)
+    return is_default and (name != "dose" or config.intervention.arm == "none")
 
 
 def _value(config: Config, key: str) -> Any:
