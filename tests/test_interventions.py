@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_resume import all_bits
 
+from minigrok import brackets
 from minigrok.arms import ARMS
 from minigrok.config import Config, Intervention, Model, Optimiser, Task, Train, with_values
 from minigrok.engine import Array
 from minigrok.interventions import TABLE
+from minigrok.objective import Objective
 from minigrok.params import initial, layout
+from minigrok.rng import rng
 from minigrok.runs import create, open_run
 from minigrok.subspace import orthonormal
 from minigrok.train import Observer, Trainer, train
@@ -161,3 +164,88 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path: Path, arm: str
             assert train(run, 1 + step % 2, observer=Observer(stop=lambda: True)).step == step
     assert all_bits(tmp_path / "parts") == all_bits(tmp_path / "whole")
     assert len(open_run(tmp_path / "whole").metrics(TABLE)["step"]) == 7
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("dose", [0.1, 0.5])
+def test_deletion_is_the_papers_loop_in_pytorch(dose: float) -> None:
+    """clip_grad_norm_, then g - s (g - B B^T g) written into the gradients, then torch.optim.AdamW."""
+    torch = pytest.importorskip("torch", reason="the oracle needs PyTorch: install the extra [oracle]")
+    accuracy, twin = pytest.importorskip("accuracy"), pytest.importorskip("minigrok.peers.torch_twin")
+    config, o = intervened("deletion", dose), BASE.optimiser
+    start = Trainer(BASE, 1, THETA)
+    model = accuracy.twin(BASE)
+    twin.load(model, THETA)
+    adamw = twin.adamw(model, lr=o.learning_rate, weight_decay=o.weight_decay)
+    torch.set_num_threads(1)
+    found = []
+    for t in range(1, 13):
+        rows = start.stream.next()
+        batch = twin.indices(start.tokens[rows]), twin.indices(start.targets[:, rows])
+        adamw.zero_grad()
+        twin.batch_loss(model, *batch, [1.0, 1.0]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), o.clip_norm)
+        if t >= START:
+            g = twin.join([p.grad for p in model.parameters()])
+            for p, part in zip(model.parameters(), twin.split(model, g - dose * (g - B.T @ (B @ g))), strict=True):
+                p.grad.copy_(part)
+        adamw.step()
+        found.append(twin.flat(model))
+    assert np.abs(np.stack(found) - path(config)).max() < 1e-11
+    assert np.abs(np.stack(found) - path(BASE)).max() > 1e-3
+
+
+@pytest.mark.parametrize("arm", ["kick", "random_kick"])
+def test_a_kick_is_normal_to_the_plane_as_long_as_asked_for_and_measured(arm: str) -> None:
+    plain, kicked = path(BASE)[START - 1], Trainer(intervened(arm, 2.5), 1, THETA, B)
+    for _ in range(START):
+        kicked.step()
+    assert kicked.intervener is not None
+    jump, log = kicked.net.theta - plain, kicked.intervener.kicks
+    update = np.zeros(P)
+    kicked.adamw.update(update)
+    assert np.linalg.norm(jump) == pytest.approx(2.5 * np.linalg.norm(update), rel=1e-10)
+    assert np.abs(B @ jump).max() < 1e-12 * np.linalg.norm(jump) * P
+    assert (log["kicks"], log["kick_norm"]) == (1, pytest.approx(np.linalg.norm(jump)))
+    stream = rng(BASE.seed, f"intervention/kick/{START}")
+    losses = []
+    for _ in range(2):
+        rows = stream.integers(0, len(kicked.tokens), 7)
+        losses.append(Objective(BASE, kicked.tokens[rows], kicked.targets[:, rows]))
+    before, after = (brackets.bracket(*losses, theta) for theta in (plain, kicked.net.theta))
+    assert log["defect_before"] == pytest.approx(brackets.defect(before), rel=1e-9)
+    assert log["defect_after"] == pytest.approx(brackets.defect(after), rel=1e-9)
+    assert log["defect_before"] != log["defect_after"]
+    normal = before.vector - B.T @ (B @ before.vector)
+    assert (brackets.cosine(jump, normal) > 1 - 1e-9) == (arm == "kick")
+
+
+def test_a_sustained_kick_comes_every_so_many_steps() -> None:
+    for every, wanted in ((0, 1), (3, 3), (8, 2), (9, 1)):
+        trainer = Trainer(intervened("random_kick", 1.0, every=every), 1, THETA, B)
+        for _ in range(12):
+            trainer.step()
+        assert trainer.intervener is not None
+        assert trainer.intervener.kicks["kicks"] == wanted  # at 4; 4, 7, 10; 4, 12; 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_repeats_of_a_seed_differ_by_a_rounding_error_at_the_start(dtype: str) -> None:
+    base = with_values(BASE, {"compute.dtype": dtype})
+    repeats = [dataclasses.replace(base, intervention=Intervention(start=START, repeat=k)) for k in (1, 2)]
+    plain, first, second = path(base), path(repeats[0]), path(repeats[1])
+    assert np.array_equal(first[: START - 1], plain[: START - 1])
+    for a, b in ((plain, first), (first, second)):
+        relative = np.abs(a - b)[START - 1] / np.abs(plain[START - 1])
+        assert 0.2 < np.median(relative) / np.finfo(dtype).eps < 2
+    assert np.array_equal(path(repeats[0]), first)
+    both = dataclasses.replace(base, intervention=Intervention("deletion", 0.0, "x", START, repeat=1))
+    assert np.array_equal(path(both), first)  # dose 0 is the baseline, repeat by repeat
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(LINEAR), st.floats(0, 0.95), st.integers(0, 99))
+def test_no_arm_depends_on_the_number_of_threads(arm: str, dose: float, seed: int) -> None:
+    base = with_values(BASE, {"compute.dtype": "float32", "compute.shards": 2, "seed": seed})
+    config = intervened(arm, dose, base)
+    assert np.array_equal(path(config, 6, threads=1), path(config, 6, threads=2))
