@@ -199,16 +199,17 @@ def _median(values: list[float]) -> float:
 
 def verdict(result: Result, group: Group) -> str:
     """Say what the group allows to say."""
-    short = sum(life.last < result.horizon and not life.happened[-1] for life in group.lives)
-    words = [f"{short} still going"] if short else []
-    censored = sum(not life.happened[-1] for life in group.lives)
-    if censored:
+    waiting = [life for life in group.lives if not life.happened[-1]]
+    short = sum(life.last < result.horizon for life in waiting)
+    words = [f"{short} still going: censored where they are"] if short else []
+    if censored := len(waiting) - short:
         words.append(f"{censored} censored at {result.horizon:,}: later, not never")
     if group.arm != BASELINE and result.protocol == "exact":
         if math.isnan(result.repeat_sd):
             words.append("no repeats: no error bar")
         elif not math.isnan(group.z):
-            words.append("beyond repeats" if abs(group.z) > 2 else "within repeats")
+            beyond = abs(group.z) > 2 and (group.z > 0 or not group.is_bound)
+            words.append("beyond repeats" if beyond else "undecided" if group.is_bound else "within repeats")
     return "; ".join(words)
 
 

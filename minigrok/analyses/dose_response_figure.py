@@ -1,6 +1,7 @@
 """Picture of a dose-response: grok step of each task against dose, survival curves, shares of the plane.
 
-An arm has a marker; a filled one grokked, an open one with an arrow was censored there. Doses are categories.
+An arm has a marker; a filled one grokked, an open one with an arrow was censored there. Doses are categories. Runs of
+several seeds are shown relative to the baseline of their seed: the band of repeats is about that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from minigrok.analyses.dose_response_runs import BASELINE, Life
 from minigrok.analyses.figures import panel_grid
@@ -69,32 +71,47 @@ def _axis(axis: Axes, doses: Sequence[float]) -> None:
 
 def _draw_task(axis: Axes, result: Result, lives: Sequence[Life], arms: Sequence[str], k: int) -> None:
     doses, places = _places(lives, arms)
-    base = [life.times[k] for life in lives if life.arm == BASELINE and life.happened[k]]
-    if base:
-        centre = float(np.exp(np.log(base).mean()))
-        axis.axhline(centre, color="0.4", linestyle="--", linewidth=1, label="mean of the baseline")
+    base = _baselines(lives, k)
+    several = len({life.seed for life in lives}) > 1 and bool(base)
+    centre = 1.0 if several else next(iter(base.values()), None)
+    if centre:
+        axis.axhline(centre, color="0.4", linestyle="--", linewidth=1, label="mean of the seed's baseline")
         if result.repeat_sd == result.repeat_sd:
             low, high = centre * np.exp(np.array([-1.96, 1.96]) * result.repeat_sd)
             axis.axhspan(low, high, color="0.87", zorder=0, label="95 % of repeats of one seed")
-    named = set()
+    for arm in [BASELINE, *arms]:
+        axis.plot([], [], linestyle="none", label=arm, **_look(arm, arms))
+    axis.plot([], [], "o", color="black", markerfacecolor="white", label="censored: later than that")
     for life in lives:
-        look, x, y = _look(life.arm, arms), places[id(life)], life.times[k]
+        if several and life.seed not in base:
+            continue
+        look, x, y = _look(life.arm, arms), places[id(life)], life.times[k] / (base[life.seed] if several else 1)
         if not life.happened[k]:
             look |= {"markerfacecolor": "white"}
             axis.annotate("", (x, 1.25 * y), (x, y), arrowprops={"arrowstyle": "->", "color": "black", "shrinkA": 4})
-        label = None if life.arm in named else life.arm
-        if label and not life.happened[k]:
-            filled = {key: value for key, value in look.items() if key != "markerfacecolor"}
-            axis.plot([], [], linestyle="none", label=label, **filled)
-            label = None
-        axis.plot([x], [y], linestyle="none", label=label, **look)
-        named.add(life.arm)
-    axis.plot([], [], "o", color="black", markerfacecolor="white", label="censored: later than that")
-    axis.axhline(result.horizon, color="0.2", linestyle=":", linewidth=1)
-    axis.set_yscale("log")
-    axis.set_ylim(top=1.4 * result.horizon)
-    axis.set_ylabel("grok step")
+        axis.plot([x], [y], linestyle="none", **look)
+    _log(axis, "{x:.3g}" if several else "{x:,.0f}")
+    axis.set_ylabel("grok step / the seed's baseline" if several else "grok step")
+    if not several:
+        axis.axhline(result.horizon, color="0.2", linestyle=":", linewidth=1)
+        axis.set_ylim(top=1.4 * result.horizon)
     _axis(axis, doses)
+
+
+def _log(axis: Axes, form: str) -> None:
+    """Logarithmic axis with plain numbers at 1, 2 and 5, and at every digit where less than a decade is seen."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if high > 10 * low else range(1, 10)))
+    for formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        formatter(StrMethodFormatter(form))
+
+
+def _baselines(lives: Sequence[Life], k: int) -> dict[int, float]:
+    """Geometric mean of a task's grok steps in the baseline, seed by seed."""
+    seeds = {life.seed for life in lives}
+    known = {s: [x.times[k] for x in lives if (x.arm, x.seed) == (BASELINE, s) and x.happened[k]] for s in seeds}
+    return {seed: float(np.exp(np.log(times).mean())) for seed, times in known.items() if times}
 
 
 def _draw_curves(axis: Axes, result: Result, lives: Sequence[Life], arms: Sequence[str]) -> None:
@@ -129,5 +146,5 @@ def _draw_shares(axis: Axes, lives: Sequence[Life], arms: Sequence[str]) -> None
     axis.set_title("AdamW's update in the arm's own plane, median")
     axis.set_ylabel("share of $|u|^2$")
     if axis.has_data():
-        axis.set_yscale("log")
+        _log(axis, "{x:.2g}")
     _axis(axis, doses)
