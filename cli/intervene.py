@@ -41,9 +41,8 @@ def intervene(
 
     Example: minigrok intervene runs/dual-s42 --arm deletion --dose 0.1 --set train.max_steps=50_000
     """
-    from minigrok.arms import NO_SOURCE
     from minigrok.config import parsed, with_values
-    from minigrok.planes import find_source
+    from minigrok.planes import require_source
     from minigrok.runs import create, open_run
 
     from .sitting import sit
@@ -60,7 +59,6 @@ def intervene(
     values |= {} if dose is None else {"intervention.dose": dose}
     config = with_values(run.config, values | parsed(settings))
     make_ready(config)
-    if config.intervention.plane not in NO_SOURCE:
-        find_source(config, folder.resolve().parent)
+    require_source(config, folder)
     with create(folder, config) as new:
         ctx.exit(sit(new, threads, as_json=as_json))

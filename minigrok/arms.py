@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 BASES = {
     "source": "leading uncentred principal components of the source run's full trajectory, to its last grok (paper)",
-    "minus_pc1": "the same without the first one",
-    "past": "the same of the snapshots up to the start of the intervention, as many as there are: no future in it",
-    "other_seed": "the same of a source run of another seed",
+    "attention": "leading centred components of each attention matrix's trajectory, as many of each (paper)",
+    "minus_pc1": "leading uncentred components of the full trajectory without the first one",
+    "past": "leading uncentred components of the snapshots before the start, as many as there are: no future in it",
+    "other_seed": "as source, of a run of another seed",
     "random": "uniformly random directions, as many",
     "matched": "random directions, each with the energy of its principal component in every named array",
     "norm": "the direction of theta alone, of every step anew: no source run",
@@ -96,6 +97,7 @@ ARMS = {
         closed=False,
     ),
     "removal": Arm("gradient: the part inside the plane times 1 - s", "gradient", "source", OURS, _removal),
+    "attention": Arm("deletion with a plane in the attention matrices", "gradient", "attention", PAPER, _deletion),
     "random": Arm("deletion with a plane of random directions", "gradient", "random", PAPER, _deletion),
     "matched": Arm("deletion, random directions matched block by block", "gradient", "matched", OURS, _deletion),
     "other_seed": Arm("deletion with the plane of another seed's run", "gradient", "other_seed", OURS, _deletion),

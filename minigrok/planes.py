@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from minigrok.arms import NO_SOURCE
-from minigrok.bases import Trajectory
+from minigrok.bases import Basis, Trajectory
 from minigrok.config import Config, config_hash
 from minigrok.engine import Array, Engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.files import read_arrays, write_arrays
 from minigrok.milestones import milestones
+from minigrok.params import attention_matrices
 from minigrok.rng import rng
 from minigrok.runs import Run, open_run
-from minigrok.subspace import orthonormal
+from minigrok.subspace import embed, orthonormal
 
 FILE = "plane.safetensors"  # in the folder of the intervened run
 MOST = 100  # snapshots that span a plane (paper)
@@ -113,6 +114,12 @@ def plane_of(run: Run) -> Array | None:
     return read_arrays(path)[0]["B"]
 
 
+def require_source(config: Config, folder: Path) -> None:
+    """Raise the error that `plane_of` would, but for missing directions, before the run's folder is made."""
+    if config.intervention.plane not in NO_SOURCE:
+        find_source(config, folder.resolve().parent)
+
+
 def find_source(config: Config, parent: Path) -> Run:
     """Return the source run of an intervention, checked; `parent` is the folder that the intervened run lies in."""
     settings = config.intervention
@@ -141,7 +148,8 @@ def _steps(config: Config, source: Run) -> list[int]:
         last, least = settings.start - 1, 2
     else:
         reached = milestones(source.config, source.metrics()).values()
-        last, least = max(each.grokked_at or 0 for each in reached), settings.rank + 1
+        matrices = len(attention_matrices(config)) if settings.plane == "attention" else 1
+        last, least = max(each.grokked_at or 0 for each in reached), settings.rank // matrices + 1
     steps = [step for step in source.snapshots() if step <= last]
     if len(steps) < least or steps[0] != 0:
         required = f"at least {least} snapshots up to step {last} in {source.folder}, the first of step 0"
@@ -156,11 +164,11 @@ def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:
     settings, steps = config.intervention, _steps(config, source)
     X = np.stack([source.load_snapshot(step) for step in steps])
     X -= X[0].copy()
-    found = Trajectory(X, {}).full(settings.rank)
+    found = _components(config, X)
     if found.rank < settings.rank and settings.plane != "past":
         got, do = f"{found.rank} directions in {len(steps)} snapshots of {source.folder}", "lower intervention.rank"
         raise RunFolderError(f"a trajectory of {settings.rank} directions", got, do)
-    B = found.blocks[0][0]  # (P, K)
+    B = embed(found.blocks, found.size)  # (P, K)
     stream = rng(config.seed, f"intervention/{settings.plane}")
     if settings.plane == "minus_pc1":
         B = B[:, 1:]
@@ -169,6 +177,18 @@ def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:
     if settings.plane == "matched":
         B = orthonormal(_matched(B, list(source.layout.slices.values()), stream))
     return np.ascontiguousarray(B.T), steps
+
+
+def _components(config: Config, X: Array) -> Basis:
+    """Principal components of the trajectory X (S, P) that a plane starts from."""
+    settings = config.intervention
+    if settings.plane != "attention":
+        return Trajectory(X, {}).full(settings.rank)
+    places = attention_matrices(config)
+    if settings.rank % len(places):
+        do = "set intervention.rank, in the paper 16 for two tasks and 24 for three"
+        raise ConfigError(f"a rank that {len(places)} attention matrices share evenly", str(settings.rank), do)
+    return Trajectory(X, places).attention(settings.rank // len(places))
 
 
 def _matched(B: Array, places: list[slice], stream: np.random.Generator) -> Array:

@@ -14,7 +14,7 @@ from minigrok.config import Config, Intervention, Model, Task, Train, with_value
 from minigrok.engine import Array, open_engine
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
 from minigrok.files import read_arrays, write_arrays
-from minigrok.params import layout
+from minigrok.params import attention_matrices, layout
 from minigrok.planes import CHUNK, FILE, Plane, find_source, plane_of
 from minigrok.runs import Run, create, open_run
 from minigrok.subspace import orthonormal
@@ -135,6 +135,19 @@ def test_a_plane_is_spanned_by_the_components_to_the_last_grok_or_the_start(
     _, note = read_arrays(run.folder / FILE)
     assert note["steps"] == list(range(last + 1))
     assert note["source"] == open_run(top / origin)._note()["config_hash"]
+
+
+def test_a_plane_in_the_attention_matrices_has_as_many_components_of_each(top: Path) -> None:
+    run = intervened(top, basis="attention", rank=16)
+    B, X = plane_of(run), trajectory(top, 12, "source")
+    assert B is not None
+    X -= X.mean(axis=0)
+    expected = np.zeros((16, run.layout.size))
+    for i, place in enumerate(attention_matrices(CONFIG).values()):
+        expected[2 * i : 2 * i + 2, place] = np.linalg.svd(X[:, place], full_matrices=False)[2][:2]
+    assert same_span(B, expected)
+    with pytest.raises(ConfigError, match="a rank that 8 attention matrices share evenly"):
+        plane_of(intervened(top, basis="attention", rank=12))
 
 
 def test_random_planes_are_orthonormal_and_matched_ones_have_the_energies_of_the_components(top: Path) -> None:
