@@ -11,8 +11,9 @@ from typing import Any
 from minigrok_cli.main import main as command_line
 
 from minigrok.analyses import ANALYSES
+from minigrok.arms import BASES
 from minigrok.bench.report import what
-from minigrok.info import presets, sweeps
+from minigrok.info import arms, presets, sweeps
 from minigrok.layers import LAYERS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -26,6 +27,8 @@ def tables() -> dict[str, list[str]]:
     return {
         "layers": [_row(x.name, _link(f"minigrok/layers/{x.name}.py"), f"`{x.forward}`") for x in LAYERS],
         "analyses": [_row(_link(f"minigrok/analyses/{n}.py", n), x.question, x.source) for n, x in ANALYSES.items()],
+        "arms": [_row(f"`{x['name']}`", x["does"], x["doses"], x["plane"], x["source"]) for x in arms()],
+        "planes": [_row(f"`{name}`", words) for name, words in BASES.items()],
         "presets": [_row(f"`{x['name']}`", f"{x['parameters']:,}", x["description"]) for x in presets()],
         "sweeps": [_row(f"`{x['name']}`", str(x["runs"]), x["description"]) for x in sweeps()],
         "commands": [_row(f"`minigrok {name}`", text) for name, text in helps.items()],

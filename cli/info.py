@@ -14,7 +14,7 @@ from .options import debug_option, json_option
 @json_option
 @debug_option
 def info(as_json: bool) -> None:
-    """Show versions, machine, presets, sweeps and analyses."""
+    """Show versions, machine, presets, sweeps, arms and analyses."""
     from minigrok.info import info as collect
 
     found = collect()
@@ -37,6 +37,8 @@ def show(found: dict[str, Any]) -> None:
     print_table("Sweeps (minigrok sweep NAME)", ("name", ">runs", "what it is"), sweeps)
     layers = [(layer["name"], layer["forward"]) for layer in found["layers"]]
     print_table("Layers (minigrok/layers/NAME.py)", ("name", "forward"), layers)
+    arms = [(arm["name"], arm["doses"], arm["does"]) for arm in found["arms"]]
+    print_table("Interventions (minigrok intervene RUN --arm NAME)", ("name", "doses", "what it does"), arms)
     analyses = [(analysis["name"], analysis["question"]) for analysis in found["analyses"]]
     print_table("Analyses (minigrok analyse NAME RUN)", ("name", "question"), analyses)
 

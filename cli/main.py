@@ -17,6 +17,7 @@ from .analyse import analyse
 from .bench import bench
 from .check import check
 from .info import info
+from .intervene import intervene
 from .options import DEBUG, debug_option
 from .plot import plot
 from .reference import reference
@@ -54,5 +55,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, plot, analyse, sweep, status, check, reference, bench, info):
+for command in (train, resume, intervene, plot, analyse, sweep, status, check, reference, bench, info):
     main.add_command(command)

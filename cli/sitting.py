@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 
 from minigrok.config import Config
+from minigrok.counters import Counters
 from minigrok.engine.cpu import cache_folder
 from minigrok.params import layout
 from minigrok.runs import Run
 from minigrok.threads import available_threads
-from minigrok.train import Counters, Observer, train
+from minigrok.train import Observer, train
 
 from .interrupt import EXIT_CODE, Interrupt
 from .standing import Standing, standings, step_text
@@ -69,7 +70,8 @@ def announcement(config: Config, threads: int | None) -> list[str]:
     n_threads = min(threads or available_threads(), compute.shards)
     lines = [
         f"{config.name}: {', '.join(task.operations)} mod {task.p}, {task.n_train:,} train and "
-        f"{task.n_test:,} test pairs, weight decay {config.optimiser.weight_decay:g}, seed {config.seed}",
+        f"{task.n_test:,} test pairs, weight decay {config.optimiser.weight_decay:g}, "
+        f"seed {config.seed}{config.intervention.words}",
         f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}, "
         f"{n_threads} thread{'s' if n_threads > 1 else ''}{', portable' if compute.portable else ''}; "
         f"at most {config.train.max_steps:,} steps",

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from minigrok.config import toml_value
+from minigrok.config import parsed, toml_value
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments import cost
 from minigrok.experiments.cells import STATES, Cell, look_at_all, table
@@ -35,14 +35,8 @@ TICK = 10.0  # seconds between looks at the runs
 
 def load_sweep(source: str, settings: Sequence[str]) -> Sweep:
     """Return the sweep of a preset or a TOML file, with some settings of every run changed."""
-    changed = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise ConfigError("a setting key=value", repr(setting), "write for example train.max_steps=500")
-        changed[key.strip()] = toml_value(text.strip())
     is_file = source not in sweep_names() and (source.endswith(".toml") or Path(source).is_file())
-    return read_sweep(Path(source) if is_file else sweep_text(source), changed)
+    return read_sweep(Path(source) if is_file else sweep_text(source), parsed(settings))
 
 
 def executor_of(

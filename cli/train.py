@@ -41,6 +41,7 @@ def train(
     Example: minigrok train dual --set seed=137 --set optimiser.weight_decay=0.5 --out runs/mine
     """
     from minigrok.params import layout
+    from minigrok.planes import require_source
     from minigrok.runs import create, load_weights
 
     from .sitting import sit
@@ -54,7 +55,9 @@ def train(
     config = load_config(source, settings)
     make_ready(config)
     theta = load_weights(init, layout(config)) if init else None
-    with create(out or Path("runs", f"{config.name}-s{config.seed}"), config, theta) as run:
+    folder = out or Path("runs", f"{config.name}-s{config.seed}")
+    require_source(config, folder)
+    with create(folder, config, theta) as run:
         ctx.exit(sit(run, threads, as_json=as_json))
 
 

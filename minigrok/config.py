@@ -7,6 +7,7 @@ The sections with their defaults, and where those come from, are in `minigrok.se
 import dataclasses
 import difflib
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,18 +17,20 @@ from typing import Any, TypeVar
 
 from minigrok.checks import check_types, nearest, require, require_name
 from minigrok.errors import ConfigError
-from minigrok.sections import Compute, Init, Model, Optimiser, Task, Train
+from minigrok.sections import Compute, Init, Intervention, Model, Optimiser, Task, Train
 
 __all__ = [
     "Compute",
     "Config",
     "Init",
+    "Intervention",
     "Model",
     "Optimiser",
     "Task",
     "Train",
     "config_hash",
     "from_toml",
+    "parsed",
     "preset",
     "preset_names",
     "to_toml",
@@ -48,7 +51,7 @@ class Config:
     ----------
     name : str    a label of letters, digits, "." "_" "-"; decides no number
     seed : int    of the split, the batches and the initial parameters, in [0, 2^32) (paper: 42, 137, 2024)
-    task, model, init, optimiser, train, compute : the sections
+    task, model, init, optimiser, train, compute, intervention : the sections
     """
 
     name: str
@@ -59,6 +62,7 @@ class Config:
     optimiser: Optimiser = field(default_factory=Optimiser)
     train: Train = field(default_factory=Train)
     compute: Compute = field(default_factory=Compute)
+    intervention: Intervention = field(default_factory=Intervention)
 
     def __post_init__(self) -> None:
         check_types(self, "")
@@ -97,8 +101,13 @@ def from_toml(source: Path | str) -> Config:
 
 
 def to_toml(config: Config) -> str:
-    """Write the configuration as TOML text, every setting included; `from_toml` gives it back, equal."""
+    """Write the configuration as TOML text, every setting included; `from_toml` gives it back, equal.
+
+    Without an intervention there is no such section: a run has the same text and hash as before there were any.
+    """
     values = dataclasses.asdict(config)
+    if config.intervention == Intervention():
+        del values["intervention"]
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
     blocks = [_toml_lines({key: value for key, value in values.items() if key not in sections})]
     blocks += [f"[{key}]\n{_toml_lines(section)}" for key, section in sections.items()]
@@ -136,13 +145,18 @@ def with_settings(config: Config, settings: Iterable[str]) -> Config:
     ------
     ConfigError    no "=", unknown key, wrong type, value out of range
     """
+    return with_values(config, parsed(settings))
+
+
+def parsed(settings: Iterable[str]) -> dict[str, Any]:
+    """Values of settings "key=value" by their key; a ConfigError for one without "="."""
     values = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError("a setting key=value", repr(setting), "write for example optimiser.weight_decay=0.5")
         values[key.strip()] = toml_value(text.strip())
-    return with_values(config, values)
+    return values
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -198,12 +212,12 @@ def _toml_lines(values: Mapping[str, Any]) -> str:
 
 
 def _toml_text(value: Any) -> str:
-    """TOML text of a bool, number, plain string or list of plain strings (names: nothing to escape)."""
+    """TOML text of a bool, number, string or list of strings; of printable characters, JSON's escapes are TOML's."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_text(item) for item in value) + "]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def toml_value(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""What this installation is: versions, machine, engines, presets, sweeps, layers, analyses: for people, for records."""
+"""What this installation is: versions, machine, engines, presets, sweeps, layers, arms, analyses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info
 
 from minigrok import __version__
 from minigrok.analyses import ANALYSES
+from minigrok.arms import ARMS
 from minigrok.config import preset, preset_names
 from minigrok.engine import ENGINES
 from minigrok.engine.cpu import cache_folder
@@ -42,13 +43,14 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        the keys of `environment`, and "engines", "presets", "sweeps", "layers", "analyses", "cache"
+        the keys of `environment`, and "engines", "presets", "sweeps", "layers", "arms", "analyses", "cache"
     """
     return environment() | {
         "engines": engines(),
         "presets": presets(),
         "sweeps": sweeps(),
         "layers": [layer._asdict() for layer in LAYERS],
+        "arms": arms(),
         "analyses": [{"name": x.name, "question": x.question} for x in ANALYSES.values()],
         "cache": cache(),
     }
@@ -126,6 +128,15 @@ def sweeps() -> list[dict[str, Any]]:
             "description": _first_sentence(f"sweeps/{name}.toml"),
         }
         for name in sweep_names()
+    ]
+
+
+def arms() -> list[dict[str, Any]]:
+    """Arms of an intervention: name, what it does, range of doses, plane, source."""
+    return [
+        {"name": name, "does": arm.does, "doses": arm.doses, "plane": arm.basis, "source": arm.source}
+        for name, arm in ARMS.items()
+        if name != "none"
     ]
 
 

@@ -104,3 +104,15 @@ class AdamW:
         keep = 1 - s.learning_rate * s.weight_decay
         factors = (scale, s.beta1, s.beta2, keep, rate, root, s.eps)
         self.engine.rows(_update, _chunks(g), g, CHUNK, *factors, self.m, self.v, theta)
+
+    def update(self, out: Array) -> None:
+        """Write the last step's displacement of theta without the decay, -lr / ..., into out (P,): no state changes.
+
+        It is the step itself, from 0, with betas of 1, which keep the moments.
+        """
+        s = self.settings
+        rate = s.learning_rate / (1 - s.beta1**self.steps)
+        root = 1 / math.sqrt(1 - s.beta2**self.steps)
+        out[:] = 0
+        factors = (1.0, 1.0, 1.0, 1.0, rate, root, s.eps)
+        self.engine.rows(_update, _chunks(out), self.m, CHUNK, *factors, self.m, self.v, out)

@@ -129,6 +129,18 @@ def layout(config: Config) -> Layout:
     return Layout(shapes)
 
 
+def attention_matrices(config: Config) -> dict[str, slice]:
+    """Places of W_Q, W_K, W_V, W_O (D, D) of each layer in the flat vector, named "L0 WQ" and so on."""
+    D, slices, found = config.model.width, layout(config).slices, {}
+    for block in range(config.model.blocks):
+        name = f"encoder.layers.{block}.self_attn"
+        fused = slices[f"{name}.in_proj_weight"]
+        for i, matrix in enumerate(("WQ", "WK", "WV")):
+            found[f"L{block} {matrix}"] = slice(fused.start + i * D * D, fused.start + (i + 1) * D * D)
+        found[f"L{block} WO"] = slices[f"{name}.out_proj.weight"]
+    return found
+
+
 def _block_shapes(width: int, mlp_width: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes in one nn.TransformerEncoderLayer; linear weights are (out, in)."""
     return {

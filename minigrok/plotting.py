@@ -92,7 +92,7 @@ def title(config: Config) -> str:
     """One line that says which run a picture shows."""
     tasks = " + ".join(config.task.operations)
     decay = f"weight decay {config.optimiser.weight_decay:g}"
-    return f"{config.name}: {tasks} mod {config.task.p}, {decay}, seed {config.seed}"
+    return f"{config.name}: {tasks} mod {config.task.p}, {decay}, seed {config.seed}{config.intervention.words}"
 
 
 def save(figure: Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:

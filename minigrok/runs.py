@@ -1,7 +1,7 @@
 """The run folder: written so that a kill at any instant loses nothing, read with clear errors. No pickle.
 
     config.toml                    complete configuration, its hash, versions
-    metrics.csv                    append-only, one row an evaluation
+    metrics.csv                    append-only, one row an evaluation; beside it intervention.csv, if there is one
     snapshots/000200.safetensors   parameters under PyTorch names
     checkpoint.safetensors         what `resume` needs; replaced atomically
     .lock, .owner                  of the one process that writes: see minigrok.lock
@@ -31,6 +31,7 @@ from minigrok.params import Layout, layout
 
 Array = npt.NDArray[Any]
 FORMAT = 1  # of the run folder; a reader accepts its own only
+METRICS = "metrics.csv"
 LEFTOVERS = {"config.toml.tmp"}  # a kill during `create` may leave it, and the lock, in a folder that is still empty
 
 
@@ -52,7 +53,6 @@ class Run:
         self.config = config
         self.layout = layout(config)
         self._lock = Lock(folder)
-        self._metrics = folder / "metrics.csv"
         self._checkpoint = folder / "checkpoint.safetensors"
 
     def lock(self) -> None:
@@ -70,24 +70,24 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add an evaluation to metrics.csv; the first row fixes the columns, one of which is "step".
+    def append_metrics(self, row: Mapping[str, float], table: str = METRICS) -> None:
+        """Add an evaluation to a table; the first row fixes the columns, one of which is "step".
 
         Parameters
         ----------
         row : mapping of column to number    nothing that differs between identical runs, so no times
         """
         self.lock()
-        append_row(self._metrics, row)
+        append_row(self.folder / table, row)
 
-    def metrics(self) -> dict[str, Array]:
-        """Columns of metrics.csv, each (rows,) int64 or float64; empty if there is none yet."""
-        return read_columns(self._metrics)
+    def metrics(self, table: str = METRICS) -> dict[str, Array]:
+        """Columns of a table, each (rows,) int64 or float64; empty if there is none yet."""
+        return read_columns(self.folder / table)
 
-    def truncate_metrics(self, step: int) -> None:
+    def truncate_metrics(self, step: int, table: str = METRICS) -> None:
         """Drop the rows after `step`, and a half-written last line, atomically."""
         self.lock()
-        drop_after(self._metrics, step)
+        drop_after(self.folder / table, step)
 
     def save_snapshot(self, step: int, theta: Array) -> None:
         """Save parameters; saving the same again changes nothing.

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from minigrok.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.checks import at_least, check_types, is_prime, nearest, require
 from minigrok.errors import ConfigError
 
@@ -207,3 +208,65 @@ class Compute:
     def __post_init__(self) -> None:
         check_types(self, "compute")
         at_least(1, self, "compute", "shards")
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """What is changed in the middle of training; the default is nothing, and then no file and no hash mentions it.
+
+    Attributes
+    ----------
+    arm : str       a key of `minigrok.arms.ARMS`: what is done ("deletion": paper)
+    dose : float    s; 0 changes no bit. For a kick: its length in lengths of that step's AdamW update
+    source : str    folder of the run whose trajectory spans the plane, seen from the folder that this run lies in
+    start : int     first step that is changed (paper: 500)
+    rank : int      directions of the plane (paper: 20)
+    basis : str     a key of `minigrok.arms.BASES`, for a plane that is not the arm's own; "": the arm's
+    every : int     steps between kicks; 0: one, at the start
+    repeat : int    0, or the number of a repeat of the same seed: at the start theta is multiplied by 1 + eps N(0, 1),
+                    eps the spacing of numbers at 1. Equal runs have equal bits here; this stands in for the paper's
+                    hardware, on which they have not
+    """
+
+    arm: str = "none"
+    dose: float = 0.0
+    source: str = ""
+    start: int = 500
+    rank: int = 20
+    basis: str = ""
+    every: int = 0
+    repeat: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self, "intervention")
+        for key, known in (("arm", ARMS), ("basis", {"": "", **BASES})):
+            if (value := getattr(self, key)) not in known:
+                required = f"intervention.{key} from {', '.join(filter(None, known))}"
+                raise ConfigError(required, repr(value), nearest(value, list(filter(None, known))))
+        at_least(1, self, "intervention", "start", "rank")
+        at_least(0, self, "intervention", "every", "repeat")
+        is_kick, is_some = self.act.target == "parameters", self.arm != "none"
+        doses = self.act.doses if is_some else "0 without an arm"
+        require(self.act.takes(self.dose) if is_some else self.dose == 0, "intervention.dose", doses, self.dose)
+        require(is_kick or not self.every, "intervention.every", "0: only a kick is repeated", self.every)
+        require(self.plane != "minus_pc1" or self.rank > 1, "intervention.rank", "2 or more without PC1", self.rank)
+        needs = self.plane not in NO_SOURCE
+        named = self.source.isprintable() and (bool(self.source) or not needs)
+        require(named, "intervention.source", "the folder of the run that spans the plane", repr(self.source))
+
+    @property
+    def act(self) -> Arm:
+        """What the arm does."""
+        return ARMS[self.arm]
+
+    @property
+    def words(self) -> str:
+        """What is done, to end a sentence; "" for nothing."""
+        changed = f"{self.arm} {self.dose:g} from step {self.start:,}" if self.arm != "none" else ""
+        repeat = f"repeat {self.repeat}" if self.repeat else ""
+        return "".join(f", {part}" for part in (changed, repeat) if part)
+
+    @property
+    def plane(self) -> str:
+        """Key of the plane's basis; "": none."""
+        return self.basis or self.act.basis

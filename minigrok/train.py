@@ -12,64 +12,28 @@ is written never changes a number, so it is written by the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config, Train
+from minigrok.config import Config
+from minigrok.counters import Counters
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.evaluation import Evaluation
+from minigrok.interventions import TABLE, intervener
 from minigrok.optim import AdamW, norm
 from minigrok.params import initial
-from minigrok.runs import Run
+from minigrok.planes import plane_of
+from minigrok.runs import METRICS, Run
 from minigrok.sharded import Sharded
 from minigrok.tasks import BatchStream, pairs
 
 CHECKPOINT_SECONDS = 30.0  # a kill costs at most about this much work: our choice
 
 Row = dict[str, float]
-
-
-@dataclass
-class Counters:
-    """Where a run is.
-
-    Attributes
-    ----------
-    step : int            optimiser steps done
-    streak : list of int  evaluations in a row at or above the grok threshold, for each task
-    grok_step : list      step at which each task grokked, or None
-    seconds : float       wall time spent training, over all sittings; decides nothing
-    """
-
-    streak: list[int]
-    grok_step: list[int | None]
-    step: int = 0
-    seconds: float = 0.0
-
-    @property
-    def grokked(self) -> bool:
-        """Whether every task has."""
-        return all(step is not None for step in self.grok_step)
-
-    @property
-    def last_grok(self) -> int | None:
-        """Step at which the last task grokked."""
-        return max(s for s in self.grok_step if s is not None) if self.grokked else None
-
-    def finished(self, train: Train, after_grok: int) -> bool:
-        """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
-        if self.step >= train.max_steps:
-            return True
-        return train.stop_when_grokked and self.last_grok is not None and self.step >= self.last_grok + after_grok
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Counters:
-        """Counters in the state of a checkpoint."""
-        return cls(state["streak"], state["grok_step"], state["step"], state["seconds"])
 
 
 @dataclass
@@ -98,15 +62,24 @@ class Trainer:
         Default: all that the process may use, at most one a shard. Never changes a bit.
     theta : (P,), optional
         Initial parameters; default: `params.initial(config)`.
+    plane : (K, P), optional
+        Rows of the plane that the config's intervention acts in, from `planes.plane_of`.
     """
 
-    def __init__(self, config: Config, threads: int | None = None, theta: Array | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        threads: int | None = None,
+        theta: Array | None = None,
+        plane: Array | None = None,
+    ) -> None:
         compute, train = config.compute, config.train
         self.config = config
         self.net = Sharded(config, compute.engine, compute.dtype, compute.shards, threads)
         self.net.theta[:] = initial(config) if theta is None else theta
         self.engine = self.net.engine
         self.adamw = AdamW(config.optimiser, self.engine, self.net.layout.size)
+        self.intervener = intervener(config, self.net, self.adamw, plane)
         self.grad = np.zeros_like(self.net.theta)
         data = pairs(config.task, config.seed)
         self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
@@ -144,7 +117,10 @@ class Trainer:
                 do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
             )
         self.grad_norm = grad_norm
-        self.adamw.step(self.net.theta, self.grad, grad_norm)
+        if self.intervener:
+            self.intervener.step(self.grad, grad_norm)
+        else:
+            self.adamw.step(self.net.theta, self.grad, grad_norm)
         self.counters.step += 1
         return losses
 
@@ -187,6 +163,8 @@ class Trainer:
             "stream_keys": stream["keys"],
         }
         state = vars(self.counters) | {"stream_position": stream["position"], "grad_norm": self.grad_norm}
+        if self.intervener:
+            state["kicks"] = self.intervener.kicks
         run.save_checkpoint(arrays, state)
 
     def restore(self, arrays: dict[str, Array], state: dict[str, Any]) -> None:
@@ -197,6 +175,8 @@ class Trainer:
         self.counters = Counters.of(state)
         self.adamw.steps = self.counters.step
         self.grad_norm = state["grad_norm"]
+        if self.intervener:
+            self.intervener.kicks |= state["kicks"]
 
 
 def train(
@@ -235,7 +215,7 @@ def train(
     middle of a step, or past a row of metrics that found no room, is never saved.
     """
     observer = observer or Observer()
-    trainer = Trainer(run.config, threads)
+    trainer = Trainer(run.config, threads, plane=plane_of(run))
     after = run.config.train.after_grok if after_grok is None else after_grok
     _begin(trainer, run)
     saved = started = time.monotonic()
@@ -272,25 +252,28 @@ def _begin(trainer: Trainer, run: Run) -> None:
         trainer.save(run)
     if trainer.counters.step == 0:
         run.save_snapshot(0, trainer.net.theta)
-    _require_metrics(run, trainer.counters.step)
-    run.truncate_metrics(trainer.counters.step)
+    for table in [METRICS, TABLE] if trainer.intervener else [METRICS]:
+        _require_rows(run, table, trainer.counters.step)
+        run.truncate_metrics(trainer.counters.step, table)
 
 
-def _require_metrics(run: Run, step: int) -> None:
-    """Raise a RunFolderError unless metrics.csv has all evaluations up to a step: they would not be made again."""
+def _require_rows(run: Run, table: str, step: int) -> None:
+    """Raise a RunFolderError unless a table has all evaluations up to a step: they would not be made again."""
     every = run.config.train.eval_every
     expected = sorted({1, *range(every, step + 1, every)}) if step else []
-    steps = run.metrics().get("step", np.empty(0))
+    steps = run.metrics(table).get("step", np.empty(0))
     found = steps[steps <= step].tolist()
     if found != expected:
         got = f"{len(found)} of {len(expected)}" if len(found) != len(expected) else "other steps"
         do = "restore the file from a copy, or train the run anew in another folder"
-        raise RunFolderError(f"every evaluation up to step {step:,} in {run.folder}/metrics.csv", got, do)
+        raise RunFolderError(f"every evaluation up to step {step:,} in {run.folder}/{table}", got, do)
 
 
 def _record(trainer: Trainer, run: Run, observer: Observer) -> None:
     step = trainer.counters.step
     if trainer.evaluation_due:
+        if trainer.intervener:
+            run.append_metrics(trainer.intervener.measure(trainer.grad), TABLE)
         row = trainer.evaluate()
         run.append_metrics(row)
         observer.evaluated(row)

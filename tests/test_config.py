@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrok import config as cf
+from minigrok.arms import ARMS, BASES
 from minigrok.errors import (
     ConfigError,
 )
@@ -61,6 +63,16 @@ computes = st.builds(
     dtype=st.sampled_from(["float32", "float64"]),
     shards=counts,
 )
+interventions = st.just(cf.Intervention()) | st.builds(
+    cf.Intervention,
+    arm=st.sampled_from([name for name in ARMS if name != "none"]),
+    dose=st.floats(0, 0.99),
+    source=st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1),
+    start=counts,
+    rank=st.integers(2, 100),
+    basis=st.sampled_from(["", *BASES]),
+    repeat=st.integers(0, 9),
+)
 configs = st.builds(
     cf.Config,
     name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]*", fullmatch=True),
@@ -71,6 +83,7 @@ configs = st.builds(
     optimiser=optimisers,
     train=trains,
     compute=computes,
+    intervention=interventions,
 )
 
 
@@ -87,6 +100,8 @@ def test_text_and_back_gives_the_same_config_and_hash(config: cf.Config) -> None
 def test_text_is_complete(config: cf.Config) -> None:
     written = tomllib.loads(cf.to_toml(config))
     expected = dataclasses.asdict(config)
+    if config.intervention == cf.Intervention():
+        del expected["intervention"]
     assert written.keys() == expected.keys()
     for name, section in expected.items():
         if isinstance(section, dict):
@@ -102,12 +117,16 @@ def test_settings_turn_any_config_into_any_other(start: cf.Config, goal: cf.Conf
             assignments += [f"{section}.{key}={_toml(value)}" for key, value in values.items()]
         else:
             assignments.append(f"{section}={_toml(values)}")
+    if "intervention.arm" not in "".join(assignments):
+        assignments += [
+            f"intervention.{key}={_toml(value)}" for key, value in dataclasses.asdict(cf.Intervention()).items()
+        ]
     assert cf.with_settings(start, assignments) == goal
 
 
 def _toml(value: object) -> str:
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -188,8 +207,17 @@ def test_frozen() -> None:
         cf.Config("x").seed = 1  # type: ignore[misc]
 
 
+def test_a_run_without_an_intervention_has_the_hash_from_before_there_were_any() -> None:
+    """Frozen: run folders of version 0.1.0 hold these."""
+    assert cf.config_hash(cf.preset("dual")) == "d91829010de89139dc633554c7e89ff746e6dc617b07cceadb89a3b9fc8e6ca1"
+    assert cf.config_hash(cf.preset("tiny")) == "d0447e472da65f3cea56d8e028369a94d71a4054bac1de97ce1a626e0dec8e32"
+    assert "intervention" not in cf.to_toml(cf.preset("dual"))
+    repeat = cf.with_settings(cf.preset("dual"), ["intervention.repeat=1"])
+    assert cf.config_hash(repeat) != cf.config_hash(cf.preset("dual"))
+
+
 def test_hash_covers_every_setting_but_the_name() -> None:
-    base = cf.Config("x")
+    base = cf.Config("x", intervention=cf.Intervention("kick", source="a"))
     other = {
         "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4",
         "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
@@ -198,6 +226,8 @@ def test_hash_covers_every_setting_but_the_name() -> None:
         "batch_size": "2", "max_steps": "3", "eval_every": "7", "snapshot_every": "7",
         "grok_threshold": "0.5", "grok_patience": "1", "after_grok": "1", "stop_when_grokked": "false",
         "engine": "plain", "dtype": "float64", "shards": "1", "portable": "true",
+        "arm": "random_kick", "dose": "0.5", "source": "b", "start": "7", "rank": "7", "basis": "random", "every": "7",
+        "repeat": "7",
     }  # fmt: skip
     hashes = {cf.config_hash(cf.with_settings(base, [f"{key}={other[key.split('.')[-1]]}"])) for key in _keys()}
     assert len(hashes) == len(_keys()) == len(other)

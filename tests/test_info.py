@@ -9,6 +9,7 @@ import scipy
 
 from minigrok import __version__
 from minigrok.analyses import ANALYSES
+from minigrok.arms import ARMS
 from minigrok.config import preset_names
 from minigrok.engine import ENGINES
 from minigrok.info import info
@@ -36,6 +37,7 @@ def test_lists_are_the_registries():
     assert {engine["name"] for engine in FOUND["engines"] if engine["available"]} == set(ENGINES)
     assert [preset["name"] for preset in FOUND["presets"]] == preset_names()
     assert [layer["name"] for layer in FOUND["layers"]] == [layer.name for layer in LAYERS]
+    assert [arm["name"] for arm in FOUND["arms"]] == list(ARMS)[1:]
     assert [analysis["name"] for analysis in FOUND["analyses"]] == list(ANALYSES)
 
 

@@ -68,6 +68,11 @@ def test_kills_at_each_call_that_changes_the_disk_change_no_bit(tmp_path: Path) 
     assert script(tmp_path, "calls") > 40
 
 
+def test_kills_of_an_intervened_run_at_each_call_change_no_bit(tmp_path: Path) -> None:
+    """Also while its plane is built from the source and written, and in the middle of a row of its log."""
+    assert script(tmp_path, "intervened") > 50
+
+
 def test_the_comparison_sees_one_bit(tmp_path: Path) -> None:
     """The checker of this file, on a run in which one bit of a moment is flipped before the resume."""
     sit(tmp_path / "alone", SHORT, 1)
@@ -173,24 +178,32 @@ def random_moments(folder: Path) -> int:
     return len(steps)
 
 
-def each_call(folder: Path) -> int:
+def intervened(folder: Path) -> int:
+    """As each_call, of a run with a plane from another run and two kicks."""
+    settings = ["arm=kick", "dose=2", "basis=past", "source=source", "start=4", "every=1", "rank=1"]
+    sit(folder / "source", SHORT, 1)
+    changed = [f"intervention.{setting}" for setting in settings]
+    return each_call(folder, with_settings(SHORT, [*changed, "train.max_steps=5", "train.eval_every=1"]))
+
+
+def each_call(folder: Path, config: Config = SHORT) -> int:
     """Kill a run at each of its calls that change the disk, and resume it; the number of kills."""
     training.CHECKPOINT_SECONDS = 0.0
-    sit(folder / "alone", SHORT, 1)
+    sit(folder / "alone", config, 1)
     expected = all_bits(folder / "alone")
     for number in count():
 
         def work(number: int = number) -> None:
             kill_at(number)
-            sit(folder / "killed", SHORT, 1)
+            sit(folder / "killed", config, 1)
 
         if not killed(child(work)):
             return number
-        sit(folder / "killed", SHORT, 1)
+        sit(folder / "killed", config, 1)
         assert all_bits(folder / "killed") == expected, number
         shutil.rmtree(folder / "killed")
     raise AssertionError
 
 
 if __name__ == "__main__":
-    print({"random": random_moments, "calls": each_call}[sys.argv[1]](Path(sys.argv[2])))
+    print({"random": random_moments, "calls": each_call, "intervened": intervened}[sys.argv[1]](Path(sys.argv[2])))

@@ -6,22 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from minigrok import params
 from minigrok.engine import Array
 from minigrok.runs import Run
 
-MATRICES = ("WQ", "WK", "WV", "WO")
-
 
 def attention_matrices(run: Run) -> dict[str, slice]:
-    """Places of W_Q, W_K, W_V, W_O (D, D) of each layer in the flat vector, named "L0 WQ" and so on."""
-    D, found = run.config.model.width, {}
-    for layer in range(run.config.model.blocks):
-        name = f"encoder.layers.{layer}.self_attn"
-        fused = run.layout.slices[f"{name}.in_proj_weight"]
-        for i, matrix in enumerate(MATRICES[:3]):
-            found[f"L{layer} {matrix}"] = slice(fused.start + i * D * D, fused.start + (i + 1) * D * D)
-        found[f"L{layer} WO"] = run.layout.slices[f"{name}.out_proj.weight"]
-    return found
+    """Places of W_Q, W_K, W_V, W_O of each layer: see `minigrok.params`."""
+    return params.attention_matrices(run.config)
 
 
 def pieces(run: Run) -> dict[str, slice]:

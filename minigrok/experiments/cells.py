@@ -10,6 +10,7 @@ done         trained to its end, every analysis there
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,15 @@ from typing import Any, Literal
 from minigrok.analyses import ANALYSES
 from minigrok.analyses.base import Analysis, Row
 from minigrok.analyses.perform import performed, settings_for
+from minigrok.arms import NO_SOURCE
 from minigrok.config import Config, config_hash, from_toml, to_toml
+from minigrok.counters import Counters
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.sweep_file import Order, Sweep
 from minigrok.files import make_folder, write_atomically
 from minigrok.lock import owner_of
 from minigrok.milestones import milestones
 from minigrok.runs import Run, open_run
-from minigrok.train import Counters
 
 FORMAT = 1  # of sweep.json
 State = Literal["not begun", "half done", "running", "failed", "done"]
@@ -109,6 +111,13 @@ def look(out: Path, config: Config, orders: Sequence[Order]) -> Cell:
         return _begun(folder, config, orders, failure)
     except RunFolderError as error:  # a damaged file: said here, and again by whoever resumes
         return Cell(config, folder, "failed", reason=str(error))
+
+
+def awaited(sweep: Sweep, config: Config) -> str:
+    """Return the name of the run of the sweep that a run's intervention takes its plane from; "" if there is none."""
+    source = posixpath.normpath(config.intervention.source or ".")
+    is_needed = config.intervention.plane not in NO_SOURCE
+    return source if is_needed and source in {other.name for other in sweep.configs} else ""
 
 
 def look_at_all(out: Path, sweep: Sweep) -> list[Cell]:

@@ -157,16 +157,34 @@ def show(out: Path, cells: Sequence[Cell]) -> None:
 
 def _rounds(sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, watcher: Watcher) -> Conducted:
     """Runs first, then comparisons of them, then thinning."""
-    jobs = [run_job(out, sweep, cell.config.name) for cell in missing]
-    stopped, failed = _round(out, jobs, executor, watcher)
+    done, stopped = _runs(sweep, out, missing, executor, watcher)
     compare: list[Job] = []
+    failed: list[Outcome] = []
     if all(cell.state == "done" for cell in standing.look_at_all(out, sweep)):
         compare = [comparison_job(out, sweep, order) for order in standing.missing_comparisons(sweep, out)]
         stopped, failed = _round(out, compare, executor, watcher)
         if not stopped and not failed and sweep.keep is not None:
             _thin(sweep, out)
-    broken = [f"{outcome.name}: {outcome.reason}" for outcome in failed if outcome.name.startswith("compare-")]
-    return Conducted(standing.look_at_all(out, sweep), broken, len(jobs) + len(compare), stopped)
+    broken = [f"{outcome.name}: {outcome.reason}" for outcome in failed]
+    return Conducted(standing.look_at_all(out, sweep), broken, done + len(compare), stopped)
+
+
+def _runs(sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, watcher: Watcher) -> tuple[int, bool]:
+    """Do the runs, those that wait for another one of the sweep in a later round; how many, and whether stopped."""
+    done, todo = 0, [cell.config for cell in missing]
+    while todo:
+        trained = {cell.config.name for cell in standing.look_at_all(out, sweep) if cell.trained}
+        ready = [config for config in todo if standing.awaited(sweep, config) in {"", *trained}]
+        todo = [config for config in todo if config not in ready]
+        if not ready:
+            for config in todo:
+                standing.write_failure(out, config.name, f"waits for {standing.awaited(sweep, config)}: not trained")
+            break
+        stopped, _ = _round(out, [run_job(out, sweep, config.name) for config in ready], executor, watcher)
+        done += len(ready)
+        if stopped:
+            return done, True
+    return done, False
 
 
 def _round(out: Path, jobs: Sequence[Job], executor: Executor, watcher: Watcher) -> tuple[bool, list[Outcome]]:

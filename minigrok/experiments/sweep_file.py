@@ -17,7 +17,8 @@
     train.max_steps = 500_000
 
 Every key but these is a setting of `minigrok.config`, and is checked as there. A run of a grid is named after its
-preset and the settings that some grid varies, such as dual-wd0.1-s42. Names are plain and differ, so that each run has
+preset and the settings that some grid varies, such as dual-wd0.1-s42; {seed} in intervention.source is the run's seed,
+and a run whose source is another one of the sweep waits for it. Names are plain and differ, so that each run has
 a folder of its own inside the sweep's.
 """
 
@@ -32,12 +33,19 @@ from pathlib import Path
 from typing import Any
 
 from minigrok.checks import nearest, require, require_name
-from minigrok.config import Config, from_toml, preset, with_values
+from minigrok.config import Config, Intervention, from_toml, preset, with_values
 from minigrok.errors import ConfigError
 
 TOP = ("name", "analyses", "keep", "base", "grid", "runs")
 SOURCES = ("preset", "file")  # where a run's configuration comes from
-SHORT = {"optimiser.weight_decay": "wd", "optimiser.learning_rate": "lr", "seed": "s"}  # in names; the seed comes last
+SHORT = {  # in names; the seed comes last
+    "optimiser.weight_decay": "wd",
+    "optimiser.learning_rate": "lr",
+    "intervention.arm": "",
+    "intervention.dose": "",
+    "intervention.repeat": "r",
+    "seed": "s",
+}
 RESERVED = ("sweep.json", "table.csv", "status.png", "status.svg", "failures", "logs")  # files of a sweep's folder
 Entry = dict[str, Any]  # dotted key -> value
 
@@ -153,7 +161,7 @@ def _config(values: Entry, folder: Path, settings: Mapping[str, Any], where: str
     name = values.pop("name", None)
     sources = {key: values.pop(key) for key in SOURCES if key in values}
     try:
-        config = with_values(_start(sources, folder), {**values, **settings})
+        config = _seeded(with_values(_start(sources, folder), {**values, **settings}))
         if varied is not None:
             stem = config.name if name is None else name
             config = with_values(config, {"name": str(stem) + _suffix(config, varied)})
@@ -172,11 +180,27 @@ def _start(sources: Entry, folder: Path) -> Config:
     return preset(sources["preset"]) if "preset" in sources else from_toml(folder / sources["file"])
 
 
+def _seeded(config: Config) -> Config:
+    """Put the run's seed where its source says {seed}: each run of a grid has a source of its own."""
+    source = config.intervention.source.replace("{seed}", str(config.seed))
+    return with_values(config, {"intervention.source": source})
+
+
 def _suffix(config: Config, varied: list[str]) -> str:
     """What sets a grid's runs apart, such as -wd0.1-s42."""
-    keys = [key for key in varied if key not in ("name", *SOURCES)]
+    keys = [key for key in varied if key not in ("name", *SOURCES) and not _unsaid(config, key)]
     keys.sort(key=lambda key: key == "seed")
-    return "".join(f"-{SHORT.get(key, key.rpartition('.')[2])}{_word(_value(config, key))}" for key in keys)
+    words = [f"{SHORT.get(key, key.rpartition('.')[2])}{_word(_value(config, key))}" for key in keys]
+    return "".join(f"-{word.lstrip('_')}" for word in words)
+
+
+def _unsaid(config: Config, key: str) -> bool:
+    """Whether a setting of an intervention is left out of names: its default, but for the dose of an arm."""
+    section, _, name = key.rpartition(".")
+    if section != "intervention":
+        return False
+    is_default = _value(config, key) == getattr(Intervention(), name)
+    return is_default and (name != "dose" or config.intervention.arm == "none")
 
 
 def _value(config: Config, key: str) -> Any:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minigrok.arms import ARMS, NO_SOURCE
 from minigrok.config import preset
 from minigrok.errors import ConfigError
-from minigrok.experiments.cells import open_sweep, sweep_to_json
+from minigrok.experiments.cells import awaited, open_sweep, sweep_to_json
 from minigrok.experiments.sweep_file import RESERVED, Order, read_sweep, sweep_names, sweep_text
 
 BASE = 'name = "s"\n[base]\npreset = "tiny"\n'
@@ -150,7 +151,8 @@ def test_a_file_is_relative_to_the_sweeps_and_the_command_line_wins(tmp_path: Pa
 
 
 def test_the_presets_are_the_papers_lists() -> None:
-    sweeps = {name: read_sweep(sweep_text(name)).configs for name in sweep_names()}
+    names = [name for name in sweep_names() if not name.startswith("intervention")]
+    sweeps = {name: read_sweep(sweep_text(name)).configs for name in names}
     counts = {name: len(configs) for name, configs in sweeps.items()}
     assert counts == {
         "paper-dual": 18,
@@ -170,3 +172,25 @@ def test_the_presets_are_the_papers_lists() -> None:
     assert rates[("add",), 1e-4, 42].train.max_steps == 500_000
     operations = {(c.task.operations, c.optimiser.weight_decay, c.seed) for c in sweeps["companion-operations"]}
     assert len(operations) == 36
+
+
+def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_sweep() -> None:
+    names = [name for name in sweep_names() if name.startswith("intervention")]
+    sweeps = {name.removeprefix("intervention-"): read_sweep(sweep_text(name)) for name in names}
+    deletion = {
+        name: {c.intervention.dose for c in sweep.configs if c.intervention.arm == "deletion"}
+        for name, sweep in sweeps.items()
+    }
+    fine = {0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.25}
+    assert deletion["dual"] == fine | {0.5, 0.75, 0.9}
+    assert deletion["tri-fine"] == fine
+    assert deletion["tri-coarse"] == {0, 0.1, 0.25, 0.5, 0.75, 0.9, 1}
+    for name, cap, every in (("dual", 50_000, 100), ("tri-fine", 60_000, 200), ("tri-coarse", 60_000, 200)):
+        changed = [c for c in sweeps[name].configs if c.intervention.plane]
+        assert {(c.train.max_steps, c.train.eval_every, c.intervention.start) for c in changed} == {(cap, every, 500)}
+        assert {c.intervention.rank for c in changed} == {20}
+    assert {c.intervention.arm for c in sweeps["dual"].configs} == set(ARMS) - {"attention"}
+    for sweep in sweeps.values():
+        assert all(awaited(sweep, c) for c in sweep.configs if c.intervention.plane not in NO_SOURCE)
+    repeats = [c for c in sweeps["repeats"].configs if c.intervention.repeat]
+    assert {(c.seed, c.intervention.repeat) for c in repeats} == {(s, r) for s in (42, 137, 2024, 1, 2) for r in (1, 2)}

@@ -1,0 +1,226 @@
+"""Dose-response of interventions: when runs grok, arm by arm and dose by dose, beside what repeats of a seed differ by.
+
+Runs that have not grokked when they end are censored: their time is more than that. All runs are cut at the smallest
+budget among them, the horizon, so that every group could be watched for as long.
+    baseline        runs of dose 0 and runs without an intervention; equal bits count once
+    grok            Kaplan-Meier median of the time at which every task has grokked, with its 95 % interval
+    x baseline      geometric mean over seeds of grok time over that of the seed's baseline; ">": some were censored
+    repeats         s = standard deviation of ln t between repeats of one seed, pooled: the error bar of a single run
+    z               ln(x baseline) / (s sqrt(1/n + 1/m)), n runs and m of the baseline: beyond 2 a repeat seldom is
+    p baseline      log-rank test against the baseline; p deletion: against the arm deletion at the same dose. Share of
+                    random exchanges; p of one test each, not corrected for their number
+From the log of each run, from its start on: median share of the gradient and of AdamW's update in the plane; D over the
+D of the seed's baseline at the same steps (the same batches), geometric mean; kicks: D after over D before.
+Source: arXiv:2602.18523, dose-response of one run a dose; censoring, tests, repeats and arms: minigrok.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigrok.analyses import events
+from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses.dose_response_figure import figure
+from minigrok.analyses.dose_response_runs import BASELINE, Life, lives_of
+from minigrok.errors import ConfigError
+from minigrok.runs import Run
+from minigrok.survival import Estimate, Survival, log_rank, survival
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of dose_response.
+
+    Attributes
+    ----------
+    protocol : str     "exact", or "paper": grok steps alone, no test and no error bar
+    exchanges : int    of runs between groups, for each p (our choice: 2000)
+    """
+
+    protocol: str = "exact"
+    exchanges: int = 2000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one arm and dose.
+
+    Attributes
+    ----------
+    arm : str
+    dose : float
+    lives : list of Life
+    curve : Survival                       of the last task
+    medians : list of Estimate             of each task, and of the last one
+    ratio : float, is_bound : bool         x baseline, and whether it is a lower bound; nan: no baseline of these seeds
+    z, p_baseline, p_deletion : float      nan: cannot be said
+    """
+
+    arm: str
+    dose: float
+    lives: list[Life]
+    curve: Survival
+    medians: list[Estimate]
+    ratio: float
+    is_bound: bool
+    z: float
+    p_baseline: float
+    p_deletion: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """Groups of all runs.
+
+    Attributes
+    ----------
+    protocol, condition : str
+    tasks : list of str
+    horizon : int            step at which all runs are cut
+    repeat_sd : float        s; nan: no two repeats of a seed grokked
+    repeats_df : int         degrees of freedom of s
+    groups : list of Group   the baseline first
+    """
+
+    protocol: str
+    condition: str
+    tasks: list[str]
+    horizon: int
+    repeat_sd: float
+    repeats_df: int
+    groups: list[Group]
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return every group with its tests.
+
+    Raises
+    ------
+    ConfigError
+        Runs of different tasks or weight decays.
+    RunFolderError
+        A run without an evaluation.
+    """
+    conditions = list(dict.fromkeys(events.condition(run.config) for run in runs))
+    if len(conditions) > 1:
+        do = "compare runs that differ in their intervention and seed alone"
+        raise ConfigError("runs of one condition", "; ".join(conditions), do)
+    horizon = min(run.config.train.max_steps for run in runs)
+    lives = lives_of(runs, horizon)
+    sd, df = repeat_spread(lives)
+    keys = sorted({(life.arm, life.dose) for life in lives}, key=lambda key: (key[0] != BASELINE, *key))
+    members = {key: [life for life in lives if (life.arm, life.dose) == key] for key in keys}
+    groups = [_group(key, members, sd, settings, work) for key in keys]
+    tasks = list(runs[0].config.task.operations)
+    return Result(settings.protocol, conditions[0], tasks, horizon, sd, df, groups)
+
+
+def repeat_spread(lives: Sequence[Life]) -> tuple[float, int]:
+    """Return the standard deviation of ln t between grokked repeats of one arm, dose and seed, and its freedom."""
+    squares, df = 0.0, 0
+    for key in {(life.arm, life.dose, life.seed) for life in lives}:
+        same = [life for life in lives if (life.arm, life.dose, life.seed) == key and life.happened[-1]]
+        logs = np.log([life.times[-1] for life in same])
+        if len(logs) > 1:
+            squares, df = squares + float(((logs - logs.mean()) ** 2).sum()), df + len(logs) - 1
+    return (math.sqrt(squares / df) if df else math.nan), df
+
+
+def _group(
+    key: tuple[str, float], members: dict[tuple[str, float], list[Life]], sd: float, settings: Settings, work: Work
+) -> Group:
+    (arm, dose), lives = key, members[key]
+    base = members.get((BASELINE, 0.0), [])
+    curves = [_curve(lives, k) for k in range(len(lives[0].times))]
+    ratio, is_bound, n_base = _ratio(lives, base)
+    spread = sd * math.sqrt(1 / len(lives) + 1 / n_base) if n_base else math.nan
+    p = [math.nan, math.nan]
+    if settings.protocol == "exact" and arm != BASELINE:
+        p[0] = _test(lives, base, settings, work, f"{arm}/{dose:g}/baseline")
+        if arm != "deletion":
+            p[1] = _test(lives, members.get(("deletion", dose), []), settings, work, f"{arm}/{dose:g}/deletion")
+    z = math.log(ratio) / spread if settings.protocol == "exact" and arm != BASELINE and spread > 0 else math.nan
+    return Group(arm, dose, lives, curves[-1], [curve.median() for curve in curves], ratio, is_bound, z, *p)
+
+
+def _curve(lives: Sequence[Life], k: int) -> Survival:
+    return survival(np.array([life.times[k] for life in lives]), np.array([life.happened[k] for life in lives]))
+
+
+def _ratio(lives: Sequence[Life], base: Sequence[Life]) -> tuple[float, bool, int]:
+    """Geometric mean of times over the baseline's of the same seed, whether it is a bound, and runs of the baseline."""
+    logs, is_bound, used = [], False, 0
+    for seed in sorted({life.seed for life in lives}):
+        own = [life for life in lives if life.seed == seed]
+        other = [life for life in base if life.seed == seed and life.happened[-1]]
+        if other:
+            reference = np.log([life.times[-1] for life in other]).mean()
+            logs += [math.log(life.times[-1]) - reference for life in own]
+            is_bound, used = is_bound or not all(life.happened[-1] for life in own), used + len(other)
+    return (math.exp(float(np.mean(logs))) if logs else math.nan), is_bound, used
+
+
+def _test(lives: Sequence[Life], other: Sequence[Life], settings: Settings, work: Work, name: str) -> float:
+    """p of the log-rank test, by exchanges; nan where no exchange can be a small share of all."""
+    if min(len(lives), len(other)) < 1 or math.comb(len(lives) + len(other), len(lives)) < 2 / 0.05:
+        return math.nan
+    groups = [(np.array([x.times[-1] for x in g]), np.array([x.happened[-1] for x in g])) for g in (lives, other)]
+    return log_rank(groups, work.rng(f"dose_response/{name}"), settings.exchanges).p_order
+
+
+def table(result: Result) -> list[Row]:
+    """One row an arm and dose; steps that were not reached by half of the runs are empty."""
+    return [_row(result, group) for group in result.groups]
+
+
+def _row(result: Result, group: Group) -> Row:
+    row: Row = {"arm": group.arm, "dose": group.dose, "runs": len(group.lives)}
+    row["grokked"] = sum(bool(life.happened[-1]) for life in group.lives)
+    row |= {f"grok {task}": median.value for task, median in zip(result.tasks, group.medians, strict=False)}
+    last = group.medians[-1]
+    row |= {"grok": last.value, "low": last.low, "high": last.high}
+    bound = ">" if group.is_bound else ""
+    row["x baseline"] = "" if math.isnan(group.ratio) else f"{bound}{group.ratio:.2f}"
+    row |= {"z": group.z, "p baseline": group.p_baseline, "p deletion": group.p_deletion}
+    measures = ("train accuracy", "grad inside", "update inside", "D / baseline", "kick D after / before")
+    row |= {name: _median([life.measures.get(name, math.nan) for life in group.lives]) for name in measures}
+    row["says"] = verdict(result, group)
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+def _median(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def verdict(result: Result, group: Group) -> str:
+    """Say what the group allows to say."""
+    waiting = [life for life in group.lives if not life.happened[-1]]
+    short = sum(life.last < result.horizon for life in waiting)
+    words = [f"{short} still going: censored where they are"] if short else []
+    if censored := len(waiting) - short:
+        words.append(f"{censored} censored at {result.horizon:,}: later, not never")
+    if group.arm != BASELINE and result.protocol == "exact":
+        if math.isnan(result.repeat_sd):
+            words.append("no repeats: no error bar")
+        elif not math.isnan(group.z):
+            beyond = abs(group.z) > 2 and (group.z > 0 or not group.is_bound)
+            words.append("beyond repeats" if beyond else "undecided" if group.is_bound else "within repeats")
+    return "; ".join(words)
+
+
+ANALYSIS = Analysis(
+    "dose_response",
+    "Does an intervention delay grokking, more than repeats of one seed differ, and is it what it claims to be?",
+    "arXiv:2602.18523, orthogonal deletion; controls, censoring, repeats: minigrok",
+    Settings,
+    compute,
+    table,
+    figure,
+    lambda runs, settings: f"{len(runs)} tables of evaluations, seconds",
+    many=True,
+)

@@ -1,0 +1,105 @@
+"""What one intervened run says: when it grokked or until when it was watched, and the medians of its log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigrok.analyses import events
+from minigrok.config import Intervention
+from minigrok.engine import Array
+from minigrok.interventions import TABLE
+from minigrok.milestones import milestones
+from minigrok.runs import Run
+
+BASELINE = "baseline"
+DETAILS = ("basis", "start", "rank", "every")  # settings that make another arm where they vary
+
+
+@dataclass(frozen=True)
+class Life:
+    """One run.
+
+    Attributes
+    ----------
+    run, arm : str
+    dose : float
+    seed, repeat : int
+    last : int                    last evaluation
+    times, happened : (tasks + 1,)    grok step of each task and of the last one; False: censored there
+    measures : dict               medians of its log, as the table names them
+    """
+
+    run: str
+    arm: str
+    dose: float
+    seed: int
+    repeat: int
+    last: int
+    times: Array
+    happened: Array
+    measures: dict[str, float]
+
+
+def lives_of(runs: Sequence[Run], horizon: int) -> list[Life]:
+    """Return the lives of runs, cut at the horizon; of baselines with equal bits the one with a log."""
+    changed = [run.config.intervention for run in runs if run.config.intervention.dose > 0]
+    varied = [key for key in DETAILS if len({getattr(each, key) for each in changed}) > 1]
+    logs = {id(run): run.metrics(TABLE) for run in runs}
+    kept: dict[tuple[int, int], Run] = {}  # baselines
+    for run in runs:
+        key = run.config.seed, run.config.intervention.repeat
+        if run.config.intervention.dose == 0 and (key not in kept or not logs[id(kept[key])]):
+            kept[key] = run
+    seen = [run for run in runs if run.config.intervention.dose > 0 or run in kept.values()]
+    references = {seed: logs[id(run)] for (seed, repeat), run in kept.items() if repeat == 0}
+    names = events.labels(seen)
+    return [_life(run, name, horizon, varied, references) for run, name in zip(seen, names, strict=True)]
+
+
+def _life(run: Run, name: str, horizon: int, varied: Sequence[str], references: dict[int, dict[str, Array]]) -> Life:
+    columns, settings = events.evaluations(run), run.config.intervention
+    last = min(int(columns["step"][-1]), horizon)
+    found = [reached.grokked_at for reached in milestones(run.config, columns).values()]
+    found.append(None if None in found else max(step for step in found if step is not None))
+    happened = np.array([step is not None and step <= horizon for step in found])
+    times = np.array([min(step, horizon) if step is not None else last for step in found], np.float64)
+    label = BASELINE if settings.dose == 0 else _label(settings, varied)
+    measures = _measures(run, columns, references.get(run.config.seed, {}))
+    return Life(name, label, settings.dose, run.config.seed, settings.repeat, last, times, happened, measures)
+
+
+def _label(settings: Intervention, varied: Sequence[str]) -> str:
+    details = [f"{key} {value}" for key in varied if (value := getattr(settings, key)) or key != "basis"]
+    return ", ".join([settings.arm, *details])
+
+
+def _measures(run: Run, columns: dict[str, Array], reference: dict[str, Array]) -> dict[str, float]:
+    """Medians over the evaluations from the start of the intervention on."""
+    start, log = run.config.intervention.start, run.metrics(TABLE)
+    rows = columns["step"] >= start
+    accuracies = [columns[f"train_accuracy_{task}"][rows] for task in run.config.task.operations]
+    found = {"train accuracy": float(np.median(np.min(accuracies, axis=0))) if rows.any() else math.nan}
+    if not log or not (log["step"] >= start).any():
+        return found
+    after = log["step"] >= start
+    for name in ("grad", "update"):
+        found[f"{name} inside"] = float(np.median(log[f"{name}_inside"][after]))
+    found["D / baseline"] = _relative(log, reference, start)
+    if "kicks" in log:
+        found["kick D after / before"] = float(log["defect_after"][-1] / log["defect_before"][-1])
+    return found
+
+
+def _relative(log: dict[str, Array], reference: dict[str, Array], start: int) -> float:
+    """Geometric mean of D over the baseline's D at the steps at which both were measured."""
+    if not reference:
+        return math.nan
+    _, i, j = np.intersect1d(log["step"], reference["step"], return_indices=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.log(log["defect"][i] / reference["defect"][j])
+    ratios = ratios[np.isfinite(ratios) & (log["step"][i] >= start)]
+    return float(np.exp(ratios.mean())) if len(ratios) else math.nan

@@ -1,0 +1,48 @@
+"""Where a run is: its counters, and when it is at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minigrok.config import Train
+
+
+@dataclass
+class Counters:
+    """Where a run is.
+
+    Attributes
+    ----------
+    step : int            optimiser steps done
+    streak : list of int  evaluations in a row at or above the grok threshold, for each task
+    grok_step : list      step at which each task grokked, or None
+    seconds : float       wall time spent training, over all sittings; decides nothing
+    """
+
+    streak: list[int]
+    grok_step: list[int | None]
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def grokked(self) -> bool:
+        """Whether every task has."""
+        return all(step is not None for step in self.grok_step)
+
+    @property
+    def last_grok(self) -> int | None:
+        """Step at which the last task grokked."""
+        return max(s for s in self.grok_step if s is not None) if self.grokked else None
+
+    def finished(self, train: Train, after_grok: int) -> bool:
+        """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
+        if self.step >= train.max_steps:
+            return True
+        return train.stop_when_grokked and self.last_grok is not None and self.step >= self.last_grok + after_grok
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Counters:
+        """Counters in the state of a checkpoint."""
+        return cls(state["streak"], state["grok_step"], state["step"], state["seconds"])

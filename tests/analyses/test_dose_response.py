@@ -1,0 +1,156 @@
+"""Dose-response: censored runs, the baseline, repeats as the error bar, tests, on runs known by construction."""
+
+import numpy as np
+import pytest
+from synthetic_runs import STEPS, make, rises
+
+from minigrok.analyses import dose_response
+from minigrok.analyses.base import Work
+from minigrok.analyses.dose_response_figure import figure
+from minigrok.errors import ConfigError
+from minigrok.interventions import TABLE
+from minigrok.survival import log_rank, survival
+
+Settings = dose_response.Settings
+BUDGET = ("train.max_steps=2000", "train.stop_when_grokked=false")
+
+
+def run_of(folder, at, arm="none", dose=0.0, seed=1, repeat=0, defect=None, settings=()):
+    """Run whose two tasks have full accuracy from row `at` on: they grok two rows later."""
+    given = [f"seed={seed}", f"intervention.repeat={repeat}", *BUDGET]
+    if arm != "none":
+        given += [f"intervention.arm={arm}", f"intervention.dose={dose}", "intervention.source=x"]
+    run = make(folder, [rises(at), rises(None if at is None else at - 2)], settings=[*given, *settings])
+    if defect is not None:
+        for step in STEPS:
+            D = defect if step % 500 == 0 else np.nan
+            run.append_metrics({"step": step, "grad_inside": 0.2, "update_inside": 0.4, "defect": D}, TABLE)
+    run.close()
+    return run
+
+
+def scored(runs, **settings):
+    return dose_response.compute(runs, Settings(exchanges=1000, **settings), Work())
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Five seeds by baseline, deletion (twice as late) and scaling (as the baseline), seed 3 of deletion censored."""
+    found = []
+    for seed in range(1, 6):
+        at = 5 + seed
+        found.append(run_of(tmp_path / f"b{seed}", at, seed=seed, defect=2.0))
+        late = None if seed == 3 else 2 * (at + 2) - 2
+        found.append(run_of(tmp_path / f"d{seed}", late, "deletion", 0.5, seed, defect=6.0))
+        found.append(run_of(tmp_path / f"s{seed}", at, "scaling", 0.5, seed, defect=2.0))
+    return found
+
+
+def test_groups_their_medians_and_ratios(runs):
+    result = scored(runs)
+    base, deletion, scaling = result.groups
+    assert (base.arm, deletion.arm, scaling.arm) == ("baseline", "deletion", "scaling")
+    assert base.lives[0].times.tolist() == [800, 600, 800]  # two rows after rows 6 and 4, 100 steps each
+    assert scaling.ratio == pytest.approx(1)
+    assert deletion.is_bound
+    assert not scaling.is_bound
+    times = np.array([1600, 1800, 2000, np.inf, np.inf])
+    seen = [life.times[-1] for life in deletion.lives]
+    assert seen == [1600, 1800, 2000, 2000, 2000]
+    assert [bool(life.happened[-1]) for life in deletion.lives] == [True, True, False, False, False]
+    assert np.isinf(times[3:]).all()
+    curve = survival(np.array(seen), np.array([True, True, False, False, False]))
+    assert np.array_equal(deletion.curve.survival, curve.survival)
+    assert deletion.medians[-1].value is None
+    row = dose_response.table(result)[1]
+    assert row["x baseline"].startswith(">1.9") or row["x baseline"].startswith(">1.8")
+    assert "3 censored at 2,000: later, not never" in row["says"]
+    assert "no repeats: no error bar" in row["says"]
+
+
+def test_the_tests_are_log_rank_tests_against_baseline_and_deletion(runs):
+    result = scored(runs)
+    base, deletion, scaling = ([life for life in group.lives] for group in result.groups)
+
+    def group(lives):
+        return np.array([x.times[-1] for x in lives]), np.array([x.happened[-1] for x in lives])
+
+    stream = Work().rng("dose_response/deletion/0.5/baseline")
+    assert result.groups[1].p_baseline == log_rank([group(deletion), group(base)], stream, 1000).p_order < 0.02
+    assert result.groups[2].p_baseline == 1
+    assert result.groups[2].p_deletion < 0.02
+    assert np.isnan(result.groups[1].p_deletion)
+    assert np.isnan(result.groups[0].p_baseline)
+    assert all(np.isnan(group.p_baseline) for group in scored(runs, protocol="paper").groups)
+    assert len(scaling) == 5
+
+
+def test_too_few_runs_have_no_p(tmp_path):
+    runs = [run_of(tmp_path / "b", 5), run_of(tmp_path / "d", 15, "deletion", 0.1)]
+    assert np.isnan(scored(runs).groups[1].p_baseline)
+
+
+def test_measures_are_medians_of_the_log_and_d_is_relative_to_the_baseline_of_the_seed(runs):
+    rows = dose_response.table(scored(runs))
+    assert [row["D / baseline"] for row in rows] == pytest.approx([1, 3, 1])
+    assert [row["update inside"] for row in rows] == pytest.approx([0.4] * 3)
+    assert [row["train accuracy"] for row in rows] == [1, 1, 1]
+    assert all(row["kick D after / before"] is None for row in rows)
+
+
+def test_repeats_are_the_error_bar(tmp_path):
+    """Two repeats at 800 and 1600 of one seed: s = ln 2 / sqrt 2; a run twice as late as their mean is z = ..."""
+    runs = [run_of(tmp_path / "b1", 6, repeat=1), run_of(tmp_path / "b2", 14, repeat=2)]
+    runs.append(run_of(tmp_path / "d", 16, "deletion", 0.1))
+    result = scored(runs)
+    s = np.log(2) / np.sqrt(2)
+    assert (result.repeat_sd, result.repeats_df) == (pytest.approx(s), 1)
+    ratio = 1800 / np.sqrt(800 * 1600)
+    assert result.groups[1].ratio == pytest.approx(ratio)
+    assert result.groups[1].z == pytest.approx(np.log(ratio) / (s * np.sqrt(1 + 1 / 2)))
+    assert "within repeats" in dose_response.table(result)[1]["says"]
+
+
+def test_baselines_with_equal_bits_count_once_and_the_one_with_a_log_is_kept(tmp_path):
+    runs = [run_of(tmp_path / "source", 6), run_of(tmp_path / "dose0", 6, "deletion", 0.0, defect=2.0)]
+    runs += [run_of(tmp_path / "d", 16, "deletion", 0.1, defect=4.0)]
+    for order in (runs, runs[::-1]):
+        result = scored(order)
+        assert [life.run for life in result.groups[0].lives] == ["dose0"]
+        assert dose_response.table(result)[1]["D / baseline"] == pytest.approx(2)
+
+
+def test_all_runs_are_cut_at_the_smallest_budget(tmp_path):
+    short = ("train.max_steps=1000",)
+    runs = [run_of(tmp_path / "b", 15), run_of(tmp_path / "d", 6, "deletion", 0.1, settings=short)]
+    result = scored(runs)
+    assert result.horizon == 1000
+    base = result.groups[0].lives[0]
+    assert (base.times.tolist(), base.happened.any(), base.last) == ([1000] * 3, False, 1000)
+
+
+def test_settings_that_vary_make_arms_of_their_own(tmp_path):
+    runs = [
+        run_of(tmp_path / "a", 6, "deletion", 0.1),
+        run_of(tmp_path / "b", 6, "deletion", 0.1, settings=["intervention.basis=random"]),
+        run_of(tmp_path / "c", 6, "deletion", 0.1, settings=["intervention.start=50"]),
+    ]
+    arms = [group.arm for group in scored(runs).groups]
+    assert arms == ["deletion, basis random, start 500", "deletion, start 50", "deletion, start 500"]
+
+
+def test_runs_of_several_conditions_are_an_error(tmp_path):
+    runs = [run_of(tmp_path / "a", 6), run_of(tmp_path / "b", 6, settings=["optimiser.weight_decay=0.1"])]
+    with pytest.raises(ConfigError, match="runs of one condition"):
+        scored(runs)
+
+
+def test_the_figure_has_a_panel_a_task_and_marks_what_is_censored(runs):
+    drawn = figure(scored(runs))
+    assert len(drawn.axes) == 4
+    titles = [axis.get_title() for axis in drawn.axes]
+    assert titles[0].startswith("add")
+    assert "Kaplan-Meier" in titles[2]
+    hollow = [line for line in drawn.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert len(hollow) == 3  # the three censored runs
+    assert all(axis.get_xlabel() and axis.get_ylabel() for axis in drawn.axes)
