@@ -10,6 +10,7 @@ from minigrok.analyses import (
     heads,
     hessian,
     onset,
+    phase,
     subspace,
     trajectory_pca,
     weight_spectra,
@@ -20,7 +21,7 @@ from minigrok.errors import ConfigError
 
 ANALYSES: dict[str, Analysis] = {
     module.ANALYSIS.name: module.ANALYSIS
-    for module in (trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset)
+    for module in (trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset, phase)
 }
 
 
