@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minigrok.analyses.phase_laws import MEAN
-from minigrok.analyses.phase_runs import REGIMES, Condition, Life
+from minigrok.analyses.phase_runs import REGIMES, Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.plotting import MARKERS, STYLE
 
@@ -32,13 +32,13 @@ class Places:
         positive = [c.wd for c in conditions if c.wd > 0]
         self.zero = np.log10(min(positive)) - SLOT if positive else 0.0
         self.has_zero = any(c.wd == 0 for c in conditions)
-        self._kinds = list(dict.fromkeys((c.lr, c.numerics) for c in conditions))
+        self._of = {wd: [c for c in conditions if c.wd == wd] for wd in {c.wd for c in conditions}}
         self._ticks = sorted({c.wd for c in conditions})
 
     def __call__(self, condition: Condition) -> float:
         """Return the place of a condition."""
-        middle = (len(self._kinds) - 1) / 2
-        return self.of(condition.wd) + 0.09 * (self._kinds.index((condition.lr, condition.numerics)) - middle)
+        same = self._of[condition.wd]
+        return self.of(condition.wd) + 0.09 * (same.index(condition) - (len(same) - 1) / 2)
 
     def of(self, wd: float) -> float:
         """Return the place of a weight decay."""
@@ -62,7 +62,8 @@ def figure(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(19, 13), layout="constrained")
         tasks, n = " + ".join(result.tasks), len(result.lives)
-        drawn.suptitle(f"Weight decay and grokking: {tasks}, {n} run{'s' * (n > 1)}", x=0.01, ha="left", fontsize=15)
+        what = f"{tasks}, {n} run{'s' * (n > 1)} (small: each run; large: median of a condition)"
+        drawn.suptitle(f"Weight decay and grokking: {what}", x=0.01, ha="left", fontsize=15)
         axes = drawn.subplot_mosaic(PANELS)  # type: ignore[arg-type]
     _diagram(axes["A"], result, places)
     _clock(axes["B"], result, places)
@@ -98,29 +99,35 @@ def _diagram(axis: Axes, result: Result, places: Places) -> None:
     axis.plot([], [], "o", color="black", markerfacecolor="white", label="did not by then (arrow)")
     axis.plot([], [], "_", color="black", markersize=11, label="all tasks memorised")
     axis.set_yscale("log")
-    axis.set_ylim(top=2.2 * max(life.last for life in result.lives), bottom=_bottom(result.lives))
+    axis.set_ylim(_bottom(result.lives), _top(result.lives))
     axis.set_ylabel("optimiser step t")
     axis.set_title("phase diagram: medians over seeds bound the phases")
-    axis.legend(fontsize=9, loc="upper right", frameon=True, framealpha=0.9)
+    axis.legend(fontsize=9, loc="lower center", ncols=3)
 
 
 def _bottom(lives: Sequence[Life]) -> float:
+    """Lower end of the diagram: room for "learning", and for the legend below it."""
     known = [life.memorised.max() for life in lives if not np.isnan(life.memorised).any()]
-    return 0.3 * min(known) if known else 1.0
+    return 0.2 * min(known) if known else 1.0
+
+
+def _top(lives: Sequence[Life]) -> float:
+    return 2.5 * max(life.last for life in lives)
 
 
 def _phases(axis: Axes, result: Result, places: Places) -> None:
-    """Shade memorised and generalised between the medians; a condition that lacks one has a column of its own."""
-    top, known = 3.0 * max(life.last for life in result.lives), []
+    """Shade the phases between the medians of the runs that laws are of; what did not grok has a column of its own."""
+    line = main_line(result.lives)
+    top, known = _top(result.lives), []
     for condition, curve in zip(result.conditions, result.waiting.curves, strict=True):
         lives = [life for life in result.lives if life.condition == condition]
         memorised = float(np.median([life.memorised.max() for life in lives]))
         grokked, x = curve.median().value, places(condition)
         if np.isnan(memorised):
             continue
-        if grokked is not None and condition.wd > 0:
+        if grokked is not None and (condition.lr, condition.numerics) == line and condition.wd > 0:
             known.append((x, memorised, grokked))
-        else:
+        elif grokked is None:
             axis.bar(x, curve.times[-1] - memorised, 0.07, memorised, color=MEMORISED, edgecolor="0.6", zorder=0.5)
             axis.bar(x, top, 0.07, curve.times[-1], color="white", edgecolor="0.7", hatch="xxx", zorder=0.5)
     if known:
@@ -134,9 +141,9 @@ def _between(axis: Axes, known: Array, top: float) -> None:
     axis.fill_between(x, grokked, top, color=GENERALISED, zorder=0.4, linewidth=0)
     low, high = (float(np.interp(x.mean(), x, y)) for y in (memorised, grokked))
     words: dict[str, Any] = {"fontsize": 14, "color": "0.25", "ha": "center", "va": "center"}
-    axis.text(x.mean(), 0.6 * low, "learning", **words)
+    axis.text(x.mean(), 0.7 * low, "learning", **words)
     axis.text(x.mean(), np.sqrt(low * high), "memorised", **words)
-    axis.text(x.mean(), np.sqrt(high * top / 1.5), "generalised", **words)
+    axis.text(x.mean(), np.sqrt(high * top), "generalised", **words)
     for y in (memorised, grokked):
         axis.plot(x, y, color="0.45", linewidth=1, zorder=0.6)
 
@@ -174,13 +181,13 @@ def _clock(axis: Axes, result: Result, places: Places) -> None:
     rates = {c.lr for c in result.conditions}
     if clock is not None and len(rates) == 1:
         axis.axhline(clock.parameters[0] * rates.pop(), color="0.5", linestyle="--", label="constant")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
     _close(axis, "decay clock at grokking", "lr wd t (dimensionless)", "no run with weight decay grokked")
 
 
 def _survival(axis: Axes, result: Result) -> None:
     for i, (name, curve) in enumerate(zip(result.labels, result.waiting.curves, strict=True)):
-        start = min(life.last for life in result.lives) / 10
+        start = min(life.last for life in result.lives) / 300  # room for the legend
         t, S = np.concatenate([[start], curve.times]), np.concatenate([[1.0], curve.survival])
         look: dict[str, Any] = {"color": SHADES[i % 3], "linestyle": LINES[i // 3 % 4], "linewidth": 1.8}
         axis.step(t, S, where="post", label=f"{name} (n = {curve.at_risk[0]})", **look)
@@ -197,7 +204,7 @@ def _norms(axis: Axes, result: Result, places: Places) -> None:
     names = {"start": "start", "memorised": "memorised", "end": "last evaluation"}
     for i, (key, words) in enumerate(names.items()):
         _medians(axis, result, places, [life.norms[key] for life in result.lives], i, words)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
     _close(axis, "parameter norm", "|theta| (dimensionless)", "no run memorised")
 
 
@@ -217,7 +224,7 @@ def _losses(axis: Axes, result: Result, places: Places) -> None:
 
 def _slingshots(axis: Axes, result: Result, places: Places) -> None:
     rates = [1e4 * len(life.slingshots) / life.watched if life.watched else np.nan for life in result.lives]
-    _medians(axis, result, places, rates, 0, "all runs")
+    _medians(axis, result, places, rates, 0, None)
     axis.set_ylim(bottom=-0.05 * max([1, *np.nan_to_num(rates)]))
     _close(axis, "slingshots after memorising", "cycles in 10,000 steps (lower bound)", "no run memorised")
 
@@ -246,17 +253,19 @@ def _curvature(axis: Axes, result: Result, places: Places) -> None:
 
 
 def _leads(axis: Axes, result: Result, places: Places) -> None:
-    for i, detector in enumerate(dict.fromkeys(lead.detector for leads in result.leads for lead in leads)):
+    detectors = dict.fromkeys(lead.detector for leads in result.leads for lead in leads)
+    for i, detector in enumerate(detectors):
         found = [next((x.lead for x in leads if x.detector == detector), np.nan) for leads in result.leads]
         _medians(axis, result, places, found, i, f"onset {detector}")
-    axis.axhline(0, color="0.6", linewidth=1)
+    if detectors:
+        axis.axhline(0, color="0.6", linewidth=1)
     _close(axis, "lead of the defect's onset", "grok step of first task - onset (steps)", "no analysis commutator")
 
 
-def _medians(axis: Axes, result: Result, places: Places, values: Sequence[float], i: int, words: str) -> None:
+def _medians(axis: Axes, result: Result, places: Places, values: Sequence[float], i: int, words: str | None) -> None:
     """Draw each run small, and the median of each condition large."""
     shade, shift = SHADES[i % 3], 0.03 * (i - 1)
-    label: str | None = words
+    label = words
     for condition in result.conditions:
         own: Iterable[float] = (v for v, life in zip(values, result.lives, strict=True) if life.condition == condition)
         y = np.array([v for v in own if np.isfinite(v)])
@@ -271,6 +280,6 @@ def _close(axis: Axes, title: str, ylabel: str, nothing: str) -> None:
     axis.set_title(title)
     axis.set_ylabel(ylabel)
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(fontsize=8)
-    else:
+        axis.legend(fontsize=8, loc="best")
+    elif not axis.lines:
         axis.text(0.5, 0.5, nothing, transform=axis.transAxes, ha="center", va="center", color="0.3")

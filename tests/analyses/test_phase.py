@@ -12,6 +12,8 @@ from minigrok.analyses.perform import perform
 from minigrok.analyses.phase_laws import MEAN
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
+from minigrok.experiments.job import comparison_job, perform_job
+from minigrok.experiments.sweep_file import read_sweep
 from minigrok.runs import open_run
 
 Settings = phase.Settings
@@ -271,3 +273,25 @@ def test_what_other_analyses_found_is_read(tmp_path):
     assert "of 9 checkpoints" in deepest.says
     assert [lead.detector for lead in result.leads[0]] == ["v2", "spike"]
     assert all(lead.lead == 8000 - lead.onset or np.isnan(lead.onset) for lead in result.leads[0])
+
+
+def test_a_sweep_compares_its_own_runs(tmp_path):
+    """As a comparison in a sweep file, settings included."""
+    text = """
+    name = "s"
+    analyses = [{name = "phase", set = ["draws=50"]}]
+    [base]
+    preset = "tiny"
+    [[grid]]
+    optimiser.weight_decay = [1.0, 0.5]
+    seed = [1, 2]
+    """
+    sweep = read_sweep(text)
+    for config in sweep.configs:
+        wd = config.optimiser.weight_decay
+        grokking(tmp_path / config.name, wd, config.seed, round(8000 / wd))
+    outcome = perform_job(comparison_job(tmp_path, sweep, sweep.orders[0]), lambda: False)
+    assert outcome.ok, outcome.reason
+    found = json.loads((tmp_path / "tiny-wd1-s1" / "analysis" / "phase" / "result.json").read_text())
+    assert list(found["runs"]) == [config.name for config in sweep.configs]
+    assert found["settings"]["draws"] == 50
