@@ -5,6 +5,7 @@ The command line, the README and the tests go through `ANALYSES`.
 
 from minigrok.analyses import (
     commutator,
+    compression,
     gram,
     grok_order,
     heads,
@@ -21,7 +22,10 @@ from minigrok.errors import ConfigError
 
 ANALYSES: dict[str, Analysis] = {
     module.ANALYSIS.name: module.ANALYSIS
-    for module in (trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset, phase)
+    for module in (
+        *(trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset),
+        *(phase, compression),
+    )
 }
 
 
