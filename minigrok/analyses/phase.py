@@ -7,6 +7,7 @@ slingshots, curvature, k* and the lead of the defect's onset. The parts, with th
     phase_laws         laws on a common footing, with the clock t = a / (lr wd) as null; survival, log-rank
     phase_curvature    deepest curvature (paper's), and at matched train loss and matched lr wd t
     phase_leads        onset of the defect, from finished analyses
+    phase_rebuilt      k*, on test and on train pairs
 Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-entropy) and budget, in nothing else: "no
 grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
 Runs of one seed share split, initial parameters and batch order: that is why the bootstrap draws seeds.
@@ -25,6 +26,7 @@ from minigrok.analyses.hessian_checkpoint import PRODUCTS
 from minigrok.analyses.phase_curvature import Depth
 from minigrok.analyses.phase_laws import Response, Waiting, responses, waiting
 from minigrok.analyses.phase_leads import Lead, lead_of
+from minigrok.analyses.phase_rebuilt import Rebuilding, rebuild
 from minigrok.analyses.phase_runs import Condition, Life, conditions, label, life_of, main_line, require_comparable
 from minigrok.analyses.probes import duration, measured_seconds
 from minigrok.checks import at_least, check_types, require
@@ -46,6 +48,7 @@ class Settings:
     loss : float         matched train loss of every task, nats (our choice: all runs pass it soon after memorising)
     clock : float        matched lr wd t (our choice: about half-way to grokking)
     products : int       of each lowest eigenvalue (our choice: as `hessian`)
+    components : int     tried for k* (paper: 20); 0: no k*
     """
 
     protocol: str = "exact"
@@ -54,11 +57,13 @@ class Settings:
     loss: float = 0.1
     clock: float = 4.0
     products: int = PRODUCTS
+    components: int = 20
 
     def __post_init__(self) -> None:
         check_types(self, "phase")
         at_least(20, self, "phase", "draws")
         at_least(2, self, "phase", "products")
+        at_least(0, self, "phase", "components")
         for name in ("loss", "clock"):
             require(getattr(self, name) > 0, f"phase.{name}", "positive", getattr(self, name))
 
@@ -79,6 +84,7 @@ class Result:
     waiting : Waiting
     depths : list of list of Depth     of each run
     leads : list of list of Lead       of each run
+    rebuilt : list of Rebuilding       of each run; None: too few snapshots, or not asked for
     """
 
     protocol: str
@@ -92,6 +98,7 @@ class Result:
     waiting: Waiting
     depths: list[list[Depth]]
     leads: list[list[Lead]]
+    rebuilt: list[Rebuilding | None]
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
@@ -108,7 +115,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         raise RunFolderError("a run with an evaluation", f"none in {', '.join(names)}", "train longer: minigrok resume")
     require_comparable([*begun.values()], [*begun])
     lives = [life_of(run, name) for name, run in begun.items()]
-    found, tasks = conditions(lives), list(runs[0].config.task.operations)
+    found, tasks = conditions(lives), list(next(iter(begun.values())).config.task.operations)
     depths = [phase_curvature.read(run) for run in begun.values()]
     if settings.curvature:
         measured = phase_curvature.measure([*begun.values()], work, settings.loss, settings.clock, settings.products)
@@ -126,20 +133,23 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         waiting(lives, found, work.rng("phase/log-rank")),
         depths,
         [lead_of(run, life, settings.protocol) for run, life in zip(begun.values(), lives, strict=True)],
+        rebuild([*begun.values()], work, settings.components) if settings.components else [None] * len(begun),
     )
 
 
 def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Say how many Hessian products it takes."""
-    if not settings.curvature:
-        return "seconds; curvature only from finished analyses (measure it: --set curvature=true)"
+    """Say how many rebuilt networks are scored, and how many Hessian products made."""
     begun = [run for run in runs if len(run.metrics().get("step", ()))]
+    long = [run for run in begun if len(run.snapshots()) >= 3] if settings.components else []
+    words = [f"k* of {len(long)} runs: some 10 s each at the paper's size" if long else "seconds"]
+    if not settings.curvature:
+        return "; ".join([*words, "curvature only from finished analyses (measure it: --set curvature=true)"])
     found = [phase_curvature.points(run, settings.loss, settings.clock) for run in begun]
     points = sum(len({*steps.values()}) for steps in found)
     if not points:
-        return "no run has a matched point: seconds"
+        return "; ".join([*words, "no run has a matched point"])
     each = measured_seconds(begun[0]).hvp64 * begun[0].config.task.n_train / begun[0].config.train.batch_size
-    return f"{points} points x {settings.products} products: {duration(points * settings.products * each)}"
+    return f"{words[0]}; {points} points x {settings.products} products: {duration(points * settings.products * each)}"
 
 
 ANALYSIS = Analysis(

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minigrok.analyses.phase_laws import MEAN
+from minigrok.analyses.phase_rebuilt import PARTS
 from minigrok.analyses.phase_runs import REGIMES, Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.plotting import MARKERS, STYLE
@@ -73,7 +74,7 @@ def figure(result: Result) -> Figure:
     _slingshots(axes["F"], result, places)
     _curvature(axes["G"], result, places)
     _leads(axes["H"], result, places)
-    _losses(axes["I"], result, places)
+    _thresholds(axes["I"], result, places)
     for key, axis in axes.items():
         if key != "C":
             places.mark(axis)
@@ -215,11 +216,12 @@ def _gradients(axis: Axes, result: Result, places: Places) -> None:
     _close(axis, "gradient norm, median of each regime", "|gradient| before clipping (nats)", "")
 
 
-def _losses(axis: Axes, result: Result, places: Places) -> None:
-    for i, regime in enumerate(REGIMES):
-        _medians(axis, result, places, [life.losses[regime] for life in result.lives], i, regime)
-    axis.set_yscale("log")
-    _close(axis, "train loss, median of each regime", "loss, sum of tasks (nats)", "")
+def _thresholds(axis: Axes, result: Result, places: Places) -> None:
+    for i, part in enumerate(PARTS):
+        ks = [np.nan if each is None else each.first(part) for each in result.rebuilt]
+        _medians(axis, result, places, ks, i, f"{part} pairs")
+    axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
+    _close(axis, "k*: components that rebuild .90 in every task", "k* (first crossing)", "no k*: no run reaches .90")
 
 
 def _slingshots(axis: Axes, result: Result, places: Places) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from minigrok.analyses.base import Row
 from minigrok.analyses.phase_curvature import Depth
 from minigrok.analyses.phase_laws import Over
+from minigrok.analyses.phase_rebuilt import PARTS, Rebuilding
 from minigrok.analyses.phase_runs import REGIMES, Life
 from minigrok.fits import LAWS
 from minigrok.survival import Survival, at_most
@@ -31,7 +32,7 @@ def table(result: Result) -> list[Row]:
     rows = [*_grok_steps(result), *_clocks(result), *_laws(result), *_tests(result)]
     for name, life in zip(result.labels, _by_condition(result), strict=True):
         rows += _regimes(name, life)
-    rows += [*_curvature(result), *_leads(result), *_notes(result)]
+    rows += [*_curvature(result), *_leads(result), *_thresholds(result), *_notes(result)]
     return [{key: None if value != value else value for key, value in row.items()} for row in rows]
 
 
@@ -166,6 +167,22 @@ def _leads(result: Result) -> Iterator[Row]:
             yield from rows or [_row("lead", name, detector, 0, says=says)]
 
 
+def _thresholds(result: Result) -> Iterator[Row]:
+    for condition, name in zip(result.conditions, result.labels, strict=True):
+        pairs = zip(result.lives, result.rebuilt, strict=True)
+        found = [each for life, each in pairs if each is not None and life.condition == condition]
+        for part in PARTS if found else ():
+            for what, crossing in (("first", Rebuilding.first), ("lasting", Rebuilding.lasting)):
+                ks = [crossing(each, part) for each in found]
+                reached = sum(k == k for k in ks)
+                whole = _span(each.whole[part] for each in found)
+                says = f"reached in {reached} of {len(found)}; worst task's accuracy of the whole network {whole}"
+                rows = [*_middle("k*", name, f"{part} pairs, {what}", ks, says)]
+                yield from rows or [_row("k*", name, f"{part} pairs, {what}", 0, says=says)]
+        at = [100 * each.outside[int(k) - 1] for each in found if (k := each.first("test")) == k]
+        yield from _middle("k*", name, "% outside at k*, test", at)
+
+
 def _notes(result: Result) -> Iterator[Row]:
     yield _row("laws are of", "", result.line)
     for life in result.lives:
@@ -178,7 +195,7 @@ def _notes(result: Result) -> Iterator[Row]:
 
 def _span(values: Iterable[float]) -> str:
     low, *_, high = sorted(values) * 2
-    return f"{low:.2g}" if low == high else f"{low:.2g} .. {high:.2g}"
+    return f"{low:.3g}" if low == high else f"{low:.3g} .. {high:.3g}"
 
 
 def _p(p: float) -> str:

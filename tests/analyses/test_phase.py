@@ -14,7 +14,8 @@ from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.job import comparison_job, perform_job
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.runs import open_run
+from minigrok.runs import create, open_run
+from minigrok.train import train
 
 Settings = phase.Settings
 STEPS = (1, *range(100, 60_100, 100))
@@ -175,7 +176,9 @@ def test_a_run_without_an_evaluation_is_left_out_and_named(tmp_path):
         phase.compute([empty], QUICK, Work())
 
 
-@pytest.mark.parametrize("wrong", [{"loss": 0.0}, {"clock": -1.0}, {"draws": 2}, {"products": 1}, {"protocol": 3}])
+@pytest.mark.parametrize(
+    "wrong", [{"loss": 0.0}, {"clock": -1.0}, {"draws": 2}, {"products": 1}, {"components": -1}, {"protocol": 3}]
+)
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigError):
         Settings(**wrong)
@@ -202,15 +205,18 @@ def test_order_of_the_runs_decides_nothing_but_random_draws(tmp_path):
 
 
 def test_lives_know_the_regimes(tmp_path):
-    rows = STEPS.index(8200) + 1
-    loss = np.full((2, rows), 0.05)
-    loss[:, 30] = 5.0  # a slingshot
-    life = phase.compute([grokking(tmp_path / "a", 1.0, 0, 8000, lag=200, loss=loss)], QUICK, Work()).lives[0]
+    """Loss 1 while learning, .05 memorised, .001 generalised, for most of the run; one jump in the middle."""
+    rows = np.array(STEPS[: STEPS.index(20_000) + 1])
+    loss = np.full((2, len(rows)), 0.05)
+    loss[:, rows < 700], loss[:, rows >= 8000], loss[:, rows == 3000] = 1.0, 0.001, 5.0
+    settings = ["train.stop_when_grokked=false", "train.max_steps=20000"]
+    run = grokking(tmp_path / "a", 1.0, 0, 8000, 20_000, settings, lag=200, loss=loss)
+    life = phase.compute([run], QUICK, Work()).lives[0]
     assert life.memorised.tolist() == [700, 700]
     assert (life.times.tolist(), life.grokked.all(), life.is_over) == ([8000, 8200], True, True)
     assert life.slingshots.tolist() == [3000]
-    assert life.watched == 8200 - 700
-    assert life.losses == {"learning": 0.1, "memorised": 0.1, "generalised": 0.1}
+    assert life.watched == 20_000 - 700
+    assert life.losses == pytest.approx({"learning": 2.0, "memorised": 0.1, "generalised": 0.002})
     assert life.norms["start"] == 50 > life.norms["learning"] > life.norms["memorised"] > life.norms["end"] == 20
 
 
@@ -295,3 +301,26 @@ def test_a_sweep_compares_its_own_runs(tmp_path):
     found = json.loads((tmp_path / "tiny-wd1-s1" / "analysis" / "phase" / "result.json").read_text())
     assert list(found["runs"]) == [config.name for config in sweep.configs]
     assert found["settings"]["draws"] == 50
+
+
+def test_a_network_is_rebuilt_whole_by_all_components(tmp_path):
+    """Five rows span theta_T - theta_0: k = 5 is the network itself, and what is outside falls to nothing."""
+    small = [*SMALL, "train.max_steps=1500", "train.snapshot_every=300", "train.stop_when_grokked=false", LR]
+    config = with_settings(preset("tiny"), [*small, "optimiser.weight_decay=0.1", "train.batch_size=16"])
+    with create(tmp_path / "trained", config) as run:
+        train(run, threads=1)
+    result = phase.compute([run], QUICK, Work())
+    found, columns = result.rebuilt[0], run.metrics()
+    assert found.checkpoints == 6
+    assert found.whole["train"] == min(columns["train_accuracy_add"][-1], columns["train_accuracy_mul"][-1])
+    for part in ("test", "train"):
+        assert found.accuracy[part].shape == (5,)
+        assert found.accuracy[part][-1] == found.whole[part]
+    assert (np.diff(found.outside) < 0).all()
+    assert found.outside[-1] == pytest.approx(0, abs=1e-9)
+    assert found.whole["train"] > 0.9
+    assert 1 <= found.first("train") <= found.lasting("train") <= 5
+    rows = rows_of(result, "k*", "wd 0.1")
+    assert rows["train pairs, first"]["value"] == found.first("train")
+    assert (rows["test pairs, first"]["value"] is None) == (found.whole["test"] < 0.9)
+    assert phase.compute([run], Settings(draws=50, components=0), Work()).rebuilt == [None]
