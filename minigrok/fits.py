@@ -57,7 +57,7 @@ class Fit:
     rss, aic, aicc, r2 : float in ln t; nan where there are too few runs
     lack : float               p of the lack of fit; nan: no replicate, or no freedom left
     residuals : (m,)           mean of ln t - fit at each wd
-    draws : (draws, p)         bootstrap
+    draws : (draws, p)         bootstrap; none of them where every wd has one run
     """
 
     law: str
@@ -75,12 +75,16 @@ class Fit:
         return np.asarray(np.exp(LAWS[self.law].curve(np.asarray(x, float), self.parameters)))
 
     def band(self, x: Array) -> Array:
-        """Return the central 95 % (2, len(x)) of the bootstrap's curves."""
+        """Return the central 95 % (2, len(x)) of the bootstrap's curves; nan without a bootstrap."""
+        if not len(self.draws):
+            return np.full((2, len(x)), np.nan)
         curves = np.array([LAWS[self.law].curve(np.asarray(x, float), drawn) for drawn in self.draws])
         return np.asarray(np.exp(np.quantile(curves, BAND, axis=0)))
 
     def interval(self, parameter: str) -> Array:
-        """Return the central 95 % (2,) of a parameter over the bootstrap."""
+        """Return the central 95 % (2,) of a parameter over the bootstrap; nan without one."""
+        if not len(self.draws):
+            return np.full(2, np.nan)
         return np.asarray(np.quantile(self.draws[:, LAWS[self.law].parameters.index(parameter)], BAND))
 
 
@@ -195,8 +199,10 @@ def _means(x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def _resampled(x: Array, seeds: Array, rng: np.random.Generator, draws: int) -> list[Array]:
-    """Return the rows of each resample; every weight decay keeps a run."""
+    """Return the rows of each resample, in which every weight decay keeps a run; none if no wd has two."""
     wd, different = np.unique(x), np.unique(seeds)
+    if len(wd) == len(x):
+        return []
     if len(x) == len(wd) * len(different) == len({*zip(x, seeds, strict=True)}):
         of = [np.flatnonzero(seeds == seed) for seed in different]
         return [np.concatenate([of[i] for i in rng.integers(0, len(of), len(of))]) for _ in range(draws)]

@@ -150,7 +150,8 @@ def test_two_weight_decays_decide_no_law_of_three_parameters():
 def test_two_runs_are_fitted_and_nothing_more_is_said():
     found = fitted("power law", np.array([1, 0.5]), np.array([10.0, 20.0]), np.array([1, 1]))
     assert found.parameters == pytest.approx([10, 1])
-    assert np.isnan([found.aicc, found.lack]).all()
+    assert np.isnan([found.aicc, found.lack, *found.interval("b")]).all()
+    assert np.isnan(found.band(np.array([0.7]))).all()
     assert np.isnan(slope_interval(np.array([1, 0.5]), np.array([10.0, 20.0]))[1])
 
 
