@@ -212,7 +212,8 @@ def _norms(axis: Axes, result: Result, places: Places) -> None:
 def _gradients(axis: Axes, result: Result, places: Places) -> None:
     for i, regime in enumerate(REGIMES):
         _medians(axis, result, places, [life.gradients[regime] for life in result.lives], i, regime)
-    axis.set_yscale("log")
+    if any(value > 0 for life in result.lives for value in life.gradients.values()):
+        axis.set_yscale("log")
     _close(axis, "gradient norm, median of each regime", "|gradient| before clipping (nats)", "")
 
 
@@ -236,7 +237,9 @@ def _curvature(axis: Axes, result: Result, places: Places) -> None:
     for i, kind in enumerate(kinds):
         found = [next((d for d in depths if d.kind == kind), None) for depths in result.depths]
         x = [
-            places(life.condition) + 0.02 * i for life, d in zip(result.lives, found, strict=True) if d and d.value < 0
+            places(life.condition) + 0.04 * (i - 1)
+            for life, d in zip(result.lives, found, strict=True)
+            if d and d.value < 0
         ]
         y = [(-d.value, d.residual) for d in found if d and d.value < 0]
         if y:
