@@ -33,7 +33,7 @@ class Over:
     fits : list of Fit           the smallest AICc first
     exponent : (3,)              b of the power law and its classical 95 % interval
     bend : (2,)                  coefficient of (ln wd)^2 beside it, and its p
-    runs : int
+    runs, censored : int         fitted; left out since they did not grok
     wd, residual : (m,)          weight decays, and the mean of ln t - power law at each
     paper : list of PaperFit     the paper's fits; protocol "paper" alone
     says : str                   why there is no fit; "" if there is
@@ -43,6 +43,7 @@ class Over:
     exponent: Array
     bend: Array
     runs: int
+    censored: int
     wd: Array
     residual: Array
     paper: list[PaperFit]
@@ -56,13 +57,11 @@ class Response:
     Attributes
     ----------
     wd, t : (n,)           runs that grokked
-    censored : int         runs with weight decay that did not
     over : dict of range to Over
     """
 
     wd: Array
     t: Array
-    censored: int
     over: dict[str, Over]
 
 
@@ -80,34 +79,28 @@ def responses(
         columns[MEAN] = times.mean(axis=1), np.all(grokked, axis=1)
     found = {}
     for name, (t, good) in columns.items():
-        x, y, s = wd[good], t[good], seeds[good]
-        over = {
-            each: _over(x[x <= top], y[x <= top], s[x <= top], protocol, draws, rng) for each, top in RANGES.items()
-        }
-        found[name] = Response(x, y, int((~good).sum()), over)
+        over = {}
+        for where, top in RANGES.items():
+            fitted, censored = good & (wd <= top), int((~good & (wd <= top)).sum())
+            over[where] = _over(wd[fitted], t[fitted], seeds[fitted], censored, protocol, draws, rng)
+        found[name] = Response(wd[good], t[good], over)
     return found
 
 
-def _over(x: Array, t: Array, seeds: Array, protocol: str, draws: int, rng: np.random.Generator) -> Over:
-    nothing = np.full(3, np.nan)
+def _over(x: Array, t: Array, seeds: Array, censored: int, protocol: str, draws: int, rng: np.random.Generator) -> Over:
+    fitted: list[Fit] = []
+    paper: list[PaperFit] = []
+    says, residual, exponent, bend = "", np.zeros(0), np.full(3, np.nan), np.full(2, np.nan)
     try:
         if protocol == "paper":
-            return Over([], nothing, nothing[:2], len(x), np.unique(x), nothing[:0], fits.paper_fits(x, t), "")
-        found = fits.fit_laws(x, t, seeds, rng, draws)
+            paper = fits.paper_fits(x, t)
+        else:
+            fitted = fits.fit_laws(x, t, seeds, rng, draws)
+            residual = next(fit for fit in fitted if fit.law == "power law").residuals
+            exponent, bend = np.array(fits.slope_interval(x, t)), np.array(fits.bend(x, t))
     except ShapeError as error:
-        return Over(
-            [],
-            nothing,
-            nothing[:2],
-            len(x),
-            np.unique(x),
-            nothing[:0],
-            [],
-            f"no law: {error.required} are required, got {error.got}",
-        )
-    power = next(fit for fit in found if fit.law == "power law")
-    exponent, bend = np.array(fits.slope_interval(x, t)), np.array(fits.bend(x, t))
-    return Over(found, exponent, bend, len(x), np.unique(x), power.residuals, [], "")
+        says = f"no law: {error.required} are required, got {error.got}"
+    return Over(fitted, exponent, bend, len(x), censored, np.unique(x), residual, paper, says)
 
 
 @dataclass(frozen=True)

@@ -91,21 +91,21 @@ def _clocks(result: Result) -> Iterator[Row]:
 def _laws(result: Result) -> Iterator[Row]:
     for name, response in result.laws.items():
         for where, over in response.over.items():
-            part, runs = f"law, {where}", over.runs
-            left = f"; {response.censored} that did not grok left out" if response.censored else ""
+            part = f"law, {where}"
+            if over.censored:
+                yield _row(part, name, "did not grok, left out", over.censored)
             if over.says:
-                yield _row(part, name, "none", runs, says=over.says + left)
+                yield _row(part, name, "none", over.runs, says=over.says)
             for fit in over.fits:
-                numbers = ", ".join(
-                    f"{k} = {v:.4g}" for k, v in zip(LAWS[fit.law].parameters, fit.parameters, strict=True)
-                )
-                says = f"{LAWS[fit.law].formula}: {numbers}; R2 in ln t {fit.r2:.3f}; p of lack of fit {_p(fit.lack)}"
-                yield _row(part, name, f"AICc {fit.law}", runs, fit.aicc, says=says + left)
-            yield from _exponent(part, name, runs, over)
+                law = LAWS[fit.law]
+                numbers = ", ".join(f"{k} = {v:.4g}" for k, v in zip(law.parameters, fit.parameters, strict=True))
+                says = f"{law.formula}: {numbers}; R2 in ln t {fit.r2:.3f}; lack of fit p {_p(fit.lack)}"
+                yield _row(part, name, f"AICc {fit.law}", over.runs, fit.aicc, says=says)
+            yield from _exponent(part, name, over.runs, over)
             for each in over.paper:
                 numbers = ", ".join(f"{v:.4g}" for v in each.parameters)
-                says = f"parameters {numbers}; R2 in the space of {each.space}" + left
-                yield _row(part, name, f"R2 {each.law}", runs, each.r2, says=says)
+                says = f"parameters {numbers}; R2 in the space of {each.space}"
+                yield _row(part, name, f"R2 {each.law}", over.runs, each.r2, says=says)
 
 
 def _exponent(part: str, name: str, runs: int, over: Over) -> Iterator[Row]:
@@ -124,6 +124,8 @@ def _exponent(part: str, name: str, runs: int, over: Over) -> Iterator[Row]:
 def _tests(result: Result) -> Iterator[Row]:
     for what, test in result.waiting.tests.items():
         says = f"{test.df} df, p {_p(test.p)}; by exchange of runs p {_p(test.p_order)}"
+        if not all(life.is_over for life in result.lives):
+            says += ", which supposes one budget: some runs are unfinished"
         yield _row("log-rank", "", what, None, test.statistic, says=says if test.df else "no event to compare")
 
 

@@ -92,10 +92,10 @@ def test_a_weight_decay_that_never_grokked_breaks_nothing_and_is_counted(tmp_pat
     runs += [grokking(tmp_path / f"wd0.1-s{seed}", 0.1, seed, None, last=20_000) for seed in range(3)]
     runs += [grokking(tmp_path / f"wd0-s{seed}", 0.0, seed, None, last=60_000) for seed in range(3)]
     result = phase.compute(runs, QUICK, Work())
-    response = result.laws[MEAN]
-    assert response.censored == 3  # wd 0 is on no axis of a law, and counts nowhere there
-    assert response.over["all wd > 0"].exponent[0] == pytest.approx(EXPONENT, abs=0.05)
-    assert "3 that did not grok left out" in rows_of(result, "law, all wd > 0", MEAN)["AICc clock"]["says"]
+    over = result.laws[MEAN].over["all wd > 0"]
+    assert (over.runs, over.censored) == (12, 3)  # wd 0 is on no axis of a law, and counts nowhere there
+    assert over.exponent[0] == pytest.approx(EXPONENT, abs=0.05)
+    assert rows_of(result, "law, all wd > 0", MEAN)["did not grok, left out"]["runs"] == 3
     row = rows_of(result, "grok step", "wd 0.1")["all tasks"]
     assert (row["value"], row["low"], row["high"], row["runs"]) == (None, None, None, 3)
     assert "0 of 3 by step 20,000: at most 63% grok by then" in row["says"]
@@ -109,8 +109,9 @@ def test_a_task_that_grokked_counts_though_the_other_did_not(tmp_path):
     result = phase.compute([*half, grokking(tmp_path / "b", 0.5, 0, 16_000)], QUICK, Work())
     assert rows_of(result, "grok step", "wd 1")["add"]["value"] == 8000
     assert rows_of(result, "grok step", "wd 1")["mul"]["value"] is None
-    assert result.laws["add"].censored == 0
-    assert result.laws["mul"].censored == result.laws[MEAN].censored == 2
+    left = {name: response.over["all wd > 0"].censored for name, response in result.laws.items()}
+    assert left == {"add": 0, "mul": 2, MEAN: 2}
+    assert result.laws["mul"].over["wd <= 0.5"].censored == 0
     assert "1 in 1 runs that grokked" in result.laws["mul"].over["all wd > 0"].says
 
 
