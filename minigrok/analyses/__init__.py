@@ -4,13 +4,16 @@ The command line, the README and the tests go through `ANALYSES`.
 """
 
 from minigrok.analyses import (
+    ablation,
     commutator,
     compression,
+    effective_rank,
     gram,
     grok_order,
     heads,
     hessian,
     onset,
+    reconstruction,
     subspace,
     trajectory_pca,
     weight_spectra,
@@ -21,7 +24,21 @@ from minigrok.errors import ConfigError
 
 ANALYSES: dict[str, Analysis] = {
     module.ANALYSIS.name: module.ANALYSIS
-    for module in (trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset, compression)
+    for module in (
+        trajectory_pca,
+        subspace,
+        commutator,
+        hessian,
+        grok_order,
+        gram,
+        weight_spectra,
+        heads,
+        onset,
+        compression,
+        reconstruction,
+        ablation,
+        effective_rank,
+    )
 }
 
 
