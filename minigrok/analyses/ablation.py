@@ -196,7 +196,7 @@ def notes(result: Result) -> dict[str, str]:
         if curve.study.startswith("first columns") and len(matrices):
             many = min(PAPER_MOST[curve.study.split(", ")[1]], int(curve.x[-1]))
             last = [names for k, names in zip(curve.x, matrices, strict=True) if k <= many][-1]
-            found[curve.study] = f"column-order artefact: the first {many} are {last} alone"
+            found[curve.study] = f"column-order artefact:\nthe first {many} are {last} alone"
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.base import Row, Work
+from minigrok.analyses.base import Row, Work, plain
 from minigrok.checks import nearest
 from minigrok.compression import noise_like
 from minigrok.engine import Array
@@ -151,5 +151,5 @@ def point_rows(run: str, step: int, tasks: Sequence[str], curves: Sequence[Curve
             row: Row = {"run": run, "step": step, "study": curve.study, "of": curve.reference, "x": str(x)}
             row |= {f"test {task}": float(curve.test[i, k]) for k, task in enumerate(tasks)}
             row |= {"test worst": float(curve.worst[i]), "train worst": float(curve.train[i].min())}
-            rows.append(row | {"error": float(curve.error[i]), "noise worst": float(noise[i])})
+            rows.append(row | {"error": float(curve.error[i]), "noise worst": plain(noise[i])})
     return rows

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from minigrok.analyses.curves import Curve
 from minigrok.analyses.figures import panel_grid
@@ -76,12 +77,15 @@ def _places(curve: Curve) -> Any:
 def _frame(axis: Axes, curve: Curve, note: str) -> None:
     axis.set_title(curve.study + (f"\n{note}" if note else ""), fontsize=10)
     if curve.x.dtype.kind not in "if":
-        axis.set_xticks(np.arange(len(curve.x)), curve.x.tolist(), fontsize=8)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(curve.x) > 4 else {}
+        axis.set_xticks(np.arange(len(curve.x)), curve.x.tolist(), fontsize=8, **turned)
         for line in axis.get_lines():
             line.set_linestyle("none")
     else:
         kind = curve.study.split(",")[0]
         axis.set_xlabel(X_LABELS.get(kind, "number of directions k"))
+        if kind not in X_LABELS:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if kind in ("svd", "random rank", "prune", "noise"):
             axis.set_xscale("log")
     axis.set_ylim(-3, 103)

@@ -23,7 +23,7 @@ from minigrok.analyses.curves import usable_steps
 from minigrok.analyses.figures import panel_grid
 from minigrok.analyses.trajectories import attention_matrices
 from minigrok.checks import require
-from minigrok.compression import LEAST, effective_rank
+from minigrok.compression import effective_rank
 from minigrok.engine import Array
 from minigrok.runs import Run
 
@@ -99,11 +99,11 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 
 def places(run: Run) -> dict[str, tuple[slice, tuple[int, int]]]:
-    """Place and shape of each matrix of LEAST entries at least; queries, keys and values apart."""
+    """Place and shape of each matrix; queries, keys and values apart."""
     D = run.config.model.width
-    found = {name: (place, (D, D)) for name, place in attention_matrices(run).items() if LEAST <= D * D}
+    found = {name: (place, (D, D)) for name, place in attention_matrices(run).items()}
     for name, shape in run.layout.shapes.items():
-        if len(shape) == 2 and shape[0] * shape[1] >= LEAST and "self_attn" not in name:
+        if len(shape) == 2 and "self_attn" not in name:
             short = name.removeprefix("encoder.layers.").removesuffix(".weight")
             found[f"L{short.replace('.', ' ')}" if short[0].isdigit() else short] = (
                 run.layout.slices[name],

@@ -167,7 +167,10 @@ def picture(name: str, protocol: str, run: Run, results: Mapping[str, Any]) -> F
         kinds = [t.name for t in result.tracks] if analysis == RECONSTRUCTION.name else [c.study for c in result.curves]
         panels += [(analysis, kind) for kind in dict.fromkeys(kinds)]
     title = f"{name}, {protocol}: {run.folder.name}, step {next(iter(results.values())).step:,}"
-    drawn, axes = panel_grid(len(panels), title, size=(4.6, 3.3))
+    skipped = set(AFTER) & {part for piece in PAPER_FIGURES[name].pieces for part in piece.settings(protocol).parts}
+    if skipped and not skipped & {kind for _, kind in panels}:
+        title += f"; no post-grok PCA: {results[RECONSTRUCTION.name].after} snapshots after the last grok"
+    drawn, axes = panel_grid(len(panels), title, size=(4.6, 3.3) if len(panels) > 1 else (7, 4))
     handles: dict[str, Any] = {}
     for axis, (analysis, kind) in zip(axes, panels, strict=True):
         result = results[analysis]

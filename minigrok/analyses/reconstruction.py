@@ -150,7 +150,7 @@ def _track(network: Network, name: str, draw: int, steps: Array, settings: Setti
     """Return the fields of a `Track` but the name."""
     rng = work.rng(f"reconstruction/{name}/{draw}")
     origin, count, most = network.init, 0, settings.largest
-    ks = np.arange(1, most + 1)
+    grid = conventions.PAPER[name] if settings.protocol == "paper" else range(1, most + 1)
     if name == "random directions":
         V = subspace.orthonormal(rng.standard_normal((len(network.init), min(most, len(network.init)))))
         shares = np.zeros(0)
@@ -160,13 +160,13 @@ def _track(network: Network, name: str, draw: int, steps: Array, settings: Setti
         else:
             found = conventions.rows(network.run, name, steps, network.init)
             X, origin, is_centred = found.X, found.origin, conventions.CONVENTIONS[name].is_centred
-        if settings.protocol == "paper":
-            ks = np.array([k for k in conventions.PAPER[name] if k <= most])
         V, shares = maths.directions(X, most, is_centred)
         count = len(X)
-    ks = ks[ks <= V.shape[1]]
+    ks = np.array([k for k in grid if k <= V.shape[1]], int)
     built = maths.rebuilt(V, origin, network.final)
-    both = np.array([network.accuracies(built.theta(k)) for k in ks]).reshape(len(ks), 2, -1)
+    both = np.array([network.accuracies(built.theta(k)) for k in ks]).reshape(
+        len(ks), 2, len(network.run.config.task.operations)
+    )
     outside = np.array([built.outside(k) for k in ks])
     return {
         "rows": np.array(count),
