@@ -67,9 +67,7 @@ def truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str]) -> 
     return found
 
 
-def random_truncated(
-    delta: Array, layout: Layout, rank: int, names: Sequence[str], rng: np.random.Generator
-) -> Array:
+def random_truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str], rng: np.random.Generator) -> Array:
     """Return delta (P,) with the matrices `names` projected on `rank` random directions of their shorter side."""
     require(rank >= 0, "rank", "at least 0", rank)
     found = delta.copy()

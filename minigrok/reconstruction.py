@@ -4,8 +4,8 @@
     directions  V_k (P, k), the first k principal components of X, uncentred or centred (minigrok.subspace)
     theta_k     origin_T + V_k V_k^T (theta_T - origin_T)
     outside     1 - |V_k^T delta|^2 / |delta|^2,  delta = theta_T - origin_T
-Origins: the initial weights (paper); 0; what weight decay leaves of the initial weights, (1 - lr wd)^t theta_0, which is
-known without any fit; the mean row.
+Origins: the initial weights (paper); 0; what weight decay leaves of the initial weights, (1 - lr wd)^t theta_0, which
+is known without any fit; the mean row.
 k*          smallest k at which every task's accuracy reaches the mark: the first crossing (paper). The curve is not
             monotone, so there is also the smallest k from which on it stays there.
 
@@ -15,7 +15,7 @@ theta_T and has no structure between them is a decaying Gaussian walk with the m
     variances   v_0 = 0,  v_{t+1} = c_t^2 v_t + a_t^2;   g_t = v_t c_t .. c_{T-1}, the covariance of u_t and u_T
     bridge      w_t = C_t theta_0 + u_t + (g_t / v_T) (theta_T - C_T theta_0 - u_T),  C_t = c_0 .. c_{t-1}
 c = 1: a random walk; c_t = (1 - lr wd)^(steps between t and t + 1): decay and noise (an AR(1), or OU, process).
-Source: theta_k, k*: arXiv:2602.18523, code aa4e72f; the conditional law: Anderson 2003, theorem 2.5.1; the null: minigrok.
+Source: theta_k, k*: arXiv:2602.18523, code aa4e72f; conditional law: Anderson 2003, theorem 2.5.1; null: minigrok.
 """
 
 from __future__ import annotations

@@ -4,14 +4,17 @@ The command line, the README and the tests go through `ANALYSES`.
 """
 
 from minigrok.analyses import (
+    ablation,
     commutator,
     compression,
+    effective_rank,
     gram,
     grok_order,
     heads,
     hessian,
     onset,
     phase,
+    reconstruction,
     subspace,
     trajectory_pca,
     weight_spectra,
@@ -23,8 +26,20 @@ from minigrok.errors import ConfigError
 ANALYSES: dict[str, Analysis] = {
     module.ANALYSIS.name: module.ANALYSIS
     for module in (
-        *(trajectory_pca, subspace, commutator, hessian, grok_order, gram, weight_spectra, heads, onset),
-        *(phase, compression),
+        trajectory_pca,
+        subspace,
+        commutator,
+        hessian,
+        grok_order,
+        gram,
+        weight_spectra,
+        heads,
+        onset,
+        phase,
+        compression,
+        reconstruction,
+        ablation,
+        effective_rank,
     )
 }
 

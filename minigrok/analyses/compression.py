@@ -8,8 +8,8 @@ theta' = reference + operation(theta_final - reference), minigrok.compression; a
     scale            x times theta_final - reference (paper)
     keep, remove     one module is kept or taken away: a layer, the heads, the rest (paper)
     noise            Gaussian noise, in every array x times the norm of theta_final - reference there
-of "init": the paper's theta_final - theta_init, where what is taken away returns to its random initial value. of "zero":
-the network itself. Beside each: noise of the same norm, array by array, on the final network.
+of "init": the paper's theta_final - theta_init, where what is taken away returns to its random initial value. of
+"zero": the network itself. Beside each: noise of the same norm, array by array, on the final network.
 Protocol "paper": from init alone, float32, no null, no random rank, the last snapshot on the grid.
 Source: arXiv:2602.18523 (code aa4e72f), compression and snapshot decomposition; from zero, nulls: minigrok.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -99,16 +100,23 @@ def _changed(network: Network, study: str, reference: str, settings: Settings, w
     origin, layout = network.origin(reference), network.layout
     delta, rng = network.final - origin, work.rng(f"compression/{study}/{reference}")
     names, masks = maths.matrices(layout, NAMES.get(study, "")), maths.modules(layout)
+
+    def noisy(x: float) -> Array:
+        return delta + x * maths.noise_like(delta, layout, rng)
+
+    def moved(make: Callable[[], Array]) -> Array:
+        return origin + make()
+
     operations: dict[str, Changed] = {
-        "prune": {x: lambda x=x: maths.pruned(delta, x / 100) for x in settings.keep},
-        "scale": {x: lambda x=x: x * delta for x in settings.scales},
-        "keep": {name: lambda mask=mask: maths.kept(delta, mask) for name, mask in masks.items()},
-        "remove": {name: lambda mask=mask: maths.kept(delta, ~mask) for name, mask in masks.items()},
-        "noise": {x: lambda x=x: delta + x * maths.noise_like(delta, layout, rng) for x in settings.noises},
-        "random rank": {r: lambda r=r: maths.random_truncated(delta, layout, r, names, rng) for r in settings.ranks},
+        "prune": {x: partial(maths.pruned, delta, x / 100) for x in settings.keep},
+        "scale": {x: partial(np.multiply, x, delta) for x in settings.scales},
+        "keep": {name: partial(maths.kept, delta, mask) for name, mask in masks.items()},
+        "remove": {name: partial(maths.kept, delta, ~mask) for name, mask in masks.items()},
+        "noise": {x: partial(noisy, x) for x in settings.noises},
+        "random rank": {r: partial(maths.random_truncated, delta, layout, r, names, rng) for r in settings.ranks},
     }
-    cut: Changed = {r: lambda r=r: maths.truncated(delta, layout, r, names) for r in settings.ranks}
-    return {x: lambda make=make: origin + make() for x, make in operations.get(study, cut).items()}
+    cut: Changed = {r: partial(maths.truncated, delta, layout, r, names) for r in settings.ranks}
+    return {x: partial(moved, make) for x, make in operations.get(study, cut).items()}
 
 
 def table(result: Result) -> list[Row]:

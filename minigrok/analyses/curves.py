@@ -1,8 +1,8 @@
-"""What compression, reconstruction and ablation share: a network changed step by step, and its accuracy at each step.
+"""What compression, reconstruction and ablation share: a network changed step by step, and its accuracies.
 
-A curve is a list of changed networks theta' along x (a rank, a share, a factor, the name of a module), their accuracy on
-ALL train and ALL test pairs, and, as a null, that of the final network with Gaussian noise of the same norm, array by
-array: a change that does no more than its size would is no special change.
+A curve is a list of changed networks theta' along x (a rank, a share, a factor, the name of a module), their accuracy
+on ALL train and ALL test pairs, and, as a null, that of the final network with Gaussian noise of the same norm, array
+by array: a change that does no more than its size would is no special change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.base import Row, Work
+from minigrok.analyses.base import Row, Work, plain
 from minigrok.checks import nearest
 from minigrok.compression import noise_like
 from minigrok.engine import Array
@@ -49,7 +49,7 @@ class Curve:
     @property
     def worst(self) -> Array:
         """Test accuracy of the worst task, (N,)."""
-        return self.test.min(axis=1)
+        return np.asarray(self.test.min(axis=1))
 
     @property
     def noise_worst(self) -> Array:
@@ -151,6 +151,5 @@ def point_rows(run: str, step: int, tasks: Sequence[str], curves: Sequence[Curve
             row: Row = {"run": run, "step": step, "study": curve.study, "of": curve.reference, "x": str(x)}
             row |= {f"test {task}": float(curve.test[i, k]) for k, task in enumerate(tasks)}
             row |= {"test worst": float(curve.worst[i]), "train worst": float(curve.train[i].min())}
-            rows.append(row | {"error": float(curve.error[i]), "noise worst": float(noise[i])})
+            rows.append(row | {"error": float(curve.error[i]), "noise worst": plain(noise[i])})
     return rows
-

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from minigrok.analyses.curves import Curve
 from minigrok.analyses.figures import panel_grid
@@ -37,16 +38,20 @@ def curves_figure(title: str, tasks: Sequence[str], curves: Sequence[Curve], not
     studies = list(dict.fromkeys(curve.study for curve in curves))
     drawn, axes = panel_grid(len(studies), title, size=(4.6, 3.3))
     for axis, study in zip(axes, studies, strict=True):
-        mine = [curve for curve in curves if curve.study == study]
-        for curve in mine:
-            _draw(axis, curve, tasks)
-        _frame(axis, mine[0], notes.get(study, ""))
+        draw_study(axis, [curve for curve in curves if curve.study == study], tasks, notes.get(study, ""))
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9, handlelength=3.5)
     return drawn
+
+
+def draw_study(axis: Axes, curves: Sequence[Curve], tasks: Sequence[str], note: str = "") -> None:
+    """Draw the curves of one study, one line style a reference, and its frame."""
+    for curve in curves:
+        _draw(axis, curve, tasks)
+    _frame(axis, curves[0], note)
 
 
 def _draw(axis: Axes, curve: Curve, tasks: Sequence[str]) -> None:
@@ -60,7 +65,7 @@ def _draw(axis: Axes, curve: Curve, tasks: Sequence[str]) -> None:
     if np.isfinite(curve.noise_worst).any():
         grey, dots = ("0.45", ":") if style == "--" else ("0.15", (0, (1, 2)))
         label = f"noise of the same norm, {words}, worst task"
-        mark = {"marker": "x" if style == "--" else "+", "markersize": 4}
+        mark: dict[str, Any] = {"marker": "x" if style == "--" else "+", "markersize": 4}
         axis.plot(x, 100 * curve.noise_worst, color=grey, linestyle=dots, linewidth=1, label=label, **mark)
 
 
@@ -72,12 +77,15 @@ def _places(curve: Curve) -> Any:
 def _frame(axis: Axes, curve: Curve, note: str) -> None:
     axis.set_title(curve.study + (f"\n{note}" if note else ""), fontsize=10)
     if curve.x.dtype.kind not in "if":
-        axis.set_xticks(np.arange(len(curve.x)), curve.x.tolist(), fontsize=8)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(curve.x) > 4 else {}
+        axis.set_xticks(np.arange(len(curve.x)), curve.x.tolist(), fontsize=8, **turned)
         for line in axis.get_lines():
             line.set_linestyle("none")
     else:
         kind = curve.study.split(",")[0]
         axis.set_xlabel(X_LABELS.get(kind, "number of directions k"))
+        if kind not in X_LABELS:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if kind in ("svd", "random rank", "prune", "noise"):
             axis.set_xscale("log")
     axis.set_ylim(-3, 103)
