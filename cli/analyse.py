@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Analyse runs, every number with its null model.
 
-    NAME is an analysis that `minigrok info` lists, or "all". The paper's procedure (--protocol paper) or the exact
+    NAME is an analysis that `minigrok info` lists, or "all". RUN is the folder of a run, or of a sweep: then all its
+    runs that were begun. The paper's procedure (--protocol paper) or the exact
     measurement. Result, arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the
     first one's folder. A killed analysis goes on where it was when it is called again. With "all", an analysis that
     fails says so, the others are made, and the exit code is that of the first failure.
@@ -41,9 +42,8 @@ def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tu
     """
     from minigrok.analyses import chosen
     from minigrok.errors import MinigrokError
-    from minigrok.runs import open_run
 
-    runs, failures = [open_run(folder) for folder in folders], []
+    runs, failures = _opened(folders), []
     for run in runs:
         make_ready(run.config)
     jobs = [(a, group) for a in chosen(name) for group in ([runs] if a.many else [[run] for run in runs])]
@@ -58,6 +58,16 @@ def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tu
     if failures:
         click.echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, *_ in failures)}", err=True)
         sys.exit(failures[0][2].exit_code)
+
+
+def _opened(folders: tuple[Path, ...]) -> list[Run]:
+    """Return the runs of the folders; the folder of a sweep stands for its runs that were begun."""
+    from minigrok.experiments.cells import begun
+    from minigrok.runs import open_run
+
+    return [
+        run for folder in folders for run in (begun(folder) if (folder / "sweep.json").exists() else [open_run(folder)])
+    ]
 
 
 def _say_failure(name: str, runs: list[Run], error: MinigrokError) -> None:

@@ -16,6 +16,7 @@ from minigrok.errors import MinigrokError
 from .analyse import analyse
 from .bench import bench
 from .check import check
+from .compress import compress
 from .info import info
 from .intervene import intervene
 from .options import DEBUG, debug_option
@@ -55,5 +56,5 @@ def main() -> None:
     """
 
 
-for command in (train, resume, intervene, plot, analyse, sweep, status, check, reference, bench, info):
+for command in (train, resume, intervene, plot, analyse, compress, sweep, status, check, reference, bench, info):
     main.add_command(command)

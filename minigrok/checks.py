@@ -65,9 +65,13 @@ def is_prime(n: int) -> bool:
 def _typed(key: str, annotation: Any, value: Any) -> Any:
     """Return the value in the annotated type, or raise a ConfigError."""
     if get_origin(annotation) is tuple:
-        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise _wrong_type(key, 'a list of strings such as ["add", "mul"]', value)
+        item, example = get_args(annotation)[0], _LISTS[get_args(annotation)[0]]
+        if not isinstance(value, list | tuple):
+            raise _wrong_type(key, example, value)
+        try:
+            return tuple(_typed(key, item, each) for each in value)
+        except ConfigError:
+            raise _wrong_type(key, example, value) from None
     if get_args(annotation):  # Literal
         if isinstance(value, str) and value in get_args(annotation):
             return value
@@ -82,6 +86,11 @@ def _typed(key: str, annotation: Any, value: Any) -> Any:
 
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number such as 0.5", str: "a string"}
+_LISTS = {
+    str: 'a list of strings such as ["add", "mul"]',
+    int: "a list of whole numbers such as [1, 2]",
+    float: "a list of numbers such as [0.5, 1]",
+}
 
 
 def _wrong_type(key: str, wanted: str, value: Any) -> ConfigError:

@@ -1,4 +1,6 @@
-"""`minigrok analyse` end to end: one run, several, and an analysis that fails among others."""
+"""`minigrok analyse` end to end: one run, several, a sweep, and an analysis that fails among others."""
+
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from minigrok_cli.main import main
 from minigrok import analyses, runs
 from minigrok.analyses import grok_order, heads, trajectory_pca
 from minigrok.config import preset, with_settings
+from minigrok.experiments.cells import sweep_to_json
+from minigrok.experiments.sweep_file import read_sweep
 from minigrok.params import initial
 
 SMALL = ["task.p=7", "model.width=8", "model.heads=2", "model.mlp_width=8"]
@@ -20,12 +24,16 @@ def three(monkeypatch):
     monkeypatch.setattr(analyses, "ANALYSES", chosen)
 
 
+def row_of(config):
+    tasks = config.task.operations
+    row = {f"{p}_{what}_{task}": 0.5 for p in ("train", "test") for what in ("loss", "accuracy") for task in tasks}
+    return {"step": 1, **row, "grad_norm": 1.0, "param_norm": 1.0}
+
+
 def run_with(folder, snapshots, seed=1):
     config = with_settings(preset("tiny"), [*SMALL, f"seed={seed}"])
     with runs.create(folder, config) as run:
-        tasks = config.task.operations
-        row = {f"{p}_{what}_{task}": 0.5 for p in ("train", "test") for what in ("loss", "accuracy") for task in tasks}
-        run.append_metrics({"step": 1, **row, "grad_norm": 1.0, "param_norm": 1.0})
+        run.append_metrics(row_of(config))
         rng = np.random.default_rng(seed)
         for i in range(snapshots):
             theta = initial(config)
@@ -60,3 +68,49 @@ def test_a_single_failure_is_the_usual_error(tmp_path):
     done = analyse("trajectory_pca", run_with(tmp_path / "few", 1))
     assert done.exit_code == 2
     assert "Error\n  required: at least 3 snapshots" in done.output
+
+
+def sweep_with(folder, runs_begun):
+    """Folder of a sweep of 4 runs, of which some were begun."""
+    text = """
+    name = "small"
+    [base]
+    preset = "tiny"
+    task.p = 7
+    model.width = 8
+    model.heads = 2
+    model.mlp_width = 8
+    [[grid]]
+    optimiser.weight_decay = [1.0, 0.5]
+    seed = [1, 2]
+    """
+    sweep = read_sweep(text)
+    folder.mkdir()
+    (folder / "sweep.json").write_bytes(sweep_to_json(sweep))
+    for config in sweep.configs[:runs_begun]:
+        with runs.create(folder / config.name, config) as run:
+            run.append_metrics(row_of(config))
+            run.save_snapshot(0, initial(config))
+    return folder
+
+
+def test_the_folder_of_a_sweep_stands_for_its_runs_that_were_begun(tmp_path):
+    folder = sweep_with(tmp_path / "sweep", 3)
+    done = analyse("grok_order", folder, "--json")
+    assert done.exit_code == 0, done.output
+    names = ["tiny-wd1-s1", "tiny-wd1-s2", "tiny-wd0.5-s1"]
+    assert (
+        list(json.loads((folder / names[0] / "analysis" / "grok_order" / "result.json").read_text())["runs"]) == names
+    )
+    assert analyse("heads", folder, run_with(tmp_path / "more", 1)).exit_code == 0  # beside a run, and one by one
+    assert all((folder / name / "analysis" / "heads" / "table.csv").exists() for name in names)
+
+
+def test_a_sweep_without_a_run_and_a_damaged_one_are_refused(tmp_path):
+    done = analyse("grok_order", sweep_with(tmp_path / "sweep", 0))
+    assert done.exit_code == 2
+    assert "none of 4" in done.output
+    (tmp_path / "sweep" / "sweep.json").write_text("{")
+    assert "a sweep.json as minigrok wrote it" in analyse("grok_order", tmp_path / "sweep").output
+    (tmp_path / "nothing").mkdir()
+    assert "the folder of a run" in analyse("grok_order", tmp_path / "nothing").output

@@ -4,13 +4,18 @@ The command line, the README and the tests go through `ANALYSES`.
 """
 
 from minigrok.analyses import (
+    ablation,
     commutator,
+    compression,
     dose_response,
+    effective_rank,
     gram,
     grok_order,
     heads,
     hessian,
     onset,
+    phase,
+    reconstruction,
     subspace,
     trajectory_pca,
     weight_spectra,
@@ -32,6 +37,11 @@ ANALYSES: dict[str, Analysis] = {
         heads,
         onset,
         dose_response,
+        phase,
+        compression,
+        reconstruction,
+        ablation,
+        effective_rank,
     )
 }
 

@@ -174,6 +174,21 @@ def open_sweep(out: Path) -> Sweep:
         raise RunFolderError("a sweep.json as minigrok wrote it", got, "run `minigrok sweep` once more") from error
 
 
+def begun(out: Path) -> list[Run]:
+    """Runs of a sweep's folder that were begun, finished or not, in the order of the sweep.
+
+    Raises
+    ------
+    RunFolderError
+        No folder of a sweep, no run of it was begun, or a run is damaged.
+    """
+    names = [config.name for config in open_sweep(out).configs]
+    found = [open_run(out / name) for name in names if (out / name / "config.toml").exists()]
+    if not found:
+        raise RunFolderError(f"a run that was begun in {out}", f"none of {len(names)}", "run `minigrok sweep` first")
+    return found
+
+
 def table(cells: Sequence[Cell]) -> list[Row]:
     """Return a row a run; the grok steps of tasks that a run lacks, or has not reached, are None."""
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.config.task.operations))

@@ -55,7 +55,10 @@ def test_says_what_is_missing_and_twice_the_same(case, name, tmp_path):
     assert outcome(ANALYSES[name], run) == (said, files)
 
 
-@pytest.mark.parametrize("name", [name for name in ANALYSES if name not in ("grok_order", "dose_response")])
+READ_NONE = ("grok_order", "dose_response", "phase")
+
+
+@pytest.mark.parametrize("name", [name for name in ANALYSES if name not in READ_NONE])
 def test_a_damaged_snapshot_is_named(name, tmp_path):
     run = run_of("plain", tmp_path / "run")
     (run.folder / "snapshots" / "001200.safetensors").write_bytes(b"half")

@@ -160,6 +160,8 @@ def test_the_presets_are_the_papers_lists() -> None:
         "companion-operations": 36,
         "companion-rates": 54,
         "tiny": 6,
+        "no-decay": 9,
+        "weight-decay": 42,
     }
     budgets = {(c.optimiser.weight_decay, c.train.max_steps, c.train.snapshot_every) for c in sweeps["paper-dual"]}
     low = {(decay, 200_000, 200) for decay in (0.1, 0.2, 0.3, 0.5)}
@@ -172,6 +174,13 @@ def test_the_presets_are_the_papers_lists() -> None:
     assert rates[("add",), 1e-4, 42].train.max_steps == 500_000
     operations = {(c.task.operations, c.optimiser.weight_decay, c.seed) for c in sweeps["companion-operations"]}
     assert len(operations) == 36
+    numerics = {(c.compute.dtype, c.model.cross_entropy, c.optimiser.weight_decay) for c in sweeps["no-decay"]}
+    assert numerics == {("float32", "stable", 0.0), ("float32", "saturating", 0.0), ("float64", "stable", 0.0)}
+    decays = {(c.optimiser.weight_decay, c.optimiser.learning_rate) for c in sweeps["weight-decay"]}
+    assert {rate * decay for decay, rate in decays if rate != 1e-3} == {1e-3}  # lr wd of weight decay 1
+    for config in sweeps["weight-decay"]:
+        clock = config.optimiser.weight_decay * config.optimiser.learning_rate
+        assert clock == 0 or config.train.max_steps * clock >= 20  # runs grok at 8 to 10
 
 
 def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_sweep() -> None:

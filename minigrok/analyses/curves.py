@@ -1,0 +1,155 @@
+"""What compression, reconstruction and ablation share: a network changed step by step, and its accuracies.
+
+A curve is a list of changed networks theta' along x (a rank, a share, a factor, the name of a module), their accuracy
+on ALL train and ALL test pairs, and, as a null, that of the final network with Gaussian noise of the same norm, array
+by array: a change that does no more than its size would is no special change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigrok.analyses.base import Row, Work, plain
+from minigrok.checks import nearest
+from minigrok.compression import noise_like
+from minigrok.engine import Array
+from minigrok.errors import ConfigError, RunFolderError
+from minigrok.evaluation import Evaluation
+from minigrok.runs import Run
+from minigrok.sharded import Sharded
+from minigrok.tasks import pairs
+
+REFERENCES = {"init": "theta - init", "zero": "theta itself"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracies along one kind of change; all of them shares, 0 .. 1.
+
+    Attributes
+    ----------
+    study, reference : str          what is changed, and from where ("init", "zero", ...)
+    x : (N,) float64 or str         how much
+    train, test : (N, n_tasks)
+    error : (N,)                    |theta' - theta_final| / |theta_final|
+    noise : (N, repeats, n_tasks)   test accuracy with noise of the same norm; repeats may be 0
+    """
+
+    study: str
+    reference: str
+    x: Array
+    train: Array
+    test: Array
+    error: Array
+    noise: Array
+
+    @property
+    def worst(self) -> Array:
+        """Test accuracy of the worst task, (N,)."""
+        return np.asarray(self.test.min(axis=1))
+
+    @property
+    def noise_worst(self) -> Array:
+        """Mean over the repeats of the worst task's test accuracy with noise, (N,); nan without repeats."""
+        if not self.noise.shape[1]:
+            return np.full(len(self.x), np.nan)
+        return np.asarray(self.noise.min(axis=2).mean(axis=1))
+
+
+class Network:
+    """The network of a run, with its first and final weights, that can be scored at any theta.
+
+    Parameters
+    ----------
+    run : Run
+    protocol : str
+        "paper": float32, and the final network is the last snapshot on the grid of snapshots (multiples of
+        `snapshot_every`), up to 200 steps before the end. "exact": float64, the last snapshot.
+    """
+
+    def __init__(self, run: Run, protocol: str) -> None:
+        self.run, self.layout, compute = run, run.layout, run.config.compute
+        self.dtype = "float32" if protocol == "paper" else "float64"
+        self.steps = usable_steps(run, protocol)
+        self.init = run.load_snapshot(self.steps[0]).astype(np.float64)
+        self.final = run.load_snapshot(self.steps[-1]).astype(np.float64)
+        self.net = Sharded(run.config, compute.engine, self.dtype, compute.shards)
+        data = pairs(run.config.task, run.config.seed)
+        parts = (data.train, data.test)
+        self.sets = [Evaluation(self.net, data.tokens[rows], data.targets[:, rows]) for rows in parts]
+
+    def origin(self, reference: str) -> Array:
+        """Return the point (P,) from which a change is measured: "init" or "zero"."""
+        return self.init if reference == "init" else np.zeros_like(self.init)
+
+    def accuracies(self, theta: Array) -> Array:
+        """Return train and test accuracy of each task at theta (P,), (2, n_tasks)."""
+        self.net.theta[:] = theta
+        return np.array([each.scores().accuracy for each in self.sets])
+
+    def test_accuracy(self, theta: Array) -> Array:
+        """Return the test accuracy of each task at theta (P,), (n_tasks,)."""
+        self.net.theta[:] = theta
+        return self.sets[1].scores().accuracy
+
+    def curve(
+        self, study: str, reference: str, changed: Mapping[float | str, Callable[[], Array]], repeats: int, work: Work
+    ) -> Curve:
+        """Score the networks that `changed` makes, one for each x, and the same amount of noise `repeats` times."""
+        name = f"{study}-{reference}".replace(" ", "-").replace("/", "-")
+        rng = work.rng(f"noise/{name}")
+
+        def measured() -> dict[str, Array]:
+            found, noise, errors, size = [], [], [], np.linalg.norm(self.final)
+            for make in changed.values():
+                theta = make()
+                error = theta - self.final
+                found.append(self.accuracies(theta))
+                draws = [self.test_accuracy(self.final + noise_like(error, self.layout, rng)) for _ in range(repeats)]
+                noise.append(np.reshape(draws, (repeats, found[-1].shape[1])))
+                errors.append(np.linalg.norm(error) / size)
+            both = np.array(found)
+            return {"train": both[:, 0], "test": both[:, 1], "error": np.array(errors), "noise": np.array(noise)}
+
+        return Curve(study, reference, np.array(list(changed)), **work.part(name, measured))
+
+
+def usable_steps(run: Run, protocol: str) -> list[int]:
+    """Return the steps of the snapshots from 0 to the final network of a protocol.
+
+    Raises
+    ------
+    RunFolderError
+        No snapshot of step 0, or none after it.
+    """
+    every = run.config.train.snapshot_every
+    steps = [step for step in run.snapshots() if protocol == "exact" or step % every == 0]
+    if len(steps) < 2 or steps[0] != 0:
+        got = f"snapshots: {', '.join(map(str, steps[:5])) or 'none'}"
+        raise RunFolderError(f"snapshots of step 0 and of a later one in {run.folder}", got, "train longer: resume")
+    return steps
+
+
+def chosen(parts: Sequence[str], known: Iterable[str], what: str) -> list[str]:
+    """Return the parts of an analysis that are asked for, all if none is; a ConfigError names the unknown one."""
+    known = list(known)
+    for part in parts:
+        if part not in known:
+            raise ConfigError(f"parts of {what}: {', '.join(known)}", repr(part), nearest(part, known))
+    return [part for part in known if part in parts or not parts]
+
+
+def point_rows(run: str, step: int, tasks: Sequence[str], curves: Sequence[Curve]) -> list[Row]:
+    """One row a changed network; the accuracy of each task, of the worst one, and with noise of the same norm."""
+    rows = []
+    for curve in curves:
+        noise = curve.noise_worst
+        for i, x in enumerate(curve.x.tolist()):
+            row: Row = {"run": run, "step": step, "study": curve.study, "of": curve.reference, "x": str(x)}
+            row |= {f"test {task}": float(curve.test[i, k]) for k, task in enumerate(tasks)}
+            row |= {"test worst": float(curve.worst[i]), "train worst": float(curve.train[i].min())}
+            rows.append(row | {"error": float(curve.error[i]), "noise worst": plain(noise[i])})
+    return rows

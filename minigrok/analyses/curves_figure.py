@@ -1,0 +1,92 @@
+"""Picture of curves of changed networks: one panel a study, accuracy against how much is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from minigrok.analyses.curves import Curve
+from minigrok.analyses.figures import panel_grid
+from minigrok.plotting import COLOURS, MARKERS
+
+X_LABELS = {
+    "svd": "rank kept of each matrix",
+    "random rank": "rank kept of each matrix",
+    "prune": "largest entries kept (%)",
+    "scale": "factor",
+    "noise": "norm of the noise / norm of what it is added to",
+}
+LINES: Mapping[str, Any] = {"zero": "--", "init": "-"}  # others: solid
+WORDS = {"init": "of $\\theta - \\theta_0$", "zero": "of $\\theta$ itself"}
+
+
+def curves_figure(title: str, tasks: Sequence[str], curves: Sequence[Curve], notes: Mapping[str, str] = {}) -> Figure:
+    """Return a figure with a panel for each study.
+
+    Parameters
+    ----------
+    title : str
+    tasks : sequence of str
+    curves : sequence of Curve      those of one study share a panel, one line style a reference
+    notes : mapping                 study to a sentence below its title
+    """
+    studies = list(dict.fromkeys(curve.study for curve in curves))
+    drawn, axes = panel_grid(len(studies), title, size=(4.6, 3.3))
+    for axis, study in zip(axes, studies, strict=True):
+        draw_study(axis, [curve for curve in curves if curve.study == study], tasks, notes.get(study, ""))
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9, handlelength=3.5)
+    return drawn
+
+
+def draw_study(axis: Axes, curves: Sequence[Curve], tasks: Sequence[str], note: str = "") -> None:
+    """Draw the curves of one study, one line style a reference, and its frame."""
+    for curve in curves:
+        _draw(axis, curve, tasks)
+    _frame(axis, curves[0], note)
+
+
+def _draw(axis: Axes, curve: Curve, tasks: Sequence[str]) -> None:
+    """Draw each task's test accuracy, and that of the worst one with noise of the same norm."""
+    x = _places(curve)
+    style, words = LINES.get(curve.reference, "-"), WORDS.get(curve.reference, curve.reference)
+    for k, task in enumerate(tasks):
+        look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+        look |= {"markersize": 4, "linewidth": 1.3, "markerfacecolor": "white" if style == "--" else None}
+        axis.plot(x, 100 * curve.test[:, k], linestyle=style, label=f"{task}, {words}", **look)
+    if np.isfinite(curve.noise_worst).any():
+        grey, dots = ("0.45", ":") if style == "--" else ("0.15", (0, (1, 2)))
+        label = f"noise of the same norm, {words}, worst task"
+        mark: dict[str, Any] = {"marker": "x" if style == "--" else "+", "markersize": 4}
+        axis.plot(x, 100 * curve.noise_worst, color=grey, linestyle=dots, linewidth=1, label=label, **mark)
+
+
+def _places(curve: Curve) -> Any:
+    """Return x, or the numbers of its names."""
+    return curve.x if curve.x.dtype.kind in "if" else np.arange(len(curve.x))
+
+
+def _frame(axis: Axes, curve: Curve, note: str) -> None:
+    axis.set_title(curve.study + (f"\n{note}" if note else ""), fontsize=10)
+    if curve.x.dtype.kind not in "if":
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(curve.x) > 4 else {}
+        axis.set_xticks(np.arange(len(curve.x)), curve.x.tolist(), fontsize=8, **turned)
+        for line in axis.get_lines():
+            line.set_linestyle("none")
+    else:
+        kind = curve.study.split(",")[0]
+        axis.set_xlabel(X_LABELS.get(kind, "number of directions k"))
+        if kind not in X_LABELS:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if kind in ("svd", "random rank", "prune", "noise"):
+            axis.set_xscale("log")
+    axis.set_ylim(-3, 103)
+    axis.set_ylabel("test accuracy (%)")

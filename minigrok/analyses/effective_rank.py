@@ -1,0 +1,157 @@
+"""Effective rank: the matrices of the final network, of their change from the start, and random ones.
+
+Effective ranks of each matrix (minigrok.compression; none depends on the norm), of
+    theta     the final matrix W
+    change    W_final - W_init, which the paper compresses
+    random    Gaussian matrices of the same shape, `surrogates` draws: mean, and the lowest of the entropy rank
+in_proj_weight counts as W_Q, W_K and W_V. "norm": Frobenius norms, dimensionless; "cos": cos(change, -W_init), 1 if the
+change is nothing but the loss of the initial values.
+Protocol "paper" has no counterpart: the same in both, but for the final snapshot (minigrok.analyses.curves).
+Source: minigrok; formulas: Roy & Vetterli 2007, Rudelson & Vershynin 2007.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses.curves import usable_steps
+from minigrok.analyses.figures import panel_grid
+from minigrok.analyses.trajectories import attention_matrices
+from minigrok.checks import require
+from minigrok.compression import effective_rank
+from minigrok.engine import Array
+from minigrok.runs import Run
+
+MEASURES = ("entropy", "participation", "stable", "energy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of effective_rank.
+
+    Attributes
+    ----------
+    protocol : str      "exact" or "paper"
+    surrogates : int    random matrices of each shape (our choice: 20)
+    """
+
+    protocol: str = "exact"
+    surrogates: int = 20
+
+    def __post_init__(self) -> None:
+        require(self.surrogates >= 1, "surrogates", "at least 1", self.surrogates)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix (rows, columns); effective ranks in the order of MEASURES.
+
+    Attributes
+    ----------
+    name : str
+    rows, columns : int
+    theta, change : (4,)
+    random : (surrogates, 4)
+    norm, norm_change, cosine : float
+    """
+
+    name: str
+    rows: int
+    columns: int
+    theta: Array
+    change: Array
+    random: Array
+    norm: float
+    norm_change: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """Matrices of one run."""
+
+    run: str
+    step: int
+    matrices: list[Matrix]
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return the effective ranks of every matrix."""
+    run, steps = runs[0], usable_steps(runs[0], settings.protocol)
+    init, final = (run.load_snapshot(step).astype(np.float64) for step in (steps[0], steps[-1]))
+    found = []
+    for name, (place, shape) in places(run).items():
+        rng = work.rng(f"effective_rank/{name}")
+        first, last = init[place].reshape(shape), final[place].reshape(shape)
+        change = last - first
+        random = np.array([effective_rank(rng.standard_normal(shape)) for _ in range(settings.surrogates)])
+        size = float(np.linalg.norm(change) * np.linalg.norm(first))
+        cosine = float(-np.vdot(change, first)) / size if size > 0 else float("nan")
+        norms = (float(np.linalg.norm(last)), float(np.linalg.norm(change)))
+        ranks = (np.array(effective_rank(last)), np.array(effective_rank(change)))
+        found.append(Matrix(name, *shape, *ranks, random, *norms, cosine))
+    return Result(run.folder.name, steps[-1], found)
+
+
+def places(run: Run) -> dict[str, tuple[slice, tuple[int, int]]]:
+    """Place and shape of each matrix; queries, keys and values apart."""
+    D = run.config.model.width
+    found = {name: (place, (D, D)) for name, place in attention_matrices(run).items()}
+    for name, shape in run.layout.shapes.items():
+        if len(shape) == 2 and "self_attn" not in name:
+            short = name.removeprefix("encoder.layers.").removesuffix(".weight")
+            found[f"L{short.replace('.', ' ')}" if short[0].isdigit() else short] = (
+                run.layout.slices[name],
+                (shape[0], shape[1]),
+            )
+    return found
+
+
+def table(result: Result) -> list[Row]:
+    """One row a matrix."""
+    rows = []
+    for each in result.matrices:
+        row: Row = {"run": result.run, "step": result.step, "matrix": each.name}
+        row["shape"] = f"{each.rows} x {each.columns}"
+        for i, measure in enumerate(MEASURES):
+            row |= {f"{measure} theta": float(each.theta[i]), f"{measure} change": float(each.change[i])}
+            row[f"{measure} random"] = float(each.random[:, i].mean())
+        row |= {"entropy random low": float(each.random[:, 0].min()), "norm theta": each.norm}
+        row |= {"norm change": each.norm_change, "cos(change, -init)": each.cosine}
+        rows.append({key: None if value != value else value for key, value in row.items()})
+    return rows
+
+
+def figure(result: Result) -> Figure:
+    """One panel a measure: each matrix, its change, and random ones of its shape."""
+    drawn, axes = panel_grid(len(MEASURES), f"{result.run}: effective rank, step {result.step:,}", 2, (6.2, 3.4))
+    x, names = np.arange(len(result.matrices)), [each.name for each in result.matrices]
+    for i, (axis, measure) in enumerate(zip(axes, MEASURES, strict=True)):
+        for kind, mark, fill in (("theta", "o", "black"), ("change", "s", "white")):
+            y = [asdict(each)[kind][i] for each in result.matrices]
+            words = "$\\theta$ itself" if kind == "theta" else "$\\theta - \\theta_0$"
+            axis.plot(x, y, mark, color="black", markerfacecolor=fill, markersize=5, label=words)
+        y = [each.random[:, i].mean() for each in result.matrices]
+        axis.plot(x, y, "_", color="0.45", markersize=14, markeredgewidth=2, label="random, same shape")
+        axis.set_xticks(x, names, rotation=60, ha="right", fontsize=8)
+        axis.set_ylim(0)
+        axis.set_title(measure if measure != "energy" else "rank with 90 % of the energy")
+        axis.set_ylabel("effective rank")
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return drawn
+
+
+ANALYSIS = Analysis(
+    "effective_rank",
+    "Are the matrices of the grokked network of low rank, and is their change from the start?",
+    "arXiv:2602.18523 says full rank, of the change; of the weights themselves, and random matrices: minigrok",
+    Settings,
+    compute,
+    table,
+    figure,
+)

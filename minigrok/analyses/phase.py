@@ -1,0 +1,165 @@
+"""The phase structure of weight decay: when runs grok, or do not, and what goes with it. A comparison of many runs.
+
+One diagram: weight decay and optimiser steps, memorised and grokked, every run a mark, one that did not grok an arrow;
+wd = 0 in a slot of its own. Beside it against weight decay: the decay clock t lr wd, survival, norms, gradient norms,
+slingshots, curvature, k* and the lead of the defect's onset. The parts, with their definitions and nulls:
+    phase_runs         what is read from a run's evaluations, censoring
+    phase_laws         laws on a common footing, with the clock t = a / (lr wd) as null; survival, log-rank
+    phase_curvature    deepest curvature (paper's), and at matched train loss and matched lr wd t
+    phase_leads        onset of the defect, from finished analyses
+    phase_rebuilt      k*, on test and on train pairs
+Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-entropy) and budget, in nothing else: "no
+grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
+Runs of one seed share split, initial parameters and batch order: that is why the bootstrap draws seeds.
+Protocol "paper": the paper's fits, each in its own space, and float32 defects; nothing else changes.
+Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigrok.analyses import events, phase_curvature, phase_figure, phase_table
+from minigrok.analyses.base import Analysis, Work
+from minigrok.analyses.hessian_checkpoint import PRODUCTS
+from minigrok.analyses.phase_curvature import Depth
+from minigrok.analyses.phase_laws import Response, Waiting, responses, waiting
+from minigrok.analyses.phase_leads import Lead, lead_of
+from minigrok.analyses.phase_rebuilt import Rebuilding, rebuild
+from minigrok.analyses.phase_runs import Condition, Life, conditions, label, life_of, main_line, require_comparable
+from minigrok.analyses.probes import duration, measured_seconds
+from minigrok.checks import at_least, check_types, require
+from minigrok.errors import RunFolderError
+from minigrok.fits import DRAWS
+from minigrok.runs import Run
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of phase.
+
+    Attributes
+    ----------
+    protocol : str       "exact" or "paper"
+    draws : int          of the bootstrap (our choice)
+    curvature : bool     measure the lowest eigenvalue at the two matched points, `products` Hessian products each;
+                         false: only what finished analyses `hessian` of the runs have
+    loss : float         matched train loss of every task, nats (our choice: all runs pass it soon after memorising)
+    clock : float        matched lr wd t (our choice: about half-way to grokking)
+    products : int       of each lowest eigenvalue (our choice: as `hessian`)
+    components : int     tried for k* (paper: 20); 0: no k*
+    """
+
+    protocol: str = "exact"
+    draws: int = DRAWS
+    curvature: bool = False
+    loss: float = 0.1
+    clock: float = 4.0
+    products: int = PRODUCTS
+    components: int = 20
+
+    def __post_init__(self) -> None:
+        check_types(self, "phase")
+        at_least(20, self, "phase", "draws")
+        at_least(2, self, "phase", "products")
+        at_least(0, self, "phase", "components")
+        for name in ("loss", "clock"):
+            require(getattr(self, name) > 0, f"phase.{name}", "positive", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Result:
+    """The diagram.
+
+    Attributes
+    ----------
+    protocol : str
+    tasks : list of str
+    conditions, labels : list          large weight decay first
+    lives : list of Life               one a run
+    left_out : list of str             runs without an evaluation
+    line : str                         which runs the laws are of
+    laws : dict of str to Response     one a task, and the mean of the tasks
+    waiting : Waiting
+    depths : list of list of Depth     of each run
+    leads : list of list of Lead       of each run
+    rebuilt : list of Rebuilding       of each run; None: too few snapshots, or not asked for
+    """
+
+    protocol: str
+    tasks: list[str]
+    conditions: list[Condition]
+    labels: list[str]
+    lives: list[Life]
+    left_out: list[str]
+    line: str
+    laws: dict[str, Response]
+    waiting: Waiting
+    depths: list[list[Depth]]
+    leads: list[list[Lead]]
+    rebuilt: list[Rebuilding | None]
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return the phase structure of several runs.
+
+    Raises
+    ------
+    RunFolderError
+        No run has an evaluation, or they differ in task, model or criterion.
+    """
+    names = dict(zip(events.labels(runs), runs, strict=True))
+    begun = {name: run for name, run in names.items() if len(run.metrics().get("step", ()))}
+    if not begun:
+        raise RunFolderError("a run with an evaluation", f"none in {', '.join(names)}", "train longer: minigrok resume")
+    require_comparable([*begun.values()], [*begun])
+    lives = [life_of(run, name) for name, run in begun.items()]
+    found, tasks = conditions(lives), list(next(iter(begun.values())).config.task.operations)
+    depths = [phase_curvature.read(run) for run in begun.values()]
+    if settings.curvature:
+        measured = phase_curvature.measure([*begun.values()], work, settings.loss, settings.clock, settings.products)
+        depths = [there + new for there, new in zip(depths, measured, strict=True)]
+    line = main_line(lives)
+    return Result(
+        settings.protocol,
+        tasks,
+        found,
+        [label(each, found) for each in found],
+        lives,
+        [name for name in names if name not in begun],
+        f"lr {line[0]:g}, {line[1]}" if line else "no run with weight decay",
+        responses(lives, tasks, settings.protocol, settings.draws, work.rng("phase/bootstrap")),
+        waiting(lives, found, work.rng("phase/log-rank")),
+        depths,
+        [lead_of(run, life, settings.protocol) for run, life in zip(begun.values(), lives, strict=True)],
+        rebuild([*begun.values()], work, settings.components) if settings.components else [None] * len(begun),
+    )
+
+
+def cost(runs: Sequence[Run], settings: Settings) -> str:
+    """Say how many rebuilt networks are scored, and how many Hessian products made."""
+    begun = [run for run in runs if len(run.metrics().get("step", ()))]
+    long = [run for run in begun if len(run.snapshots()) >= 3] if settings.components else []
+    words = [f"k* of {len(long)} runs: some 10 s each at the paper's size" if long else "seconds"]
+    if not settings.curvature:
+        return "; ".join([*words, "curvature only from finished analyses (measure it: --set curvature=true)"])
+    found = [phase_curvature.points(run, settings.loss, settings.clock) for run in begun]
+    points = sum(len({*steps.values()}) for steps in found)
+    if not points:
+        return "; ".join([*words, "no run has a matched point"])
+    each = measured_seconds(begun[0]).hvp64 * begun[0].config.task.n_train / begun[0].config.train.batch_size
+    return f"{words[0]}; {points} points x {settings.products} products: {duration(points * settings.products * each)}"
+
+
+ANALYSIS = Analysis(
+    "phase",
+    "How do grok time, norms, curvature and the defect's lead go with weight decay, and what happens without it?",
+    "arXiv:2602.18523, weight-decay phase structure; common footing, clock, censoring, matched curvature: minigrok",
+    Settings,
+    compute,
+    phase_table.table,
+    phase_figure.figure,
+    cost,
+    many=True,
+)

@@ -1,0 +1,124 @@
+"""Compressing a change of the parameters: what is left of a network when only a part of it is kept.
+
+An operation takes the change delta (P,) of a network from a point of reference, and returns the part that is kept:
+    theta' = reference + operation(delta),   delta = theta_final - reference
+    reference = theta_init    the paper's: what an operation takes away goes back to its RANDOM initial value
+    reference = 0             the network itself: what is taken away is 0
+Decoupled weight decay has erased the initial values by the grok step, so theta_final - theta_init is mostly
+-theta_init: then scaling it by .95 adds 5 % of a random vector, and its matrices have the full rank of noise.
+
+    truncated(delta, r)      each matrix W -> sum_{i <= r} sigma_i u_i v_i^T; other arrays whole
+    random_truncated         each matrix W -> Q Q^T W, Q (shorter side, r) random orthonormal: rank r without a choice
+    pruned(delta, q)         the q P entries of largest size, the others 0
+    kept(delta, mask)        the entries in mask, the others 0; removed: the complement
+    noise_like(error)        Gaussian noise with the norm of an error, array by array: the null of all of these
+Effective ranks of singular values sigma (r_max = min(rows, columns)), none of which depends on the scale:
+    entropy         exp(-sum p_i ln p_i), p_i = sigma_i / sum sigma         1 .. r_max   (Roy & Vetterli 2007)
+    participation   (sum sigma^2)^2 / sum sigma^4                           1 .. r_max
+    stable          sum sigma^2 / max sigma^2                               1 .. r_max   (Rudelson & Vershynin 2007)
+    energy          smallest r with sum_{i <= r} sigma_i^2 >= 0.9 sum sigma^2
+Source: operations on theta_final - theta_init: arXiv:2602.18523, code aa4e72f; on theta itself, and nulls: minigrok.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrok.checks import require
+from minigrok.engine import Array
+from minigrok.params import Layout
+
+LEAST = 128  # entries of a matrix that is truncated (paper)
+ENERGY = 0.9  # share that the energy rank keeps: our choice
+
+
+def matrices(layout: Layout, patterns: str = "") -> list[str]:
+    """Return the names of the two-dimensional arrays of LEAST entries at least; in_proj_weight counts as one.
+
+    Parameters
+    ----------
+    layout : Layout
+    patterns : str    regular expression that a name must contain
+    """
+    shapes = layout.shapes.items()
+    return [name for name, s in shapes if len(s) == 2 and np.prod(s) >= LEAST and re.search(patterns, name)]
+
+
+def modules(layout: Layout) -> dict[str, Array]:
+    """Return the paper's modules as masks (P,): each layer, the heads, and the other arrays; they are disjoint."""
+    names = [re.match(r"encoder\.layers\.(\d+)", name) for name in layout.names]
+    found = {f"layer {i}": layout.group([f"encoder.layers.{i}.*"]) for i in sorted({int(m[1]) for m in names if m})}
+    found["heads"] = layout.group(["heads.*"])
+    return found | {"other": ~np.any(list(found.values()), axis=0)}
+
+
+def truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str]) -> Array:
+    """Return delta (P,) with the matrices `names` cut to their first `rank` singular values; the rest as it is."""
+    require(rank >= 0, "rank", "at least 0", rank)
+    found = delta.copy()
+    views = layout.views(found)
+    for name in names:
+        U, s, Vt = np.linalg.svd(views[name], full_matrices=False)
+        views[name][:] = (U[:, :rank] * s[:rank]) @ Vt[:rank]
+    return found
+
+
+def random_truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str], rng: np.random.Generator) -> Array:
+    """Return delta (P,) with the matrices `names` projected on `rank` random directions of their shorter side."""
+    require(rank >= 0, "rank", "at least 0", rank)
+    found = delta.copy()
+    views = layout.views(found)
+    for name in names:
+        W = views[name] if views[name].shape[0] <= views[name].shape[1] else views[name].T
+        Q, _ = np.linalg.qr(rng.standard_normal((len(W), min(rank, len(W)))))
+        W[:] = Q @ (Q.T @ W)
+    return found
+
+
+def pruned(delta: Array, keep: float) -> Array:
+    """Return delta (P,) with only its round(keep P) entries of largest size; 0 <= keep <= 1."""
+    require(0 <= keep <= 1, "keep", "a share, 0 .. 1", keep)
+    count = round(keep * len(delta))
+    found = np.zeros_like(delta)
+    if count:
+        largest = np.argpartition(np.abs(delta), len(delta) - count)[len(delta) - count :]
+        found[largest] = delta[largest]
+    return found
+
+
+def kept(delta: Array, mask: Array) -> Array:
+    """Return delta (P,) inside the mask (P,) bool, and 0 elsewhere."""
+    return np.where(mask, delta, 0.0)
+
+
+def noise_like(error: Array, layout: Layout, rng: np.random.Generator) -> Array:
+    """Return Gaussian noise (P,) whose norm is that of `error` (P,) in each named array."""
+    found = rng.standard_normal(len(error))
+    for place in layout.slices.values():
+        found[place] *= np.linalg.norm(error[place]) / np.linalg.norm(found[place])
+    return found
+
+
+class EffectiveRank(NamedTuple):
+    """Effective ranks of one matrix; formulas in the module."""
+
+    entropy: float
+    participation: float
+    stable: float
+    energy: float
+
+
+def effective_rank(W: Array) -> EffectiveRank:
+    """Return the effective ranks of a matrix W (rows, columns); all nan for W = 0."""
+    s = np.linalg.svd(W, compute_uv=False)
+    if not s.any():
+        return EffectiveRank(*[float("nan")] * 4)
+    p, squares = s / s.sum(), s**2
+    entropy = float(np.exp(-np.sum(p[p > 0] * np.log(p[p > 0]))))
+    enough = np.cumsum(squares) >= ENERGY * squares.sum()
+    participation = float(squares.sum() ** 2 / np.sum(squares**2))
+    return EffectiveRank(entropy, participation, float(squares.sum() / squares[0]), float(1 + np.argmax(enough)))
