@@ -96,5 +96,5 @@ def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[
     if as_json:
         click.echo(json.dumps(done.rows))
     else:
-        print_rows(f"{analysis.name} ({protocol})", done.rows)
+        print_rows(f"{analysis.name} ({settings.protocol})", done.rows)
         click.echo(f"figure, table and arrays: {done.folder}")
