@@ -23,7 +23,7 @@ CLIP_EPS = 1e-6  # PyTorch's clip_grad_norm_
 CHUNK = 1024  # elements of a row of work, summed in the working precision before float64 takes over: our choice
 
 
-def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
+def sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
     """sums_i = sum of g^2 over the i-th chunk."""
     for i in range(lo, hi):
         part = g[i * chunk : (i + 1) * chunk]
@@ -33,7 +33,7 @@ def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None
         sums[i] = total
 
 
-def _update(
+def update(
     lo: int,
     hi: int,
     g: Array,
@@ -41,6 +41,8 @@ def _update(
     scale: float,
     beta1: float,
     beta2: float,
+    gain1: float,
+    gain2: float,
     keep: float,
     step: float,
     root: float,
@@ -51,7 +53,7 @@ def _update(
 ) -> None:
     """One step on the chunks lo .. hi-1; each of the three loops vectorises, and a chunk stays in the cache."""
     real = g.dtype.type
-    c, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
+    c, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(gain1), real(gain2)
     k, s, r, e = real(keep), real(step), real(root), real(eps)
     for i in range(lo, hi):
         here = slice(i * chunk, (i + 1) * chunk)
@@ -64,15 +66,23 @@ def _update(
             theta_i[j] = k * theta_i[j] - s * m_i[j] / (math.sqrt(v_i[j]) * r + e)
 
 
-def _chunks(g: Array) -> int:
+def chunks(g: Array) -> int:
+    """Return how many rows of work a vector makes."""
     return -(-g.size // CHUNK)
 
 
 def norm(engine: Engine, g: Array) -> float:
     """Return |g| (float64), in a fixed order of summation."""
-    sums = np.empty(_chunks(g), g.dtype)
-    engine.rows(_sum_of_squares, sums.size, g, CHUNK, sums)
+    sums = np.empty(chunks(g), g.dtype)
+    engine.rows(sum_of_squares, sums.size, g, CHUNK, sums)
     return math.sqrt(float(np.sum(sums, dtype=np.float64)))
+
+
+def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
+    """Return what `update` needs at step t after the scale: beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps."""
+    s = settings
+    keep, step = 1 - s.learning_rate * s.weight_decay, s.learning_rate / (1 - s.beta1**t)
+    return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps
 
 
 class AdamW:
@@ -99,8 +109,4 @@ class AdamW:
         s = self.settings
         scale = min(1.0, s.clip_norm / (size + CLIP_EPS))
         self.steps += 1
-        rate = s.learning_rate / (1 - s.beta1**self.steps)
-        root = 1 / math.sqrt(1 - s.beta2**self.steps)
-        keep = 1 - s.learning_rate * s.weight_decay
-        factors = (scale, s.beta1, s.beta2, keep, rate, root, s.eps)
-        self.engine.rows(_update, _chunks(g), g, CHUNK, *factors, self.m, self.v, theta)
+        self.engine.rows(update, chunks(g), g, CHUNK, scale, *factors(s, self.steps), self.m, self.v, theta)

@@ -1,0 +1,96 @@
+"""R arrays of one shape on the device, which a layer sees as one.
+
+    Stack (3, 4)  =  device array (R, 3, 4), C order in each replica; the replica axis is hidden
+
+A layer asks its arrays for shapes, for reshapes and row ranges without a copy, and for the transpose in a product. A Stack
+answers as NumPy's array of one replica would, and everything else fails. At the edges it is filled from the host
+(`stack[:] = values`) and read (`stack.host()`; where R = 1, np.asarray(stack) too).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrok.engine.base import Array
+from minigrok.errors import ShapeError
+
+
+class Stack:
+    """R device arrays of one shape.
+
+    Parameters
+    ----------
+    data : device array (R, *shape)
+    transposed : bool
+        Whether rows and columns are exchanged: shape (..., n, m) is seen as (..., m, n). For products alone.
+    """
+
+    def __init__(self, data: Any, transposed: bool = False) -> None:
+        self.data, self.transposed = data, transposed
+        shape = tuple(int(n) for n in data.shape[1:])
+        self.shape: tuple[int, ...] = shape[::-1] if transposed else shape
+
+    @property
+    def replicas(self) -> int:
+        """R."""
+        return int(self.data.shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of one replica's array."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one replica's array."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def T(self) -> Stack:
+        """The transpose of a matrix, for a product."""
+        if self.ndim != 2:
+            raise ShapeError("a matrix to transpose", f"a Stack of {self.shape}", "transpose matrices only")
+        return Stack(self.data, not self.transposed)
+
+    def reshape(self, *shape: Any) -> Stack:
+        """Return the same memory in another shape; one axis may be -1."""
+        wanted = list(shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
+        if -1 in wanted:
+            wanted[wanted.index(-1)] = self.size // -int(np.prod(wanted))
+        if self.transposed or int(np.prod(wanted, dtype=np.int64)) != self.size:
+            raise ShapeError(f"a shape of {self.size} elements", f"{tuple(wanted)}", "reshape without a copy")
+        return Stack(self.data.reshape(self.replicas, *wanted))
+
+    def __getitem__(self, key: Any) -> Stack:
+        """Return a range of the last axis (`[..., a:b]`), or a range or one row of the first axis."""
+        if isinstance(key, tuple) and len(key) == 2 and key[0] is Ellipsis and self.ndim == 1:
+            key = key[1]
+        if self.transposed or not isinstance(key, slice | int) or (isinstance(key, slice) and key.step is not None):
+            raise ShapeError("a range or a row of the first axis", repr(key), "take other parts on the host")
+        return Stack(self.data[:, key])
+
+    def __setitem__(self, key: slice, values: Any) -> None:
+        """Fill the whole of it from the host: values (R, *shape), or (*shape) for every replica."""
+        if key != slice(None) or self.transposed:
+            raise ShapeError("stack[:] = values", f"stack[{key}]", "fill the whole")
+        full = np.empty(self.data.shape, self.dtype)
+        full[...] = values
+        self.data.copy_to_device(full)
+
+    def host(self) -> Array:
+        """Return a copy on the host, (R, *shape)."""
+        copy = np.asarray(self.data.copy_to_host())
+        return copy.swapaxes(-1, -2) if self.transposed else copy
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return a copy on the host, (*shape), of the only replica."""
+        if self.replicas != 1:
+            raise ShapeError("a Stack of one replica", f"{self.replicas} replicas", "use host()")
+        return self.host()[0].astype(dtype or self.dtype, copy=False)
