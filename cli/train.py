@@ -52,7 +52,7 @@ def train(
     }
     settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
     config = load_config(source, settings)
-    make_ready(config)
+    config = make_ready(config)
     theta = load_weights(init, layout(config)) if init else None
     with create(out or Path("runs", f"{config.name}-s{config.seed}"), config, theta) as run:
         ctx.exit(sit(run, threads, as_json=as_json))

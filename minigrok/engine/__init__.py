@@ -13,10 +13,24 @@ from minigrok.engine import device
 from minigrok.engine.base import Array, Body, Calls, Engine, replay
 from minigrok.errors import EngineError
 
-__all__ = ["ALL_ENGINES", "ENGINES", "Array", "Body", "Calls", "Engine", "open_engine", "replay"]
+__all__ = ["ALL_ENGINES", "ENGINES", "Array", "Body", "Calls", "Engine", "chosen", "open_engine", "replay"]
 
 ENGINES = ("cpu", "plain")  # on every machine
 ALL_ENGINES = (*ENGINES, "cuda")
+
+
+def chosen(name: str) -> tuple[str, str]:
+    """Return the engine that a name means on this machine, and why if there was a choice.
+
+    Parameters
+    ----------
+    name : str
+        "auto" means cuda where it can run, else cpu; any other name means itself.
+    """
+    if name != "auto":
+        return name, ""
+    trouble = device.problem(device.look())
+    return ("cpu", f"engine auto: cpu, because there is {trouble.got}") if trouble else ("cuda", "engine auto: cuda")
 
 
 def open_engine(name: str, dtype: str) -> Engine:
@@ -25,7 +39,7 @@ def open_engine(name: str, dtype: str) -> Engine:
     Parameters
     ----------
     name : str
-        One of `ALL_ENGINES`.
+        One of `ALL_ENGINES`, or "auto".
     dtype : str
         "float32" or "float64": the type of every array the engine hands out.
 
@@ -34,6 +48,7 @@ def open_engine(name: str, dtype: str) -> Engine:
     EngineError
         The name is unknown, or there is no device for "cuda".
     """
+    name, _ = chosen(name)
     if name == "plain":
         return Engine(dtype)
     if name == "cpu":
