@@ -23,7 +23,7 @@ CLIP_EPS = 1e-6  # PyTorch's clip_grad_norm_
 CHUNK = 1024  # elements of a row of work, summed in the working precision before float64 takes over: our choice
 
 
-def sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
+def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
     """sums_i = sum of g^2 over the i-th chunk."""
     for i in range(lo, hi):
         part = g[i * chunk : (i + 1) * chunk]
@@ -33,7 +33,7 @@ def sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
         sums[i] = total
 
 
-def update(
+def _update(
     lo: int,
     hi: int,
     g: Array,
@@ -66,15 +66,15 @@ def update(
             theta_i[j] = k * theta_i[j] - s * m_i[j] / (math.sqrt(v_i[j]) * r + e)
 
 
-def chunks(g: Array) -> int:
+def _chunks(g: Array) -> int:
     """Return how many rows of work a vector makes."""
     return -(-g.size // CHUNK)
 
 
 def norm(engine: Engine, g: Array) -> float:
     """Return |g| (float64), in a fixed order of summation."""
-    sums = np.empty(chunks(g), g.dtype)
-    engine.rows(sum_of_squares, sums.size, g, CHUNK, sums)
+    sums = np.empty(_chunks(g), g.dtype)
+    engine.rows(_sum_of_squares, sums.size, g, CHUNK, sums)
     return math.sqrt(float(np.sum(sums, dtype=np.float64)))
 
 
@@ -109,4 +109,4 @@ class AdamW:
         s = self.settings
         scale = min(1.0, s.clip_norm / (size + CLIP_EPS))
         self.steps += 1
-        self.engine.rows(update, chunks(g), g, CHUNK, scale, *factors(s, self.steps), self.m, self.v, theta)
+        self.engine.rows(_update, _chunks(g), g, CHUNK, scale, *factors(s, self.steps), self.m, self.v, theta)

@@ -104,6 +104,14 @@ def out_of_memory(replicas: int, wanted: int) -> EngineError:
     return EngineError(required, "the device's memory is full", do)
 
 
+def lost(error: Exception) -> Exception:
+    """Return the error for people if the driver raised it, such as that a device is lost; else the error itself."""
+    if not type(error).__module__.startswith(("numba.cuda", "cuda.")):
+        return error
+    do = "look at nvidia-smi; the run folders are as the last checkpoints left them: the same command goes on"
+    return EngineError("a device that answers until the end", f"{type(error).__name__}: {error}", do)
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -80,14 +80,20 @@ class Stack:
         """Fill the whole of it from the host: values (R, *shape), or (*shape) for every replica."""
         if key != slice(None) or self.transposed:
             raise ShapeError("stack[:] = values", f"stack[{key}]", "fill the whole")
+        self._require_whole()
         full = np.empty(self.data.shape, self.dtype)
         full[...] = values
         self.data.copy_to_device(full)
 
     def host(self) -> Array:
-        """Return a copy on the host, (R, *shape)."""
+        """Return a copy on the host, (R, *shape); not of a part of a larger Stack."""
+        self._require_whole()
         copy = np.asarray(self.data.copy_to_host())
         return copy.swapaxes(-1, -2) if self.transposed else copy
+
+    def _require_whole(self) -> None:
+        if not self.data.is_c_contiguous():
+            raise ShapeError("a whole Stack to copy", f"a part of one, {self.shape}", "copy the whole")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return a copy on the host, (*shape), of the only replica."""
