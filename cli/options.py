@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from minigrok.config import Config
+    from minigrok.sections import EngineName
 
 DEBUG = "minigrok.debug"  # key in the context's meta, which a group shares with its commands
 
@@ -78,6 +79,7 @@ def make_ready(config: Config) -> Config:
     In portable mode the process is replaced by one with the settings that NumPy and Numba read when imported.
     """
     from dataclasses import replace
+    from typing import cast
 
     from minigrok import portable
     from minigrok.engine import chosen, open_engine
@@ -88,4 +90,4 @@ def make_ready(config: Config) -> Config:
     if why:
         click.echo(why, err=True)
     open_engine(engine, config.compute.dtype)
-    return replace(config, compute=replace(config.compute, engine=engine))
+    return replace(config, compute=replace(config.compute, engine=cast("EngineName", engine)))

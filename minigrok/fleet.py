@@ -1,13 +1,14 @@
 """R networks on a CUDA device, each with its own parameters and its own batch, in one pass.
 
-The passes are those of `Sharded`, with one shard and a `CudaEngine` whose arrays are Stacks: every kernel does its work for all
-replicas. With R = 1 it takes the place of a `Sharded` in an `Objective`; the vectors that come and go are NumPy's.
+The passes are those of `Sharded`, with one shard and a `CudaEngine` whose arrays are Stacks: every kernel does its work
+for all replicas. With R = 1 it takes the place of a `Sharded` in an `Objective`; what comes and goes are NumPy's
+vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from minigrok.engine import Array, chosen
 from minigrok.params import layout
 from minigrok.sharded import Shard, Sharded
 from minigrok.threads import Team
+
+if TYPE_CHECKING:
+    from minigrok.engine.cuda import CudaEngine
 
 
 class Fleet(Sharded):
@@ -30,13 +34,15 @@ class Fleet(Sharded):
         Type of all arrays.
     replicas : int
         R.
+    machine : CudaEngine, optional
+        Default: a new one.
     """
 
-    def __init__(self, config: Config, dtype: str, replicas: int = 1) -> None:
+    def __init__(self, config: Config, dtype: str, replicas: int = 1, machine: CudaEngine | None = None) -> None:
         from minigrok.engine.cuda import CudaEngine
 
         self.config, self.layout, self.replicas = config, layout(config), replicas
-        self.machine = CudaEngine(dtype, replicas)
+        self.machine = machine or CudaEngine(dtype, replicas)
         self.engines = [self.machine]
         self.engine = self.machine  # type: ignore[assignment]  # whole vectors, too, are divided among its threads
         self.dtype = self.machine.dtype
@@ -85,7 +91,8 @@ class Fleet(Sharded):
         return np.stack([np.mean(each, axis=1, dtype=np.float64) for each in rows], axis=1)
 
     def _losses(self) -> Array:
-        return self.losses()[0]
+        only: Array = self.losses()[0]
+        return only
 
     def reduce(self, out: Array) -> None:
         """Fill `out` (P,) with what the only replica's last pass left."""

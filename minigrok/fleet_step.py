@@ -1,10 +1,10 @@
 """One training step of R replicas as a list of kernels: batch, passes, clipping, AdamW, without a word to the host.
 
-What differs from replica to replica lies in arrays with a replica axis: parameters, moments, data, the batches that the host's
-streams drew for the steps to come, and the optimiser's factors of each of those steps, reckoned in float64 on the host. A cursor
-on the device counts the steps, so that every step is the same list of calls.
+What differs from replica to replica lies in arrays with a replica axis: parameters, moments, data, the batches that the
+host's streams drew for the steps to come, and the optimiser's factors of each of those steps, reckoned in float64 on
+the host. A cursor on the device counts the steps, so that every step is the same list of calls.
 
-A replica whose loss or gradient is not finite stands still from then on, its parameters and moments those before the step.
+A replica whose loss or gradient is not finite stands still from then on, parameters and moments as before the step.
 
     state[0] norm of the gradient    state[1] 1: it goes on, 0: it stands still    state[2] steps made of this block
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrok import model
-from minigrok.config import Config, Optimiser
+from minigrok.config import Optimiser
 from minigrok.engine import Array, Calls, replay
 from minigrok.fleet import Fleet
 from minigrok.layers.select import Selection
@@ -77,7 +77,7 @@ def list_members(lo: int, hi: int, index: Array, starts: Array, members: Array) 
 
 
 def judge(lo: int, hi: int, sums: Array, state: Array) -> None:
-    """state_0 = the root of the sum of all chunks' squares, compensated (Neumaier 1974); stop where it is not finite."""
+    """state_0 = the root of all chunks' squares, summed with compensation (Neumaier 1974); stop if it is not finite."""
     real = sums.dtype.type
     for _ in range(lo, hi):
         total, lost = real(0), real(0)
@@ -163,7 +163,9 @@ class FleetStep:
             Steps that each replica has made before.
         """
         steps = batches.shape[1]
-        table = np.array([[(s.clip_norm, *factors(s, t + 1 + j)) for j in range(steps)] for s, t in zip(settings, done, strict=True)])
+        table = np.array(
+            [[(s.clip_norm, *factors(s, t + 1 + j)) for j in range(steps)] for s, t in zip(settings, done, strict=True)]
+        )
         if steps != self._block:  # other sizes, other arrays: the recording is of the old ones
             self._batches = self.machine.zeros((steps, self.size), np.int64)
             self._table, self._calls, self._block = self.machine.zeros(table.shape[1:]), [], steps

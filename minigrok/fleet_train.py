@@ -1,11 +1,12 @@
 """Training R runs together on a CUDA device: each in its own folder, with its own seed, decay, rate, budget and end.
 
-The steps of all runs are made in one list of kernels (`fleet_step`), in blocks between the evaluations: the host draws the
-batches of a block from each run's own stream, in the order of a run alone, and hears nothing until the block is done. Then
-every run is evaluated, recorded and counted as `train.train` does it. A run that has ended leaves the fleet, which becomes
-smaller.
+The steps of all runs are made in one list of kernels (`fleet_step`), in blocks between the evaluations: the host draws
+the batches of a block from each run's own stream, in the order of a run alone, and hears nothing until the block is
+done. Then every run is evaluated, recorded and counted as `train.train` does it. A run that has ended leaves the fleet,
+which becomes smaller.
 
-The bits of a run do not depend on which others run beside it. They are not those of the CPU engine: sums have another order.
+The bits of a run do not depend on which others run beside it. They are not those of the CPU engine: sums have another
+order.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from minigrok.config import Config, Init, Optimiser
-from minigrok.engine import Array, device, open_engine
+from minigrok.engine import device, open_engine
 from minigrok.errors import ConfigError, NonFiniteError
-from minigrok.evaluation import CHUNK, Scores, _correct
+from minigrok.evaluation import Scores
 from minigrok.fleet import Fleet
+from minigrok.fleet_evaluation import FleetEvaluation
 from minigrok.fleet_step import FleetStep
-from minigrok.layers import cross_entropy
-from minigrok.model import forward
 from minigrok.params import initial, layout
 from minigrok.runs import Run
 from minigrok.tasks import BatchStream, pairs
@@ -34,9 +35,7 @@ from minigrok.train import CHECKPOINT_SECONDS, Counters, Observer, Trainer, _beg
 class Told:
     """An evaluation whose scores come from the fleet."""
 
-    def __init__(self, tokens: Array, targets: Array) -> None:
-        self.tokens, self.targets = tokens, targets
-        self.now: Scores
+    now: Scores
 
     def scores(self) -> Scores:
         """Return the scores of the last evaluation of the fleet."""
@@ -64,10 +63,12 @@ class Lane(Trainer):
         data = pairs(config.task, config.seed)
         self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
         self.stream = BatchStream(config.seed, len(data.train), config.train.batch_size)
-        self.evaluations = {  # type: ignore[assignment]
-            "train": Told(self.tokens, self.targets),
-            "test": Told(data.tokens[data.test], data.targets[:, data.test]),
+        self.sets = {
+            "train": (self.tokens, self.targets),
+            "test": (data.tokens[data.test], data.targets[:, data.test]),
         }
+        self.told = {part: Told() for part in self.sets}
+        self.evaluations = self.told  # type: ignore[assignment]
         tasks = len(config.task.operations)
         self.counters = Counters([0] * tasks, [None] * tasks)
         self.grad_norm = float("nan")
@@ -95,7 +96,9 @@ def kind(config: Config) -> Config:
 
     That is everything but name, seed, optimiser, initial values, budget and stop rule.
     """
-    train = replace(config.train, max_steps=1, after_grok=0, stop_when_grokked=True, grok_threshold=1.0, grok_patience=1)
+    train = replace(
+        config.train, max_steps=1, after_grok=0, stop_when_grokked=True, grok_threshold=1.0, grok_patience=1
+    )
     return replace(config, name="any", seed=0, optimiser=Optimiser(), init=Init(), train=train)
 
 
@@ -188,8 +191,7 @@ class Crew:
         self.step.m[:] = np.stack([lane.adamw.m for lane in lanes])
         self.step.v[:] = np.stack([lane.adamw.v for lane in lanes])
         self.evaluations = {
-            part: FleetEvaluation(self.fleet, [lane.evaluations[part] for lane in lanes])  # type: ignore[misc]
-            for part in ("train", "test")
+            part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in ("train", "test")
         }
 
     def advance(self, steps: int) -> None:
@@ -199,7 +201,8 @@ class Crew:
         batches = np.stack([[lane.stream.next() for _ in range(steps)] for lane in lanes]).astype(np.int64)
         self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.counters.step for lane in lanes])
         states = self.step.state.host().astype(np.float64)
-        host = [stack.host() for stack in (self.fleet.theta, self.step.m, self.step.v)]
+        stacks: list[Any] = [self.fleet.theta, self.step.m, self.step.v]
+        host = [stack.host() for stack in stacks]
         for r, lane in enumerate(lanes):
             lane.net.theta[:], lane.adamw.m[:], lane.adamw.v[:] = (each[r] for each in host)
             norm, goes_on, made = states[r]
@@ -214,7 +217,7 @@ class Crew:
         """Score all lanes on all pairs."""
         for part, evaluation in self.evaluations.items():
             for lane, scores in zip(self.lanes, evaluation.scores(), strict=True):
-                lane.evaluations[part].now = scores  # type: ignore[attr-defined]
+                lane.told[part].now = scores
 
 
 def _diverged(lane: Lane, before: dict[str, object], made: int) -> None:
@@ -228,45 +231,3 @@ def _diverged(lane: Lane, before: dict[str, object], made: int) -> None:
         got=f"another one at step {step} of {lane.run.folder}",
         do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
     )
-
-
-class FleetEvaluation:
-    """Fixed sets of pairs, one a replica and all of one size, to score at the parameters of a fleet.
-
-    Parameters
-    ----------
-    fleet : Fleet
-    sets : sequence of Told
-        Pairs and classes of each replica.
-    """
-
-    def __init__(self, fleet: Fleet, sets: Sequence[Told]) -> None:
-        self.fleet, machine, M = fleet, fleet.machine, len(sets[0].tokens)
-        self.rows = [slice(lo, min(lo + CHUNK, M)) for lo in range(0, M, CHUNK)]
-        self.plans = [fleet.plan([each.tokens[rows] for each in sets]) for rows in self.rows]
-        targets = np.stack([each.targets for each in sets])  # (R, n_tasks, M)
-        self.targets = [
-            [machine.stack(targets[:, k, rows]) for k in range(targets.shape[1])] for rows in self.rows
-        ]
-        self._correct = machine.zeros((CHUNK,), np.int8)
-
-    def scores(self) -> list[Scores]:
-        """Return loss and accuracy of each replica."""
-        found = [self._chunk(plan, targets) for plan, targets in zip(self.plans, self.targets, strict=True)]
-        losses, correct = (np.concatenate(each, axis=2) for each in zip(*found, strict=True))  # (R, n_tasks, M)
-        return [
-            Scores(np.array([np.mean(row, dtype=np.float64) for row in loss]), right.mean(axis=1))
-            for loss, right in zip(losses, correct, strict=True)
-        ]
-
-    def _chunk(self, plan: object, targets: list[Array]) -> tuple[Array, Array]:
-        machine, config = self.fleet.machine, self.fleet.config
-        machine.rewind()
-        logits, _ = forward(machine, self.fleet.w, plan)  # type: ignore[arg-type]
-        saturating, losses, correct = config.model.cross_entropy == "saturating", [], []
-        for z, target in zip(logits, targets, strict=True):
-            loss, _ = cross_entropy.forward(machine, z, target, saturating)
-            machine.rows(_correct, target.size, z, target, self._correct)
-            losses.append(loss.host())  # type: ignore[attr-defined]
-            correct.append(self._correct.host()[:, : target.size] == 1)
-        return np.stack(losses, axis=1), np.stack(correct, axis=1)

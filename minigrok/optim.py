@@ -79,7 +79,7 @@ def norm(engine: Engine, g: Array) -> float:
 
 
 def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
-    """Return what `update` needs at step t after the scale: beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps."""
+    """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `_update` at step t."""
     s = settings
     keep, step = 1 - s.learning_rate * s.weight_decay, s.learning_rate / (1 - s.beta1**t)
     return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps

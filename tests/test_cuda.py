@@ -122,8 +122,20 @@ def test_info_tells_what_there_is_for_cuda():
 
 @needs_numba_cuda
 def test_the_command_trains_in_the_simulator(tmp_path):
-    small = [f"--set={s}" for s in ("task.p=5", "model.width=4", "model.heads=2", "model.mlp_width=3", "train.batch_size=6")]
-    arguments = ["train", "tiny", *small, "--set", "train.max_steps=1", "--engine", "cuda", "--out", str(tmp_path / "run")]
+    small = [
+        f"--set={s}" for s in ("task.p=5", "model.width=4", "model.heads=2", "model.mlp_width=3", "train.batch_size=6")
+    ]
+    arguments = [
+        "train",
+        "tiny",
+        *small,
+        "--set",
+        "train.max_steps=1",
+        "--engine",
+        "cuda",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = in_simulator("-m", "minigrok_cli", *arguments)
     assert done.returncode == 0, done.stderr
     assert "engine cuda, float32" in done.stderr

@@ -44,7 +44,7 @@ class CudaEngine(Engine):
     name = "cuda"
 
     def __init__(self, dtype: Any, replicas: int = 1) -> None:
-        device.require()
+        self._require_device()
         if not 1 <= replicas <= MOST_REPLICAS:
             raise EngineError(f"1 .. {MOST_REPLICAS} replicas", str(replicas), "take fewer with --replicas N")
         super().__init__(dtype)
@@ -67,7 +67,9 @@ class CudaEngine(Engine):
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out (M, N) = a (M, K) b (K, N), in every replica."""
-        assert isinstance(a, Stack) and isinstance(b, Stack) and isinstance(out, Stack)
+        assert isinstance(a, Stack)
+        assert isinstance(b, Stack)
+        assert isinstance(out, Stack)
         M, N = out.shape
         if out.transposed or (a.shape, b.shape) != ((M, a.shape[1]), (a.shape[1], N)):
             raise ShapeError("matrices (M, K), (K, N), (M, N)", f"{a.shape}, {b.shape}, {out.shape}", "match them")
@@ -86,6 +88,9 @@ class CudaEngine(Engine):
         stack = self._allocate(shape, np.dtype(dtype or self.dtype))
         stack[:] = 0
         return stack
+
+    def _require_device(self) -> None:
+        device.require()
 
     def _new(self, shape: tuple[int, ...]) -> Any:
         return self._allocate(shape, self.dtype)
@@ -113,8 +118,8 @@ class CudaEngine(Engine):
 class HostedCuda(Engine):
     """The CUDA engine on the host's own arrays: each call carries its arrays there and back.
 
-    Slow, and everything that runs on arrays of NumPy runs on it unchanged: `minigrok check`, and the tests, which hold it
-    against the plain engine call by call.
+    Slow, and everything that runs on arrays of NumPy runs on it unchanged: `minigrok check`, and the tests, which
+    hold it against the plain engine call by call.
 
     Parameters
     ----------

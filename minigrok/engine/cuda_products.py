@@ -1,8 +1,9 @@
 """The product of matrices on the device: c_r = a_r b_r for every replica r, in tiles through shared memory.
 
-A block of threads makes a tile of c of `tile` rows and columns, each thread `micro` times `micro` elements of it. Along K it
-goes in steps of `depth`: all threads carry a slab of a and one of b into shared memory, wait for one another, and every
-element of the slabs is used `tile` times from there. Sums run over K in its order: the same bits every time, whatever R is.
+A block of threads makes a tile of c of `tile` rows and columns, each thread `micro` times `micro` elements of it. Along
+K it goes in steps of `depth`: all threads carry a slab of a and one of b into shared memory, wait for one another, and
+every element of the slabs is used `tile` times from there. Sums run over K in its order: the same bits every time,
+whatever R is.
 
 Matrices may be transposed views: then the slab is read along the other axis, the one that is contiguous in memory.
 float32 uses ordinary float32 arithmetic (multiply-add), never TF32.
@@ -75,4 +76,5 @@ def product(real: type, a_transposed: bool, b_transposed: bool, tiles: Tiles) ->
                 if m < M and n < N:
                     c[r, m, n] = sums[i, j]
 
+    kernel.__name__ = f"product_{'T' if a_transposed else 'N'}{'T' if b_transposed else 'N'}"
     return kernel

@@ -2,8 +2,8 @@
 
     Stack (3, 4)  =  device array (R, 3, 4), C order in each replica; the replica axis is hidden
 
-A layer asks its arrays for shapes, for reshapes and row ranges without a copy, and for the transpose in a product. A Stack
-answers as NumPy's array of one replica would, and everything else fails. At the edges it is filled from the host
+A layer asks its arrays for shapes, for reshapes and row ranges without a copy, and for the transpose in a product. A
+Stack answers as NumPy's array of one replica would, and everything else fails. At the edges it is filled from the host
 (`stack[:] = values`) and read (`stack.host()`; where R = 1, np.asarray(stack) too).
 """
 
@@ -40,7 +40,8 @@ class Stack:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
-        return np.dtype(self.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
 
     @property
     def ndim(self) -> int:
@@ -99,4 +100,5 @@ class Stack:
         """Return a copy on the host, (*shape), of the only replica."""
         if self.replicas != 1:
             raise ShapeError("a Stack of one replica", f"{self.replicas} replicas", "use host()")
-        return self.host()[0].astype(dtype or self.dtype, copy=False)
+        only: Array = self.host()[0]
+        return only.astype(dtype or self.dtype, copy=False)

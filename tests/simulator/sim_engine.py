@@ -75,7 +75,9 @@ def test_products_of_all_orientations_and_odd_sizes(dtype, M, K, N):
         left, right, out = engine.stack(a), engine.stack(b), engine.empty(M, N)
         out[:] = np.nan
         engine.matmul(left.T if turned_a else left, right.T if turned_b else right, out)
-        exact = np.matmul(*(x.astype(np.float64) for x in (a.swapaxes(1, 2) if turned_a else a, b.swapaxes(1, 2) if turned_b else b)))
+        exact = np.matmul(
+            *(x.astype(np.float64) for x in (a.swapaxes(1, 2) if turned_a else a, b.swapaxes(1, 2) if turned_b else b))
+        )
         assert np.abs(out.host() - exact).max() <= 4 * K * np.finfo(dtype).eps
         assert out.dtype == dtype
 
@@ -119,7 +121,17 @@ def _negate(lo, hi, x):
             x[i, c] = -x[i, c]
 
 
-@pytest.mark.parametrize("wrong", [lambda s: s[::2], lambda s: s[:, 1], lambda s: s.T.reshape(8), lambda s: s.reshape(7), lambda s: s[:, 1:2], lambda s: s[0:1].host()])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda s: s[::2],
+        lambda s: s[:, 1],
+        lambda s: s.T.reshape(8),
+        lambda s: s.reshape(7),
+        lambda s: s[:, 1:2],
+        lambda s: s[0:1].host(),
+    ],
+)
 def test_what_a_stack_cannot_do_fails(wrong):
     with pytest.raises(ShapeError):
         wrong(CudaEngine("float32", 2).empty(2, 4))

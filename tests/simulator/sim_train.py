@@ -1,4 +1,4 @@
-"""Training on the device: the plain engine's run, alone and beside others, killed and resumed, diverging, losing its device."""
+"""Training on the device: the plain engine's run, alone, beside others, killed, diverging, losing its device."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -171,7 +171,9 @@ def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
     batch = np.array([[[3, 0, 7, 3, 3, 1]]])
     crew.step.block(batch, [lane.config.optimiser], [0])
     plan = crew.fleet.shards[0].plan
-    for found, expected in zip(model.drawn(plan), model.drawn(model.plan(lane.config, lane.tokens[batch[0, 0]])), strict=True):
+    for found, expected in zip(
+        model.drawn(plan), model.drawn(model.plan(lane.config, lane.tokens[batch[0, 0]])), strict=True
+    ):
         assert (found is None) == (expected is None)
         if expected is not None:
             again = selection(expected.index, 10)
