@@ -12,13 +12,13 @@ A replica whose loss or gradient is not finite stands still from then on, parame
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from minigrok import model
 from minigrok.config import Optimiser
-from minigrok.engine import Array, Calls, replay
+from minigrok.engine import Array
 from minigrok.fleet import Fleet
 from minigrok.layers.select import Selection
 from minigrok.optim import CHUNK, CLIP_EPS, _chunks, _sum_of_squares, _update, factors
@@ -147,7 +147,7 @@ class FleetStep:
         self._rows, self._firsts = model.drawn(fleet.shards[0].plan)
         self._first = self._firsts.index if self._firsts else machine.zeros((size,), np.int64)
         self._counts = machine.zeros((fleet.config.task.p * N_TOKENS,), np.int64)
-        self._calls: Calls = []
+        self._again: Callable[[], None] | None = None  # makes the step that was recorded
         self._block = -1
 
     def block(self, batches: Array, settings: Sequence[Optimiser], done: Sequence[int]) -> None:
@@ -168,7 +168,7 @@ class FleetStep:
         )
         if steps != self._block:  # other sizes, other arrays: the recording is of the old ones
             self._batches = self.machine.zeros((steps, self.size), np.int64)
-            self._table, self._calls, self._block = self.machine.zeros(table.shape[1:]), [], steps
+            self._table, self._again, self._block = self.machine.zeros(table.shape[1:]), None, steps
         self._batches[:] = batches
         self._table[:] = table
         self._cursor[:] = 0
@@ -177,10 +177,10 @@ class FleetStep:
             self._step()
 
     def _step(self) -> None:
-        if self._calls:
-            replay(self._calls)
+        if self._again:
+            self._again()
         else:
-            self._calls = self.machine.record(self._work)
+            self._again = self.machine.graph(self.machine.record(self._work))
 
     def _work(self) -> None:
         fleet, machine, shard = self.fleet, self.machine, self.fleet.shards[0]

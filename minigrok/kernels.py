@@ -20,7 +20,7 @@ import numpy as np
 from numba import cuda
 
 from minigrok.config import Config, Model, Task
-from minigrok.engine import Array
+from minigrok.engine import Array, Calls
 from minigrok.engine.cuda import CudaEngine
 from minigrok.engine.stack import Stack
 from minigrok.fleet import Fleet
@@ -58,6 +58,10 @@ class Noting(CudaEngine):
 
     def _require_device(self) -> None:
         pass
+
+    def graph(self, calls: Calls) -> Callable[[], None]:
+        """Return what makes the calls again: nothing."""
+        return lambda: None
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Stack:
         return Stack(np.zeros((self.replicas, *shape), dtype).view(Memory))

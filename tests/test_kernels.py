@@ -1,6 +1,7 @@
 """Kernels compile to PTX without a device; float32 ones hold no float64, and the check can tell. All: .ci/run."""
 
 import re
+from contextlib import nullcontext
 from importlib.util import find_spec
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs the extra [cuda]")
 
+from minigrok import model
 from minigrok.engine import device
 from minigrok.engine.cuda import row_source
+from minigrok.engine.stack import Stack
 from minigrok.kernels import FLOAT64, Noting, launches, model_configs, ptx
 from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, select, sums
+from minigrok.params import layout
 
 compiler = pytest.mark.skipif(
     find_spec("nvidia") is None or device.look().toolkit is None, reason="no CUDA compiler library"
@@ -66,6 +70,40 @@ def test_a_stray_float64_is_seen():
     (launch,) = machine.launches
     assert launch[0].__name__ == row_source(_with_a_double, (True, True)).__name__
     assert any("div" in found or "rcp" in found or "mul" in found for found in FLOAT64.findall(ptx(launch, (9, 0))))
+
+
+class Pointer:
+    """Device memory that nobody reads: where it begins."""
+
+    def __init__(self, begin=0):
+        self.begin = begin
+
+    def view(self, start, stop=None):
+        return Pointer(self.begin + start)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_weights_are_views_of_theta_on_a_real_device_array(replicas, monkeypatch):
+    """numba-cuda's own arithmetic of offsets and strides, which the simulator leaves to NumPy, needs no device."""
+    from numba.cuda.cudadrv import devices
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+
+    monkeypatch.setattr(devices._runtime, "ensure_context", nullcontext)
+    config = next(iter(model_configs()))
+    P = layout(config).size
+    host = np.zeros((replicas, P))
+    there = DeviceNDArray(host.shape, host.strides, host.dtype, gpu_data=Pointer())
+    found = leaves_of(model.weights(layout(config).views(Stack(there)), config))
+    one = leaves_of(model.weights(layout(config).views(host[0]), config))
+    assert len(found) == len(one) > 20
+    for stack, array in zip(found, one, strict=True):
+        assert stack.shape == array.shape
+        assert stack.data.strides == (P * 8, *array.strides)
+        assert stack.data.gpu_data.begin == array.ctypes.data - host.ctypes.data
+
+
+def leaves_of(tree):
+    return [leaf for part in tree for leaf in leaves_of(part)] if isinstance(tree, tuple) else [tree]
 
 
 def test_noting_computes_nothing():

@@ -11,6 +11,7 @@ Numbers among the arguments are rounded to the engine's dtype on the host, so th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from types import FunctionType
@@ -18,12 +19,15 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
+from numba.cuda.core import config as numba_config
 
 from minigrok.engine import device
-from minigrok.engine.base import Array, Body, Engine
+from minigrok.engine.base import Array, Body, Calls, Engine, replay
 from minigrok.engine.cuda_products import DEVICE, SIMULATOR, product
 from minigrok.engine.stack import Stack
 from minigrok.errors import EngineError, ShapeError
+
+numba_config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # one run cannot fill a device: known, and no news at each launch
 
 THREADS = 128  # of a block of rows: our choice, not yet measured
 MOST_BLOCKS = 1024  # along the rows; a thread takes every so-many-th row beyond
@@ -76,6 +80,10 @@ class CudaEngine(Engine):
         kernel = product_kernel(self.dtype.type, a.transposed, b.transposed, self._tiles)
         grid = (-(-N // self._tiles.tile), -(-M // self._tiles.tile), self.replicas)
         self._call(_launch, kernel, grid, (self._tiles.threads,) * 2, a.data, b.data, out.data)
+
+    def graph(self, calls: Calls) -> Callable[[], None]:
+        """Return a function that makes the calls of a recording again; see `graph`."""
+        return graph(calls)
 
     def stack(self, values: Array) -> Any:
         """Return a Stack with a copy of values (R, *shape), in their dtype."""
@@ -164,8 +172,27 @@ class HostedCuda(Engine):
         return stack.T if turned else stack
 
 
-def _launch(kernel: Any, grid: Any, block: Any, *args: Any) -> None:
-    kernel[grid, block](*args)
+def _launch(kernel: Any, grid: Any, block: Any, *args: Any, stream: Any = 0) -> None:
+    kernel[grid, block, stream](*args)
+
+
+def graph(calls: Calls) -> Callable[[], None]:
+    """Return a function that makes the calls of a recording again: one launch of a CUDA graph.
+
+    The calls were made once before, so that their kernels are compiled. In the simulator, and with
+    MINIGROK_CUDA_GRAPH=0 (for tools that look at single kernels), the calls are made one by one, to the same bits.
+    """
+    if device.simulated() or os.environ.get("MINIGROK_CUDA_GRAPH") == "0":
+        return lambda: replay(calls)
+    from cuda.core import Device, Stream
+
+    here, stream = Device(cuda.get_current_device().id), Stream.from_handle(0)  # where copies of arrays go, too
+    here.set_current()
+    builder = here.create_graph_builder().begin_building()
+    for function, args in calls:
+        function(*args, stream=builder)
+    whole = builder.end_building().complete()
+    return lambda: whole.launch(stream)
 
 
 @cache

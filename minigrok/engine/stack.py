@@ -67,7 +67,7 @@ class Stack:
             wanted[wanted.index(-1)] = self.size // -int(np.prod(wanted))
         if self.transposed or int(np.prod(wanted, dtype=np.int64)) != self.size:
             raise ShapeError(f"a shape of {self.size} elements", f"{tuple(wanted)}", "reshape without a copy")
-        return Stack(self.data.reshape(self.replicas, *wanted))
+        return Stack(_in_shape(self.data, tuple(int(n) for n in wanted)))
 
     def __getitem__(self, key: Any) -> Stack:
         """Return a range of the last axis (`[..., a:b]`), or a range or one row of the first axis."""
@@ -102,3 +102,24 @@ class Stack:
             raise ShapeError("a Stack of one replica", f"{self.replicas} replicas", "use host()")
         only: Array = self.host()[0]
         return only.astype(dtype or self.dtype, copy=False)
+
+
+def _in_shape(data: Any, shape: tuple[int, ...]) -> Any:
+    """Return (R, *shape) of the same memory, where each replica's part is in C order, however far apart they lie.
+
+    Numba's own reshape refuses device arrays with gaps between the replicas.
+    """
+    full, item = (int(data.shape[0]), *shape), int(data.dtype.itemsize)
+    if tuple(data.strides[1:]) != _strides(data.shape[1:], item) and data.size:
+        raise ShapeError(
+            "replicas in C order to reshape", f"strides {tuple(data.strides)}", "reshape before a part is taken"
+        )
+    if isinstance(data, np.ndarray) or not hasattr(data, "gpu_data"):  # the simulator's
+        return data.reshape(full)
+    strides = (int(data.strides[0]), *_strides(shape, item))
+    return type(data)(full, strides, data.dtype, stream=data.stream, gpu_data=data.gpu_data)
+
+
+def _strides(shape: Any, item: int) -> tuple[int, ...]:
+    """Bytes from one element to the next along each axis, in C order."""
+    return tuple(item * int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))

@@ -1,13 +1,15 @@
 """Every map of every layer on the CUDA engine against the plain one, with another replica beside it; and the laws."""
 
 import itertools
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minigrok.cases import CASES, Sizes
 from minigrok.engine import Engine, open_engine
-from minigrok.engine.cuda import CudaEngine, HostedCuda
+from minigrok.engine.cuda import CudaEngine, HostedCuda, graph
 from minigrok.engine.cuda_products import Tiles
 from minigrok.errors import EngineError, ShapeError
 from minigrok.laws import LAWS, draw, flat
@@ -160,3 +162,74 @@ def test_too_many_replicas_and_too_little_memory_are_named(monkeypatch):
     monkeypatch.setattr("numba.cuda.device_array", full)
     with pytest.raises(EngineError, match=r"64 replicas \(64.0 MiB more\).*--replicas"):
         engine.empty(512, 512)
+
+
+# --- a step as one graph
+
+
+class FakeCore:
+    """cuda.core as far as `graph` knows it: what is built runs when it is launched, and not before."""
+
+    def __init__(self):
+        self.captured, self.launched = [], 0
+        self.Stream = SimpleNamespace(from_handle=lambda handle: f"stream {handle}")
+
+    def Device(self, number):
+        return self
+
+    def set_current(self):
+        return None
+
+    def create_graph_builder(self):
+        return self
+
+    begin_building = end_building = complete = create_graph_builder
+
+    def launch(self, stream):
+        assert stream == "stream 0"
+        self.launched += 1
+        for launch in self.captured:
+            launch()
+
+
+def test_a_graph_holds_every_launch_once_and_runs_when_launched(monkeypatch):
+    core, engine = FakeCore(), CudaEngine("float32")
+    x, y = engine.zeros((4, 3)), engine.zeros((3,))
+    x[:] = 1
+    calls = engine.record(lambda: [engine.rows(_negate, 4, x), engine.rows(column_sums, 3, x, y)])
+    assert np.asarray(y).tolist() == [-4] * 3
+
+    class Captured:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, configuration):
+            grid, block, stream = configuration
+            assert stream is core
+            return lambda *args: core.captured.append(lambda: self.kernel[grid, block](*args))
+
+    captured = [(function, (Captured(args[0]), *args[1:])) for function, args in calls]
+    monkeypatch.setattr("minigrok.engine.device.simulated", lambda: False)
+    monkeypatch.setitem(sys.modules, "cuda.core", core)
+    monkeypatch.setattr("numba.cuda.get_current_device", lambda: SimpleNamespace(id=0))
+    again = graph(captured)
+    assert len(core.captured) == 2
+    assert np.asarray(y).tolist() == [-4] * 3, "capture runs nothing"
+    again()
+    again()
+    assert core.launched == 2
+    assert np.asarray(y).tolist() == [-4] * 3
+    assert np.asarray(x).tolist() == [[-1] * 3] * 4
+    again()
+    assert np.asarray(y).tolist() == [4] * 3
+
+
+def test_the_names_that_a_graph_needs_are_there():
+    """Without a driver no graph can be built, but that its methods have these names can be seen."""
+    core = pytest.importorskip("cuda.core")
+    from cuda.core.graph import Graph, GraphBuilder
+
+    assert {"create_graph_builder", "set_current"} <= set(dir(core.Device))
+    assert {"begin_building", "end_building", "complete"} <= set(dir(GraphBuilder))
+    assert "launch" in dir(Graph)
+    assert "from_handle" in dir(core.Stream)
