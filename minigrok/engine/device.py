@@ -63,7 +63,7 @@ def look() -> Found:
     if simulated():
         return Found(package, None, None, (), simulator=True)
     driver = _driver()
-    return Found(package, driver, _version("nvidia-nvvm"), _devices() if driver else ())
+    return Found(package, driver, _toolkit(), _devices() if driver else ())
 
 
 def problem(found: Found) -> EngineError | None:
@@ -126,6 +126,15 @@ def _driver() -> str | None:
     except Exception:  # whatever a broken driver raises, there is none that works
         return None
     return f"{major}.{minor}"
+
+
+def _toolkit() -> str | None:
+    """Version of the compiler library that pip brought, or a word on the system's; None without one."""
+    try:
+        import_module("numba.cuda").cudadrv.nvvm.NVVM()
+    except Exception:  # whatever a library that is not there raises
+        return None
+    return _version("nvidia-nvvm") or "of this system"
 
 
 def _devices() -> tuple[Device, ...]:

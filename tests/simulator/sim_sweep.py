@@ -7,6 +7,8 @@ from click.testing import CliRunner
 from minigrok_cli.main import main
 from sim_train import bits
 
+from minigrok.bench.on_device import rates
+from minigrok.config import preset, with_settings
 from minigrok.experiments.on_device import OnDevice
 from minigrok.experiments.sweep import Watcher, conduct
 from minigrok.experiments.sweep_file import read_sweep
@@ -80,3 +82,14 @@ def test_the_command(tmp_path):
         assert wrong[0] in refused.output
     other = CliRunner().invoke(main, ["sweep", str(file), "--out", str(tmp_path / "cpu"), "--replicas", "2", "--plan"])
     assert other.exit_code == 2
+
+
+def test_the_benchmark_of_replicas(tmp_path):
+    small = ["task.p=5", "model.width=4", "model.heads=2", "model.mlp_width=3", "train.batch_size=6"]
+    found = list(rates(with_settings(preset("tiny"), small), [1, 2], steps=1, blocks=1))
+    assert [rate.replicas for rate in found] == [1, 2]
+    for rate in found:
+        assert rate.run_steps == rate.replicas / rate.step > 0
+        assert rate.evaluation > 0
+    for wrong in (["step"], ["--replicas", "0"], ["--replicas", "many"]):
+        assert CliRunner().invoke(main, ["bench", "--engine", "cuda", *wrong]).exit_code == 2
