@@ -46,7 +46,7 @@ def cuda_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     cuda = found["cuda"]
     rows = [("numba-cuda", cuda["package"] or "not installed: the extra [cuda]")]
     rows += [("CUDA driver", f"for CUDA {cuda['driver']}" if cuda["driver"] else "none")]
-    rows += [("CUDA toolkit", cuda["toolkit"] or "none")]
+    rows += [("CUDA toolkit", cuda["toolkit"] or "none"), ("engine auto", f"{cuda['auto']} on this machine")]
     return rows + [
         ("CUDA device", f"{d['name']}, compute capability {'.'.join(map(str, d['capability']))}, {d['memory']:,} bytes")
         for d in cuda["devices"]

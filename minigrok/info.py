@@ -108,14 +108,13 @@ def engines() -> list[dict[str, Any]]:
     return [
         *({"name": name, "available": True, "note": NOTES[name]} for name in ENGINES),
         {"name": "cuda", "available": usable, "note": f"numba.cuda: {found.note}"},
-        {"name": "auto", "available": True, "note": f"{chosen('auto')[0]} on this machine"},
     ]
 
 
 def devices() -> dict[str, Any]:
-    """What there is for the CUDA engine: package, driver, toolkit, devices."""
+    """What there is for the CUDA engine: package, driver, toolkit, devices; and the engine that "auto" means here."""
     found = device.look()
-    return found._asdict() | {"devices": [each._asdict() for each in found.devices]}
+    return found._asdict() | {"devices": [each._asdict() for each in found.devices], "auto": chosen("auto")[0]}
 
 
 def presets() -> list[dict[str, Any]]:

@@ -115,8 +115,9 @@ def test_auto_falls_back_to_the_cpu_and_says_so(tmp_path):
 
 def test_info_tells_what_there_is_for_cuda():
     found = json.loads(command("info", "--json").stdout)
-    assert found["cuda"].keys() == {"package", "driver", "toolkit", "devices", "simulator"}
-    assert {engine["name"] for engine in found["engines"]} == {"cpu", "plain", "cuda", "auto"}
+    assert found["cuda"].keys() == {"package", "driver", "toolkit", "devices", "simulator", "auto"}
+    assert {engine["name"] for engine in found["engines"]} == {"cpu", "plain", "cuda"}
+    assert found["cuda"]["auto"] == chosen("auto")[0]
     assert "CUDA driver" in command("info").stdout
 
 
