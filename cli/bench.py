@@ -14,6 +14,7 @@ from .options import debug_option, load_config
 
 if TYPE_CHECKING:
     from minigrok.bench.settings import Settings
+    from minigrok.config import Config
 
 
 @click.command()
@@ -43,9 +44,23 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Keep the numbers.")
 @click.option("--figure", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Draw growth.png and .svg.")
+@click.option(
+    "--engine", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="cuda: replicas on a device."
+)
+@click.option(
+    "--replicas", default="1,8,64", show_default=True, metavar="R,R,...", help="Numbers of runs, with --engine cuda."
+)
 @click.option("--load", "loaded", is_flag=True, help="Keep one CPU busy meanwhile.")
 @debug_option
-def bench(what: tuple[str, ...], json_file: Path | None, folder: Path | None, loaded: bool, **sizes: Any) -> None:
+def bench(
+    what: tuple[str, ...],
+    json_file: Path | None,
+    folder: Path | None,
+    engine: str,
+    replicas: str,
+    loaded: bool,
+    **sizes: Any,
+) -> None:
     """Measure minigrok beside PyTorch and JAX.
 
     WHAT is from step, profile, hvp, eval, memory, startup, growth, load, or all; step if there is none. Contenders
@@ -55,8 +70,13 @@ def bench(what: tuple[str, ...], json_file: Path | None, folder: Path | None, lo
     Peers: eager and compile are PyTorch without and with torch.compile; jax has attention by einsum, as users write
     it; jax-tuned the faster of that and of sums of products. What is not installed is named in the table and left out.
 
+    With --engine cuda: steps and evaluations of R runs that share the device, without peers; WHAT is left out.
+
     Example: minigrok bench step hvp eval --json bench.json
     """
+    if engine == "cuda":
+        on_device(load_config(sizes["source"], sizes["assignments"]), what, replicas, sizes["bursts"], json_file)
+        return
     from minigrok.bench.suite import choose, cost, run_bench
 
     names, settings = choose(what or ("step",)), read_settings(**sizes)
@@ -65,6 +85,44 @@ def bench(what: tuple[str, ...], json_file: Path | None, folder: Path | None, lo
     report = run_bench(names, settings, progress, loaded)
     show(report)
     keep(report, json_file, folder)
+
+
+def on_device(config: Config, what: tuple[str, ...], replicas: str, blocks: int, json_file: Path | None) -> None:
+    """Measure R replicas on the device, and print and keep the numbers."""
+    from minigrok.engine import device
+    from minigrok.errors import ConfigError
+    from minigrok.info import environment
+
+    device.require()
+    counts = replicas.replace(" ", "").split(",")
+    if what or not all(count.isdigit() and int(count) for count in counts):
+        got = f"{' '.join(what)} --replicas {replicas}".strip()
+        raise ConfigError("--engine cuda --replicas R,R,... and no WHAT", got, "for example --replicas 1,8,64")
+    from minigrok.bench.on_device import rates
+
+    from .tables import print_table
+
+    rows = []
+    for rate in rates(config, [int(count) for count in counts], blocks=blocks):
+        click.echo(f"  {rate.replicas} replicas: {rate.step * 1e3:.3f} ms a step", err=True)
+        rows.append(rate)
+    columns = (">replicas", ">a step of all", ">steps of runs a second", ">evaluation of all")
+    cells = [
+        (str(r.replicas), f"{r.step * 1e3:.3f} ms", f"{r.run_steps:,.0f}", f"{r.evaluation * 1e3:.1f} ms") for r in rows
+    ]
+    print_table(f"{config.name}, {config.compute.dtype}, on {device.look().note}", columns, cells)
+    if json_file:
+        report = {"environment": environment(), "cuda": device.look().note, "rates": [r._asdict() for r in rows]}
+        write_json(json_file, report)
+
+
+def write_json(file: Path, report: dict[str, Any]) -> None:
+    """Write numbers, and say where."""
+    from minigrok.files import make_folder, write_atomically
+
+    make_folder(file.parent)
+    write_atomically(file, (json.dumps(report, indent=2) + "\n").encode())
+    click.echo(file)
 
 
 def read_settings(
@@ -111,13 +169,11 @@ def show(report: dict[str, Any]) -> None:
 def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) -> None:
     """Write the numbers and the figure, where they were asked for."""
     from minigrok.bench.growth import growth_figure
-    from minigrok.files import make_folder, write_atomically
+    from minigrok.files import make_folder
     from minigrok.plotting import save
 
     if json_file:
-        make_folder(json_file.parent)
-        write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode())
-        click.echo(json_file)
+        write_json(json_file, report)
     if folder and "growth" in report["sections"]:
         make_folder(folder)
         for path in save(growth_figure(report["sections"]["growth"]), folder / "growth"):

@@ -43,6 +43,18 @@ def show(found: dict[str, Any]) -> None:
     print_table("Analyses (minigrok analyse NAME RUN)", ("name", "question"), analyses)
 
 
+def cuda_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the first table about the CUDA engine: package, driver, toolkit, each device."""
+    cuda = found["cuda"]
+    rows = [("numba-cuda", cuda["package"] or "not installed: the extra [cuda]")]
+    rows += [("CUDA driver", f"for CUDA {cuda['driver']}" if cuda["driver"] else "none")]
+    rows += [("CUDA toolkit", cuda["toolkit"] or "none"), ("engine auto", f"{cuda['auto']} on this machine")]
+    return rows + [
+        ("CUDA device", f"{d['name']}, compute capability {'.'.join(map(str, d['capability']))}, {d['memory']:,} bytes")
+        for d in cuda["devices"]
+    ]
+
+
 def summary(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows of the first table: what, and its value."""
     cache = found["cache"]
@@ -53,5 +65,6 @@ def summary(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("CPU", f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads for this process"),
     ]
     rows += [("BLAS", f"{b['library']} {b['version']}, kernel {b['kernel']}") for b in found["blas"]]
+    rows += cuda_lines(found)
     kept = f"{cache['files']} files, {cache['bytes'] / 1e6:.1f} MB" if cache["files"] else "nothing yet"
     return [*rows, ("compiled functions", f"{cache['folder']} ({kept})")]

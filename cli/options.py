@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from minigrok.config import Config
+    from minigrok.sections import EngineName
 
 DEBUG = "minigrok.debug"  # key in the context's meta, which a group shares with its commands
 
@@ -72,14 +73,21 @@ def load_config(source: str, settings: tuple[str, ...]) -> Config:
     return with_settings(from_toml(Path(source)) if is_file else preset(source), settings)
 
 
-def make_ready(config: Config) -> None:
-    """Check that this process can run the configuration, before anything is written.
+def make_ready(config: Config) -> Config:
+    """Check that this process can run the configuration, before anything is written; return it, the engine chosen.
 
     In portable mode the process is replaced by one with the settings that NumPy and Numba read when imported.
     """
+    from dataclasses import replace
+    from typing import cast
+
     from minigrok import portable
-    from minigrok.engine import open_engine
+    from minigrok.engine import chosen, open_engine
 
     if config.compute.portable:
         portable.restart()
-    open_engine(config.compute.engine, config.compute.dtype)
+    engine, why = chosen(config.compute.engine)
+    if why:
+        click.echo(why, err=True)
+    open_engine(engine, config.compute.dtype)
+    return replace(config, compute=replace(config.compute, engine=cast("EngineName", engine)))

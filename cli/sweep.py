@@ -26,6 +26,13 @@ from .options import debug_option, json_option
     metavar="N",
     help="Runs side by side, one thread each [default: all CPUs; 1 for a queue].",
 )
+@click.option("--engine", metavar="NAME", help="Short for --set compute.engine=NAME; cuda packs runs into replicas.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Runs side by side on the device, with the engine cuda [default: 64, or as many as there are].",
+)
 @click.option(
     "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Of a run whose process died."
 )
@@ -49,6 +56,8 @@ def sweep(
     only: tuple[str, ...],
     only_plan: bool,
     jobs: int | None,
+    engine: str | None,
+    replicas: int | None,
     retries: int,
     as_json: bool,
     **dask: Any,
@@ -60,11 +69,11 @@ def sweep(
 
     Example: minigrok sweep paper-dual --only '*-wd1-*' --jobs 2
     """
-    from .sweeping import conduct, executor_of, load_sweep, print_plan
+    from .sweeping import conduct, engine_setting, executor_of, load_sweep, on_device, print_plan
 
-    chosen = load_sweep(source, settings)
+    chosen = load_sweep(source, settings + engine_setting(engine))
     folder, patterns = out or Path("runs", chosen.name), only or ("*",)
-    executor = executor_of(jobs, retries, **dask)
+    executor = on_device(chosen, replicas, jobs, dask) or executor_of(jobs, retries, **dask)
     try:
         print_plan(chosen, folder, executor, patterns, as_json, only_plan)
         if not only_plan:

@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from minigrok.config import parsed, toml_value
+from minigrok.engine import chosen as chosen_engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments import cost
 from minigrok.experiments.cells import STATES, Cell, look_at_all, table
 from minigrok.experiments.job import Outcome
 from minigrok.experiments.local import Local
 from minigrok.experiments.on_dask import OnDask, Tls
+from minigrok.experiments.on_device import OnDevice
 from minigrok.experiments.sweep import Watcher, chosen, plan
 from minigrok.experiments.sweep import conduct as conduct_sweep
 from minigrok.experiments.sweep_file import Sweep, read_sweep, sweep_names, sweep_text
@@ -37,6 +39,31 @@ def load_sweep(source: str, settings: Sequence[str]) -> Sweep:
     """Return the sweep of a preset or a TOML file, with some settings of every run changed."""
     is_file = source not in sweep_names() and (source.endswith(".toml") or Path(source).is_file())
     return read_sweep(Path(source) if is_file else sweep_text(source), parsed(settings))
+
+
+def engine_setting(name: str | None) -> tuple[str, ...]:
+    """Return the setting that --engine stands for, "auto" resolved and said."""
+    if name is None:
+        return ()
+    engine, why = chosen_engine(name)
+    if why:
+        click.echo(why, err=True)
+    return (f'compute.engine="{engine}"',)
+
+
+def on_device(sweep: Sweep, replicas: int | None, jobs: int | None, dask: Mapping[str, object]) -> OnDevice | None:
+    """Return the executor of a sweep whose runs all have the engine cuda; None for another sweep."""
+    engines = {config.compute.engine for config in sweep.configs}
+    if engines != {"cuda"}:
+        if replicas:
+            raise ConfigError(
+                "--engine cuda for --replicas", f"the engine {', '.join(sorted(engines))}", "leave it out"
+            )
+        return None
+    others = ["--jobs"] * bool(jobs) + [f"--{name}" for name, value in dask.items() if value]
+    if others:
+        raise ConfigError("--replicas alone, on this machine's device", ", ".join(others), "leave them out")
+    return OnDevice(replicas)
 
 
 def executor_of(
@@ -72,7 +99,7 @@ def executor_of(
 
 
 def print_plan(
-    sweep: Sweep, out: Path, executor: Local | OnDask, only: Sequence[str], as_json: bool, alone: bool
+    sweep: Sweep, out: Path, executor: Local | OnDask | OnDevice, only: Sequence[str], as_json: bool, alone: bool
 ) -> None:
     """Print what there is, what is missing and what that will cost: to stdout if it stands alone, else to stderr."""
     everything = plan(sweep, out)
@@ -100,7 +127,7 @@ def print_plan(
     click.echo("\n".join(_plan_lines(sweep, out, executor, cells, total)), err=not alone)
 
 
-def conduct(sweep: Sweep, out: Path, executor: Local | OnDask, only: Sequence[str], as_json: bool) -> int:
+def conduct(sweep: Sweep, out: Path, executor: Local | OnDask | OnDevice, only: Sequence[str], as_json: bool) -> int:
     """Do what is missing; print the table; return the exit code."""
     with Interrupt() as interrupt, Display(sweep, out) as display:
 
@@ -191,7 +218,7 @@ def _plan_row(cell: Cell, seconds: float, keep: int | None) -> tuple[str, ...]:
 
 
 def _plan_lines(
-    sweep: Sweep, out: Path, executor: Local | OnDask, cells: Sequence[Cell], total: cost.Cost
+    sweep: Sweep, out: Path, executor: Local | OnDask | OnDevice, cells: Sequence[Cell], total: cost.Cost
 ) -> list[str]:
     lines = [f"{sweep.name} in {out}: {len(cells)} runs: {counts(cells)}"]
     if any(not cell.trained for cell in cells):

@@ -53,7 +53,7 @@ def train(
     }
     settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
     config = load_config(source, settings)
-    make_ready(config)
+    config = make_ready(config)
     theta = load_weights(init, layout(config)) if init else None
     folder = out or Path("runs", f"{config.name}-s{config.seed}")
     require_source(config, folder)

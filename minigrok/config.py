@@ -68,6 +68,8 @@ class Config:
         check_types(self, "")
         require_name("name", self.name)
         require(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
+        elsewhere = self.intervention != Intervention() and self.compute.engine not in ("cpu", "plain")
+        require(not elsewhere, "compute.engine", "cpu or plain for an intervention", self.compute.engine)
 
 
 def from_toml(source: Path | str) -> Config:

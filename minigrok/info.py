@@ -7,7 +7,7 @@ import platform
 from importlib import import_module, resources
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from threadpoolctl import threadpool_info
 
@@ -15,12 +15,11 @@ from minigrok import __version__
 from minigrok.analyses import ANALYSES
 from minigrok.arms import ARMS
 from minigrok.config import preset, preset_names
-from minigrok.engine import ENGINES
+from minigrok.engine import ENGINES, chosen, device
 from minigrok.engine.cpu import cache_folder
 from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS
 from minigrok.params import layout
-from minigrok.sections import EngineName
 from minigrok.threads import available_threads
 
 PACKAGES = (
@@ -34,7 +33,7 @@ PACKAGES = (
     "rich",
     "threadpoolctl",
 )
-NOTES = {"cpu": "Numba and BLAS", "plain": "ordinary Python: slow, debuggable", "cuda": "not yet"}
+NOTES = {"cpu": "Numba and BLAS", "plain": "ordinary Python: slow, debuggable"}
 
 
 def info() -> dict[str, Any]:
@@ -43,10 +42,11 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        the keys of `environment`, and "engines", "presets", "sweeps", "layers", "arms", "analyses", "cache"
+        the keys of `environment`, and "engines", "cuda", "presets", "sweeps", "layers", "arms", "analyses", "cache"
     """
     return environment() | {
         "engines": engines(),
+        "cuda": devices(),
         "presets": presets(),
         "sweeps": sweeps(),
         "layers": [layer._asdict() for layer in LAYERS],
@@ -105,10 +105,18 @@ def blas() -> list[dict[str, Any]]:
 
 def engines() -> list[dict[str, Any]]:
     """Engines that a config may name, and whether this installation has them."""
+    found = device.look()
+    usable = device.problem(found) is None
     return [
-        {"name": name, "available": name in ENGINES, "note": NOTES[name]}
-        for name in sorted(get_args(EngineName), key=lambda name: name not in ENGINES)
+        *({"name": name, "available": True, "note": NOTES[name]} for name in ENGINES),
+        {"name": "cuda", "available": usable, "note": f"numba.cuda: {found.note}"},
     ]
+
+
+def devices() -> dict[str, Any]:
+    """What there is for the CUDA engine: package, driver, toolkit, devices; and the engine that "auto" means here."""
+    found = device.look()
+    return found._asdict() | {"devices": [each._asdict() for each in found.devices], "auto": chosen("auto")[0]}
 
 
 def presets() -> list[dict[str, Any]]:

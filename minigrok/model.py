@@ -103,6 +103,18 @@ def plan(config: Config, tokens: Array, savings: bool = True) -> Plan:
     return Plan(None if table else rows, blocks, None if savings else _first_positions(B, T))
 
 
+def drawn(plan: Plan) -> tuple[Selection, Selection | None]:
+    """Return the selections of a plan that depend on which pairs the batch holds.
+
+    The first is by all B T (position, token) rows; the second, if there is one, by those of position 0 alone.
+    """
+    first = plan.blocks[0]
+    if plan.batch is not None:
+        return plan.batch, None
+    assert first.keys is not None
+    return first.keys, None if first.queries is first.keys or len(plan.blocks) > 1 else first.queries
+
+
 def refill(into: Any, source: Any) -> None:
     """Write the arrays of a plan into those of another one of the same sizes."""
     if isinstance(into, np.ndarray):

@@ -22,7 +22,7 @@ from scipy.sparse.linalg import LinearOperator
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
-from minigrok.sharded import Sharded
+from minigrok.fleet import passes
 
 
 class Objective:
@@ -77,7 +77,7 @@ class Objective:
         threads: int | None = None,
     ) -> None:
         compute = config.compute
-        self._net = Sharded(config, engine or compute.engine, dtype, shards or compute.shards, threads)
+        self._net = passes(config, engine or compute.engine, dtype, shards or compute.shards, threads)
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self.size = self._net.layout.size
         self.load(tokens, targets, task_weights)

@@ -41,6 +41,8 @@ def _update(
     scale: float,
     beta1: float,
     beta2: float,
+    gain1: float,
+    gain2: float,
     keep: float,
     step: float,
     root: float,
@@ -51,7 +53,7 @@ def _update(
 ) -> None:
     """One step on the chunks lo .. hi-1; each of the three loops vectorises, and a chunk stays in the cache."""
     real = g.dtype.type
-    c, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
+    c, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(gain1), real(gain2)
     k, s, r, e = real(keep), real(step), real(root), real(eps)
     for i in range(lo, hi):
         here = slice(i * chunk, (i + 1) * chunk)
@@ -65,6 +67,7 @@ def _update(
 
 
 def _chunks(g: Array) -> int:
+    """Return how many rows of work a vector makes."""
     return -(-g.size // CHUNK)
 
 
@@ -73,6 +76,13 @@ def norm(engine: Engine, g: Array) -> float:
     sums = np.empty(_chunks(g), g.dtype)
     engine.rows(_sum_of_squares, sums.size, g, CHUNK, sums)
     return math.sqrt(float(np.sum(sums, dtype=np.float64)))
+
+
+def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
+    """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `_update` at step t."""
+    s = settings
+    keep, step = 1 - s.learning_rate * s.weight_decay, s.learning_rate / (1 - s.beta1**t)
+    return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps
 
 
 class AdamW:
@@ -99,20 +109,14 @@ class AdamW:
         s = self.settings
         scale = min(1.0, s.clip_norm / (size + CLIP_EPS))
         self.steps += 1
-        rate = s.learning_rate / (1 - s.beta1**self.steps)
-        root = 1 / math.sqrt(1 - s.beta2**self.steps)
-        keep = 1 - s.learning_rate * s.weight_decay
-        factors = (scale, s.beta1, s.beta2, keep, rate, root, s.eps)
-        self.engine.rows(_update, _chunks(g), g, CHUNK, *factors, self.m, self.v, theta)
+        self.engine.rows(_update, _chunks(g), g, CHUNK, scale, *factors(s, self.steps), self.m, self.v, theta)
 
     def update(self, out: Array) -> None:
         """Write the last step's displacement of theta without the decay, -lr / ..., into out (P,): no state changes.
 
-        It is the step itself, from 0, with betas of 1, which keep the moments.
+        It is the step itself, from 0, with betas of 1 and gains of 0, which keep the moments.
         """
-        s = self.settings
-        rate = s.learning_rate / (1 - s.beta1**self.steps)
-        root = 1 / math.sqrt(1 - s.beta2**self.steps)
+        _, _, _, _, _, *rest = factors(self.settings, self.steps)
         out[:] = 0
-        factors = (1.0, 1.0, 1.0, 1.0, rate, root, s.eps)
-        self.engine.rows(_update, _chunks(out), self.m, CHUNK, *factors, self.m, self.v, out)
+        kept = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, *rest)
+        self.engine.rows(_update, _chunks(out), self.m, CHUNK, *kept, self.m, self.v, out)

@@ -13,7 +13,7 @@ from minigrok.checks import at_least, check_types, is_prime, nearest, require
 from minigrok.errors import ConfigError
 
 CrossEntropy = Literal["stable", "saturating"]
-EngineName = Literal["plain", "cpu", "cuda"]
+EngineName = Literal["plain", "cpu", "cuda", "auto"]
 DType = Literal["float32", "float64"]
 
 
@@ -192,10 +192,10 @@ class Compute:
 
     Attributes
     ----------
-    engine : str    "plain", "cpu" or "cuda" (our choice)
+    engine : str    "plain", "cpu" or "cuda"; "auto": cuda where there is a device, else cpu (our choice)
     dtype : str     "float32" or "float64" (paper: float32)
     shards : int    the batch is cut in this many fixed parts, so that the bits do not depend on the number of
-                    threads (our choice)
+                    threads; one on the engine cuda, whatever this says (our choice)
     portable : bool whether to use the instructions of Haswell alone, so that the bits do not depend on the
                     machine either: see minigrok.portable (our choice: false, the fastest kernels there are)
     """
@@ -208,6 +208,8 @@ class Compute:
     def __post_init__(self) -> None:
         check_types(self, "compute")
         at_least(1, self, "compute", "shards")
+        elsewhere = self.portable and self.engine in ("cuda", "auto")
+        require(not elsewhere, "compute.portable", "false for the engine " + self.engine, True)
 
 
 @dataclass(frozen=True, slots=True)

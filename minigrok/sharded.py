@@ -61,7 +61,7 @@ class Sharded:
         self.config, self.layout = config, layout(config)
         self.engines = [open_engine(engine, dtype) for _ in range(shards)]
         self.dtype = self.engines[0].dtype
-        self.team = Team(min(threads or available_threads(), shards))
+        self.team = Team(1 if engine == "cuda" else min(threads or available_threads(), shards))
         self.engine = TeamEngine(self.engines[0], self.team)
         self.theta = np.zeros(self.layout.size, self.dtype)
         self.direction = np.zeros(self.layout.size, self.dtype)

@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrok.config import Config
 from minigrok.counters import Counters
-from minigrok.engine import Array
+from minigrok.engine import Array, chosen
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.evaluation import Evaluation
 from minigrok.interventions import TABLE, intervener
@@ -214,6 +214,10 @@ def train(
     After any other exception the last checkpoint stands, from which the lost steps are made again: a state in the
     middle of a step, or past a row of metrics that found no room, is never saved.
     """
+    if chosen(run.config.compute.engine)[0] == "cuda":
+        from minigrok.fleet_train import train_alone
+
+        return train_alone(run, after_grok, observer)
     observer = observer or Observer()
     trainer = Trainer(run.config, threads, plane=plane_of(run))
     after = run.config.train.after_grok if after_grok is None else after_grok

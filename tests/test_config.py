@@ -216,6 +216,11 @@ def test_a_run_without_an_intervention_has_the_hash_from_before_there_were_any()
     assert cf.config_hash(repeat) != cf.config_hash(cf.preset("dual"))
 
 
+def test_an_intervention_is_refused_where_no_engine_makes_it() -> None:
+    with pytest.raises(ConfigError, match="cpu or plain for an intervention"):
+        cf.with_settings(cf.preset("tiny"), ["intervention.repeat=1", "compute.engine=cuda"])
+
+
 def test_hash_covers_every_setting_but_the_name() -> None:
     base = cf.Config("x", intervention=cf.Intervention("kick", source="a"))
     other = {

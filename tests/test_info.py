@@ -34,7 +34,8 @@ def test_blas_names_its_kernel():
 
 
 def test_lists_are_the_registries():
-    assert {engine["name"] for engine in FOUND["engines"] if engine["available"]} == set(ENGINES)
+    available = {engine["name"] for engine in FOUND["engines"] if engine["available"]}
+    assert available - {"cuda"} == set(ENGINES)
     assert [preset["name"] for preset in FOUND["presets"]] == preset_names()
     assert [layer["name"] for layer in FOUND["layers"]] == [layer.name for layer in LAYERS]
     assert [arm["name"] for arm in FOUND["arms"]] == list(ARMS)[1:]

@@ -81,9 +81,12 @@ class Engine:
     def empty(self, *shape: int) -> Array:
         """Return an uninitialised array that belongs to the caller until the next rewind past it."""
         free = self._free[shape]
-        array = free.pop() if free else np.empty(shape, self.dtype)
+        array = free.pop() if free else self._new(shape)
         self._used.append(array)
         return array
+
+    def _new(self, shape: tuple[int, ...]) -> Array:
+        return np.empty(shape, self.dtype)
 
     def mark(self) -> int:
         """Return the present state of the workspace, for `rewind`."""

@@ -78,7 +78,8 @@ def rates(cells: Sequence[Cell], measure: Sequence[Cell] = ()) -> dict[str, floa
             found.setdefault(shape(cell.config), []).append(cell.seconds / cell.step)
     known = {key: sum(values) / len(values) for key, values in found.items()}
     for cell in measure:
-        if not cell.trained and shape(cell.config) not in known:
+        timed = cell.config.compute.engine != "cuda"  # there a step of many runs costs little more than one of one
+        if timed and not cell.trained and shape(cell.config) not in known:
             known[shape(cell.config)] = seconds_per_step(cell.config)
     return known
 

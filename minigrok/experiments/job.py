@@ -117,7 +117,7 @@ def _require_versions(wanted: dict[str, str]) -> None:
 
 def _run(job: Job, stop: Callable[[], bool]) -> None:
     orders = _orders(job)
-    with _locked(job, stop) as run:
+    with locked(job, stop) as run:
         counters = train(run, threads=1, observer=Observer(stop=stop))
         if not counters.finished(run.config.train, run.config.train.after_grok):
             raise Stopped
@@ -147,7 +147,7 @@ def _orders(job: Job) -> list[Order]:
     return [Order(o["name"], o["protocol"], tuple(o["assignments"])) for o in job["analyses"]]
 
 
-def _locked(job: Job, stop: Callable[[], bool]) -> Run:
+def locked(job: Job, stop: Callable[[], bool]) -> Run:
     """Run folder, new or as it was left, with its lock; waits for an owner that ends or expires."""
     config, out = from_toml(str(job["config"])), Path(job["out"])
     if not (out / "sweep.json").exists():

@@ -92,7 +92,8 @@ def _softmax_jacobian(p: Array, g: Array, e: Array) -> None:
 
 
 def _forward(lo: int, hi: int, q: Array, kv: Array, p: Array, y: Array) -> None:
-    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    real = q.dtype.type
+    scale = real(1) / math.sqrt(real(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -106,7 +107,8 @@ def _forward(lo: int, hi: int, q: Array, kv: Array, p: Array, y: Array) -> None:
 def _backward(
     lo: int, hi: int, q: Array, kv: Array, p: Array, dy: Array, g: Array, e: Array, dq: Array, dkv: Array
 ) -> None:
-    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    real = q.dtype.type
+    scale = real(1) / math.sqrt(real(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -120,7 +122,8 @@ def _backward(
 
 
 def _r_forward(lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array) -> None:
-    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    real = q.dtype.type
+    scale = real(1) / math.sqrt(real(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -156,7 +159,8 @@ def _r_backward(
     Rdq: Array,
     Rdkv: Array,
 ) -> None:
-    scale = q.dtype.type(1 / math.sqrt(q.shape[3]))
+    real = q.dtype.type
+    scale = real(1) / math.sqrt(real(q.shape[3]))
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):

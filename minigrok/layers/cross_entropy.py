@@ -62,7 +62,9 @@ def _forward(lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Arr
         if saturating:
             loss[i] = math.log(Z) - (x[i, k] - top)
             o[i] = real(1) - e_k / Z
-        elif e_k == 1:  # the true class is on top; not where a logit is infinite: there e_k is NaN, and so the loss
+        elif e_k == real(
+            1
+        ):  # the true class is on top; not where a logit is infinite: there e_k is NaN, and so the loss
             loss[i] = math.log1p(others)
             o[i] = others / Z
         else:

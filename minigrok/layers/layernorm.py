@@ -52,7 +52,7 @@ class RTape(NamedTuple):
 
 def _forward(lo: int, hi: int, x: Array, gain: Array, shift: Array, eps: float, n: Array, r: Array, y: Array) -> None:
     real, D = x.dtype.type, x.shape[1]
-    per_channel = real(1 / D)
+    per_channel = real(1) / real(D)
     for i in range(lo, hi):
         mu = real(0)
         for c in range(D):
@@ -70,7 +70,7 @@ def _forward(lo: int, hi: int, x: Array, gain: Array, shift: Array, eps: float, 
 
 def _backward(lo: int, hi: int, gain: Array, n: Array, r: Array, dy: Array, dx: Array) -> None:
     real, D = n.dtype.type, n.shape[1]
-    per_channel = real(1 / D)
+    per_channel = real(1) / real(D)
     for i in range(lo, hi):
         mean_a = mean_an = real(0)
         for c in range(D):
@@ -108,7 +108,7 @@ def _r_forward(
     Ry: Array,
 ) -> None:
     real, D = n.dtype.type, n.shape[1]
-    per_channel = real(1 / D)
+    per_channel = real(1) / real(D)
     for i in range(lo, hi):
         mean_Rx = mean_nRx = real(0)
         for c in range(D):
@@ -138,7 +138,7 @@ def _r_backward(
     Rdx: Array,
 ) -> None:
     real, D = n.dtype.type, n.shape[1]
-    per_channel = real(1 / D)
+    per_channel = real(1) / real(D)
     for i in range(lo, hi):
         mean_an = mean_Ra = mean_Ran = real(0)
         for c in range(D):

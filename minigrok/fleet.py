@@ -1,0 +1,113 @@
+"""R networks on a CUDA device, each with its own parameters and its own batch, in one pass.
+
+The passes are those of `Sharded`, with one shard and a `CudaEngine` whose arrays are Stacks: every kernel does its work
+for all replicas. With R = 1 it takes the place of a `Sharded` in an `Objective`; what comes and goes are NumPy's
+vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrok import model
+from minigrok.config import Config
+from minigrok.engine import Array, chosen
+from minigrok.params import layout
+from minigrok.sharded import Shard, Sharded
+from minigrok.threads import Team
+
+if TYPE_CHECKING:
+    from minigrok.engine.cuda import CudaEngine
+
+
+class Fleet(Sharded):
+    """Passes over R batches of one size at the parameters in `theta`, a Stack that the caller fills.
+
+    Parameters
+    ----------
+    config : Config
+        Task and model of every replica; the rest of it is not read here.
+    dtype : str
+        Type of all arrays.
+    replicas : int
+        R.
+    machine : CudaEngine, optional
+        Default: a new one.
+    """
+
+    def __init__(self, config: Config, dtype: str, replicas: int = 1, machine: CudaEngine | None = None) -> None:
+        from minigrok.engine.cuda import CudaEngine
+
+        self.config, self.layout, self.replicas = config, layout(config), replicas
+        self.machine = machine or CudaEngine(dtype, replicas)
+        self.engines = [self.machine]
+        self.engine = self.machine  # type: ignore[assignment]  # whole vectors, too, are divided among its threads
+        self.dtype = self.machine.dtype
+        self.team = Team(1)
+        self.theta = self.machine.zeros((self.layout.size,))
+        self.direction = self.machine.zeros((self.layout.size,))
+        self.gradients = self.machine.zeros((self.layout.size,))
+        self.w, self._Rw = self.weights(self.theta), self.weights(self.direction)
+        self._dw = [self.weights(self.gradients)]
+        self._recorded = None
+        self.size = 0
+        self.task_weights = np.ones(len(config.task.operations))
+
+    def load(self, tokens: Array, targets: Array) -> None:
+        """Take one batch for every replica: tokens (B, T) and targets (n_tasks, B), int64."""
+        self.load_each([tokens] * self.replicas, [targets] * self.replicas)
+
+    def load_each(self, tokens: Sequence[Array], targets: Sequence[Array]) -> None:
+        """Take a batch for each replica, all of one size."""
+        self.size, self._recorded = len(tokens[0]), None
+        shard = Shard(self.machine, slice(0, self.size))
+        shard.plan = self.plan(tokens)
+        self.targets = self.machine.stack(np.stack(targets).astype(np.int64))  # (n_tasks, B)
+        shard.targets = [self.targets[k] for k in range(len(targets[0]))]
+        self.shards = [shard]
+
+    def plan(self, tokens: Sequence[Array]) -> Any:
+        """Return the plan of the replicas' pairs (B, T), its arrays Stacks."""
+        return self._stacked([model.plan(self.config, each) for each in tokens], {})
+
+    def _stacked(self, parts: list[Any], made: dict[int, Any]) -> Any:
+        """Join the replicas' plans; what is one object in them is one object again."""
+        first = parts[0]
+        if isinstance(first, np.ndarray):
+            return self.machine.stack(np.stack(parts))
+        if not isinstance(first, tuple):
+            return first  # a number, or None
+        if id(first) not in made:
+            joined = [self._stacked(list(each), made) for each in zip(*parts, strict=True)]
+            made[id(first)] = type(first)(*joined) if hasattr(first, "_fields") else tuple(joined)
+        return made[id(first)]
+
+    def losses(self) -> Array:
+        """Return the mean losses of the last forward pass, (R, n_tasks) float64, in nats."""
+        rows = [loss.host() for loss in self.shards[0].losses]  # type: ignore[attr-defined]
+        return np.stack([np.mean(each, axis=1, dtype=np.float64) for each in rows], axis=1)
+
+    def _losses(self) -> Array:
+        only: Array = self.losses()[0]
+        return only
+
+    def reduce(self, out: Array) -> None:
+        """Fill `out` (P,) with what the only replica's last pass left."""
+        out[:] = self.gradients
+
+    def vjp(self, dlogits: Array, out: Array) -> None:
+        """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
+        shard, mark = self.shards[0], self.machine.mark()
+        parts = [self.machine.stack(np.repeat(each[None], self.replicas, axis=0)) for each in dlogits]
+        model.backward(self.machine, self.w, shard.plan, shard.tape, parts, self._dw[0])
+        self.machine.rewind(mark)
+        self.reduce(out)
+
+
+def passes(config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> Sharded:
+    """Return what makes the passes over a batch on an engine: a `Sharded`, or a `Fleet` of one on the device."""
+    name, _ = chosen(engine)
+    return Fleet(config, dtype) if name == "cuda" else Sharded(config, name, dtype, shards, threads)

@@ -1,0 +1,53 @@
+"""Loss and accuracy of every task and replica over sets of pairs on the device, in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minigrok import model
+from minigrok.engine import Array
+from minigrok.evaluation import CHUNK, Scores, _correct
+from minigrok.fleet import Fleet
+from minigrok.layers import cross_entropy
+
+
+class FleetEvaluation:
+    """Fixed sets of pairs, one a replica and all of one size, to score at the parameters of a fleet.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    sets : sequence of (tokens (M, T), targets (n_tasks, M))
+        Pairs and classes of each replica, int64.
+    """
+
+    def __init__(self, fleet: Fleet, sets: Sequence[tuple[Array, Array]]) -> None:
+        self.fleet, machine, M = fleet, fleet.machine, len(sets[0][0])
+        self.rows = [slice(lo, min(lo + CHUNK, M)) for lo in range(0, M, CHUNK)]
+        self.plans = [fleet.plan([tokens[rows] for tokens, _ in sets]) for rows in self.rows]
+        targets = np.stack([each for _, each in sets])  # (R, n_tasks, M)
+        self.targets = [[machine.stack(targets[:, k, rows]) for k in range(targets.shape[1])] for rows in self.rows]
+        self._correct = machine.zeros((CHUNK,), np.int8)
+
+    def scores(self) -> list[Scores]:
+        """Return loss and accuracy of each replica."""
+        found = [self._chunk(plan, targets) for plan, targets in zip(self.plans, self.targets, strict=True)]
+        losses, correct = (np.concatenate(each, axis=2) for each in zip(*found, strict=True))  # (R, n_tasks, M)
+        return [
+            Scores(np.array([np.mean(row, dtype=np.float64) for row in loss]), right.mean(axis=1))
+            for loss, right in zip(losses, correct, strict=True)
+        ]
+
+    def _chunk(self, plan: model.Plan, targets: list[Array]) -> tuple[Array, Array]:
+        machine, config = self.fleet.machine, self.fleet.config
+        machine.rewind()
+        logits, _ = model.forward(machine, self.fleet.w, plan)
+        saturating, losses, correct = config.model.cross_entropy == "saturating", [], []
+        for z, target in zip(logits, targets, strict=True):
+            loss, _ = cross_entropy.forward(machine, z, target, saturating)
+            machine.rows(_correct, target.size, z, target, self._correct)
+            losses.append(loss.host())  # type: ignore[attr-defined]
+            correct.append(self._correct.host()[:, : target.size] == 1)
+        return np.stack(losses, axis=1), np.stack(correct, axis=1)

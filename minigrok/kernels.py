@@ -1,0 +1,148 @@
+"""Every kernel that the CUDA engine launches for a model, compiled to PTX without a device.
+
+The passes run on an engine that computes nothing: it notes each launch, kernel and argument types, and those are
+compiled. So the list is that of the program, not one kept by hand. `python -m minigrok.kernels` prints what it compiled
+and fails if a float32 kernel holds anything of float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cuda
+
+from minigrok.config import Config, Model, Task
+from minigrok.engine import Array, Calls
+from minigrok.engine.cuda import CudaEngine
+from minigrok.engine.stack import Stack
+from minigrok.fleet import Fleet
+from minigrok.fleet_evaluation import FleetEvaluation
+from minigrok.fleet_step import FleetStep
+
+CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
+FLOAT64 = re.compile(r"\S*\.f64\S*")
+
+Launch = tuple[Callable[..., None], tuple[Any, ...]]  # a kernel's Python function, and the types of its arguments
+
+
+class Memory(np.ndarray[Any, Any]):
+    """A device array that is on the host: sizes and strides are all that is asked of it."""
+
+    def copy_to_device(self, values: Array) -> None:
+        """Take values."""
+        self[...] = values
+
+    def copy_to_host(self) -> Array:
+        """Return the values."""
+        return np.array(self)
+
+    def is_c_contiguous(self) -> bool:
+        """Whether it is a whole."""
+        return bool(self.flags.c_contiguous)
+
+
+class Noting(CudaEngine):
+    """An engine that notes launches."""
+
+    def __init__(self, dtype: Any, replicas: int) -> None:
+        super().__init__(dtype, replicas)
+        self.launches: dict[Launch, None] = {}  # in the order of their first appearance
+
+    def _require_device(self) -> None:
+        pass
+
+    def graph(self, calls: Calls) -> Callable[[], None]:
+        """Return what makes the calls again: nothing."""
+        return lambda: None
+
+    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Stack:
+        return Stack(np.zeros((self.replicas, *shape), dtype).view(Memory))
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> None:
+        kernel, _, _, *values = args
+        types = tuple(numba.typeof(np.asarray(x) if isinstance(x, Memory) else x) for x in values)
+        self.launches[kernel.py_func, types] = None
+        if self._calls is not None:
+            self._calls.append((function, args))
+
+
+def launches(config: Config, dtype: str) -> list[Launch]:
+    """Return the launches of training two replicas, evaluating them, and of all products of one network.
+
+    Parameters
+    ----------
+    config : Config
+        The number of blocks decides which rows each reads; sizes decide nothing.
+    dtype : str
+    """
+    rng, B = np.random.default_rng(0), config.task.p
+    tokens, targets = rng.integers(0, B, (B, 2)), rng.integers(0, B, (len(config.task.operations), B))
+    found: dict[Launch, None] = {}
+    for replicas in (1, 2):
+        fleet = Fleet(config, dtype, replicas, machine := Noting(dtype, replicas))
+        step = FleetStep(fleet, [tokens] * replicas, [targets] * replicas, B)
+        step.block(np.zeros((replicas, 1, B), np.int64), [config.optimiser] * replicas, [0] * replicas)
+        FleetEvaluation(fleet, [(tokens, targets)] * replicas).scores()
+        fleet._forward(fleet.shards[0])
+        fleet._backward(0, True)
+        fleet._hvp(0)
+        fleet._ggn_vp(0)
+        found |= machine.launches
+    return list(found)
+
+
+def ptx(launch: Launch, capability: tuple[int, int]) -> str:
+    """Return the PTX of a kernel.
+
+    numba-cuda asks the current device for its capability when a kernel calls a function; here there may be no device.
+    """
+    from numba.cuda import dispatcher
+
+    real, dispatcher.get_current_device = (
+        dispatcher.get_current_device,
+        lambda: SimpleNamespace(compute_capability=capability),
+    )
+    try:
+        return str(cuda.compile_ptx(*launch, cc=capability)[0])
+    finally:
+        dispatcher.get_current_device = real
+
+
+def model_configs() -> Iterator[Config]:
+    """One block and two, on the table of rows and without: every way that the rows of a batch are read."""
+    for blocks, mlp_width in ((1, 3), (2, 3)):
+        yield Config("kernels", task=Task(p=5, exclude_zero=False), model=Model(4, 2, mlp_width, blocks))
+
+
+def main() -> int:
+    """Compile all kernels for one compute capability; return 1 if a float32 kernel holds float64."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--capability", choices=["8.0", "9.0"], default="9.0")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    asked = parser.parse_args()
+    major, _, minor = asked.capability.partition(".")
+    found = dict.fromkeys(launch for config in model_configs() for launch in launches(config, asked.dtype))
+    print(f"{len(found)} kernels of {asked.dtype} for sm_{major}{minor}", flush=True)
+    bad = 0
+    for launch in found:
+        start = time.monotonic()
+        text = ptx(launch, (int(major), int(minor)))
+        double = sorted(set(FLOAT64.findall(text))) if asked.dtype == "float32" else []
+        bad += bool(double)
+        spilled = len(re.findall(r"\b(?:ld|st)\.local", text))
+        notes = f", local memory {spilled} times" if spilled else ""
+        notes += f", FLOAT64: {' '.join(double)}" if double else ""
+        print(f"{launch[0].__name__}: {len(text):,} bytes, {time.monotonic() - start:.1f} s{notes}", flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Training on the device: the plain engine's run, alone, beside others, killed, diverging, losing its device."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minigrok import model
+from minigrok.config import Compute, Config, Model, Optimiser, Task, Train, with_settings
+from minigrok.errors import ConfigError, EngineError, NonFiniteError
+from minigrok.fleet_step import FleetStep
+from minigrok.fleet_train import Lane, kind, together
+from minigrok.layers.select import selection
+from minigrok.params import initial
+from minigrok.runs import create, open_run
+from minigrok.train import Observer, train
+
+
+def config_of(seed=1, decay=1.0, steps=3, engine="cuda", dtype="float32", blocks=1):
+    return Config(
+        "small",
+        seed=seed,
+        task=Task(p=5),
+        model=Model(width=4, heads=2, mlp_width=3, blocks=blocks),
+        optimiser=Optimiser(weight_decay=decay, clip_norm=0.5),
+        train=Train(batch_size=6, max_steps=steps, eval_every=2, snapshot_every=2),
+        compute=Compute(engine=engine, dtype=dtype, shards=1),
+    )
+
+
+def bits(folder):
+    """Everything in a run folder but the time spent."""
+    run = open_run(folder)
+    arrays, state = run.load_checkpoint()
+    snapshots = [run.load_snapshot(step).tobytes() for step in run.snapshots()]
+    checkpoint = {name: array.tobytes() for name, array in arrays.items()}, state | {"seconds": 0}
+    return (folder / "metrics.csv").read_bytes(), run.snapshots(), snapshots, checkpoint
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_runs_together_are_the_runs_of_the_plain_engine(tmp_path, blocks):
+    mine = [config_of(1, 1.0, 3, dtype="float64", blocks=blocks), config_of(2, 0.3, 2, dtype="float64", blocks=blocks)]
+    runs = [create(tmp_path / f"cuda{c.seed}", c) for c in mine]
+    assert [lane.counters.step for lane in together(runs)] == [3, 2]
+    for config, run in zip(mine, runs, strict=True):
+        run.close()
+        plain = dataclasses.replace(config, compute=dataclasses.replace(config.compute, engine="plain"))
+        with create(tmp_path / f"plain{config.seed}", plain) as alone:
+            train(alone)
+        assert run.snapshots() == alone.snapshots() == sorted({0, 2, config.train.max_steps})
+        for step in run.snapshots():
+            assert np.abs(run.load_snapshot(step) - alone.load_snapshot(step)).max() < 1e-11
+        for column, values in alone.metrics().items():
+            np.testing.assert_allclose(run.metrics()[column], values, rtol=1e-12, err_msg=column)
+
+
+def test_the_bits_of_a_run_do_not_depend_on_its_companions(tmp_path):
+    with create(tmp_path / "alone", config_of(1, steps=2)) as run:
+        train(run)  # the door for everybody: compute.engine decides
+    for folder, seeds in (("first", (1, 2)), ("last", (3, 1))):
+        runs = [create(tmp_path / f"{folder}-{seed}", config_of(seed, steps=2)) for seed in seeds]
+        together(runs)
+        for each in runs:
+            each.close()
+        assert bits(tmp_path / f"{folder}-1") == bits(tmp_path / "alone")
+    assert bits(tmp_path / "first-2") != bits(tmp_path / "alone")
+
+
+class Killed(Exception):
+    """What a kill would be."""
+
+
+def test_a_run_that_was_killed_resumes_to_the_same_bits(tmp_path, monkeypatch):
+    with create(tmp_path / "whole", config_of()) as run:
+        train(run)
+    run = create(tmp_path / "killed", config_of())
+    stopped = train(run, observer=Observer(stop=lambda: True))  # after the first block: one step, saved
+    assert stopped.step == 1
+    real, blocks = FleetStep.block, []
+
+    def killed_in_the_second_block(self, *args):
+        blocks.append(1)
+        real(self, *args)
+        if len(blocks) == 2:
+            raise Killed
+
+    monkeypatch.setattr(FleetStep, "block", killed_in_the_second_block)
+    with pytest.raises(Killed):
+        train(run)  # step 2 is evaluated and its snapshot kept, but the checkpoint is of step 1
+    assert open_run(tmp_path / "killed").snapshots() == [0, 2]
+    assert train(run).step == 3
+    run.close()
+    assert bits(tmp_path / "killed") == bits(tmp_path / "whole")
+
+
+def test_a_lost_device_is_named_and_loses_nothing(tmp_path, monkeypatch):
+    class CudaAPIError(Exception):
+        __module__ = "numba.cuda.cudadrv.driver"
+
+    run, real, blocks = create(tmp_path / "run", config_of()), FleetStep.block, []
+
+    def lost_in_the_second_block(self, *args):
+        blocks.append(1)
+        if len(blocks) == 2:
+            raise CudaAPIError("[CUDA_ERROR_DEVICE_UNAVAILABLE]")
+        real(self, *args)
+
+    monkeypatch.setattr(FleetStep, "block", lost_in_the_second_block)
+    with pytest.raises(EngineError, match=r"DEVICE_UNAVAILABLE.*the same command goes on") as caught:
+        train(run)
+    assert caught.value.exit_code == 3
+    assert train(run).step == 3
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the simulator computes with NumPy
+def test_a_run_that_diverges_stops_alone_in_its_last_finite_state(tmp_path):
+    bad = initial(config_of(1))
+    bad[0] = np.inf
+    runs = [create(tmp_path / "bad", config_of(1), bad), create(tmp_path / "good", config_of(2))]
+    lanes = together(runs)
+    assert isinstance(lanes[0].failure, NonFiniteError)
+    assert "step 1" in lanes[0].failure.got
+    assert (lanes[0].counters.step, lanes[1].counters.step, lanes[1].failure) == (0, 3, None)
+    arrays, _ = runs[0].load_checkpoint()
+    assert np.array_equal(arrays["theta"], bad)
+    assert not arrays["adam_m"].any()
+    assert not (tmp_path / "bad" / "metrics.csv").exists()
+    with pytest.raises(NonFiniteError):
+        train(runs[0])
+
+
+def test_a_run_that_groks_stops_by_its_own_rule(tmp_path):
+    settings = "train.grok_threshold=1e-9", "train.grok_patience=1", "train.after_grok=1"
+    eager = with_settings(config_of(1, steps=8), settings)  # "groks" where any test pair is right
+    patient = with_settings(config_of(1, steps=4), ("train.grok_patience=9",))
+    assert kind(eager) == kind(patient)
+    lanes = together([create(tmp_path / "eager", eager), create(tmp_path / "patient", patient)])
+    first = lanes[0].counters.last_grok
+    assert lanes[0].counters.step == (8 if first is None else first + 1)
+    assert lanes[1].counters.step == 4
+
+
+def test_runs_of_other_kinds_are_refused(tmp_path):
+    runs = [create(tmp_path / "a", config_of()), create(tmp_path / "b", config_of(blocks=2))]
+    with pytest.raises(ConfigError, match="several kinds"):
+        together(runs)
+
+
+def test_the_host_looks_at_evaluations_snapshots_and_ends():
+    def next_after(step, grok=None, **settings):
+        lane = SimpleNamespace(
+            counters=SimpleNamespace(step=step, last_grok=grok),
+            config=SimpleNamespace(train=Train(eval_every=100, snapshot_every=150, **settings)),
+            after=30,
+        )
+        return Lane.steps_to_next(lane)
+
+    assert [next_after(step) for step in (0, 1, 99, 100, 150, 299)] == [1, 99, 1, 50, 50, 1]
+    assert next_after(1, max_steps=7) == 6
+    assert next_after(300, grok=300) == 30
+    assert next_after(300, grok=300, stop_when_grokked=False) == 100
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
+    lane = Lane(create(tmp_path / "run", config_of(blocks=blocks)), 0)
+    from minigrok.fleet_train import Crew
+
+    crew = Crew([lane])
+    batch = np.array([[[3, 0, 7, 3, 3, 1]]])
+    crew.step.block(batch, [lane.config.optimiser], [0])
+    plan = crew.fleet.shards[0].plan
+    for found, expected in zip(
+        model.drawn(plan), model.drawn(model.plan(lane.config, lane.tokens[batch[0, 0]])), strict=True
+    ):
+        assert (found is None) == (expected is None)
+        if expected is not None:
+            again = selection(expected.index, 10)
+            for a, b, c in zip(found, expected, again, strict=True):
+                assert np.array_equal(np.asarray(a), b)
+                assert np.array_equal(b, c)
+    assert np.array_equal(np.asarray(crew.fleet.targets), lane.targets[:, batch[0, 0]])
