@@ -23,6 +23,7 @@ import numpy as np
 from minigrok import brackets
 from minigrok.config import Config
 from minigrok.engine import Array
+from minigrok.errors import ConfigError
 from minigrok.objective import Objective
 from minigrok.optim import AdamW, norm
 from minigrok.planes import Plane
@@ -56,7 +57,9 @@ class Intervener:
         self.theta, self.engine, self.adamw = net.theta, net.engine, adamw
         self._is_norm = self.settings.plane == "norm"
         rows = np.zeros((1, self.theta.size)) if self._is_norm else B
-        assert rows is not None or not self.settings.plane
+        if rows is None and self.settings.plane:
+            do = "pass plane = planes.plane_of(run), as minigrok.train.train does"
+            raise ConfigError(f"the rows of the plane of {self.settings.arm}", "none", do)
         self.plane = None if rows is None else Plane(self.engine, rows)
         self._changed, self._update = np.zeros_like(self.theta), np.zeros_like(self.theta)
         self._given: Array = self._changed  # the gradient that AdamW got

@@ -16,6 +16,7 @@ from minigrok import brackets
 from minigrok.arms import ARMS
 from minigrok.config import Config, Intervention, Model, Optimiser, Task, Train, with_values
 from minigrok.engine import Array
+from minigrok.errors import ConfigError
 from minigrok.interventions import TABLE
 from minigrok.objective import Objective
 from minigrok.params import initial, layout
@@ -249,3 +250,8 @@ def test_no_arm_depends_on_the_number_of_threads(arm: str, dose: float, seed: in
     base = with_values(BASE, {"compute.dtype": "float32", "compute.shards": 2, "seed": seed})
     config = intervened(arm, dose, base)
     assert np.array_equal(path(config, 6, threads=1), path(config, 6, threads=2))
+
+
+def test_an_arm_without_its_plane_is_an_error_not_a_run_without_an_intervention() -> None:
+    with pytest.raises(ConfigError, match="the rows of the plane of deletion"):
+        Trainer(intervened("deletion", 0.1), 1, THETA)

@@ -26,6 +26,7 @@ from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.dose_response_figure import figure
 from minigrok.analyses.dose_response_runs import BASELINE, Life, lives_of
+from minigrok.arms import ARMS
 from minigrok.errors import ConfigError
 from minigrok.runs import Run
 from minigrok.survival import Estimate, Survival, log_rank, survival
@@ -112,11 +113,17 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     horizon = min(run.config.train.max_steps for run in runs)
     lives = lives_of(runs, horizon)
     sd, df = repeat_spread(lives)
-    keys = sorted({(life.arm, life.dose) for life in lives}, key=lambda key: (key[0] != BASELINE, *key))
+    keys = sorted({(life.arm, life.dose) for life in lives}, key=_order)
     members = {key: [life for life in lives if (life.arm, life.dose) == key] for key in keys}
     groups = [_group(key, members, sd, settings, work) for key in keys]
     tasks = list(runs[0].config.task.operations)
     return Result(settings.protocol, conditions[0], tasks, horizon, sd, df, groups)
+
+
+def _order(key: tuple[str, float]) -> tuple[int, str, float]:
+    """Sort key of (arm, dose): the baseline, then arms as their table has them."""
+    arm, dose = key
+    return (-1 if arm == BASELINE else list(ARMS).index(arm.partition(",")[0])), arm, dose
 
 
 def repeat_spread(lives: Sequence[Life]) -> tuple[float, int]:
