@@ -222,7 +222,8 @@ def _thresholds(axis: Axes, result: Result, places: Places) -> None:
         ks = [np.nan if each is None else each.first(part) for each in result.rebuilt]
         _medians(axis, result, places, ks, i, f"{part} pairs")
     axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
-    _close(axis, "k*: components that rebuild .90 in every task", "k* (first crossing)", "no k*: no run reaches .90")
+    nothing = "no k*: none reaches .90,\nor components = 0"
+    _close(axis, "k*: components that rebuild .90 in every task", "k* (first crossing)", nothing)
 
 
 def _slingshots(axis: Axes, result: Result, places: Places) -> None:
