@@ -1,7 +1,7 @@
 """Publish analyses of runs, and write FINDINGS.md with numbers taken from their tables.
 
-    findings.py publish RUNS     copy table (and figure) of every RUNS/*/analysis/* to reference_outputs/analyses, and the
-                                 figures of `minigrok compress`
+    findings.py publish RUNS     copy table (and figure) of every RUNS/*/analysis/* to reference_outputs/analyses, and
+                                 the figures of `minigrok compress`
     findings.py write            fill reference_outputs/findings.in.md and write FINDINGS.md beside it
 
 In findings.in.md a number is a place in a table, so that no number is typed:
