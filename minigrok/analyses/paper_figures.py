@@ -185,7 +185,7 @@ def picture(name: str, protocol: str, run: Run, results: Mapping[str, Any]) -> F
         handles.values(),
         handles.keys(),
         loc="outside lower center",
-        ncols=min(3, len(panels)),
+        ncols=3,
         fontsize=9,
         handlelength=3.5,
     )
