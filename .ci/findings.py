@@ -66,7 +66,7 @@ def publish(runs: Path) -> None:
         content = json.loads(result.read_text(encoding="utf-8"))
         made = {key: content[key] for key in ("question", "settings", "runs", "minigrok")}
         write_atomically(folder / f"{run}.json", (json.dumps(made, indent=1) + "\n").encode())
-    for made in sorted(runs.glob("*/analysis/compress*/fig*")):
+    for made in sorted(runs.glob("*/analysis/compress*/fig[A-Z]*")):
         folder, run = TOP / "analyses" / made.parent.name, made.parents[2].name
         if run in FIGURES and made.suffix in (".csv", ".png"):
             make_folder(folder)
