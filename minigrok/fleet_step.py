@@ -148,7 +148,7 @@ class FleetStep:
         self._first = self._firsts.index if self._firsts else machine.zeros((size,), np.int64)
         self._counts = machine.zeros((fleet.config.task.p * N_TOKENS,), np.int64)
         self._again: Callable[[], None] | None = None  # makes the step that was recorded
-        self._block = -1
+        self._room = 0  # steps of the longest block so far
 
     def block(self, batches: Array, settings: Sequence[Optimiser], done: Sequence[int]) -> None:
         """Make a block of steps.
@@ -166,11 +166,11 @@ class FleetStep:
         table = np.array(
             [[(s.clip_norm, *factors(s, t + 1 + j)) for j in range(steps)] for s, t in zip(settings, done, strict=True)]
         )
-        if steps != self._block:  # other sizes, other arrays: the recording is of the old ones
+        if steps > self._room:  # other arrays: the recording is of the old ones
             self._batches = self.machine.zeros((steps, self.size), np.int64)
-            self._table, self._again, self._block = self.machine.zeros(table.shape[1:]), None, steps
-        self._batches[:] = batches
-        self._table[:] = table
+            self._table, self._again, self._room = self.machine.zeros(table.shape[1:]), None, steps
+        self._batches[:] = _padded(batches, self._room)
+        self._table[:] = _padded(table, self._room)
         self._cursor[:] = 0
         self.state[:] = np.array([0, 1, 0])
         for _ in range(steps):
@@ -205,6 +205,13 @@ class FleetStep:
         machine.rows(count_members, n, selection.index, self._counts)
         machine.rows(starts_of, 1, self._counts, selection.starts)
         machine.rows(list_members, n, selection.index, selection.starts, selection.members)
+
+
+def _padded(values: Array, steps: int) -> Array:
+    """Values (R, n, ...) of the first n steps, and zeros for the others."""
+    full = np.zeros((len(values), steps, *values.shape[2:]), values.dtype)
+    full[:, : values.shape[1]] = values
+    return full
 
 
 def _repeated(tokens: Sequence[Array], size: int) -> list[Array]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrok import model, portable
 from minigrok.config import Config
-from minigrok.engine import Array, Calls, Engine, open_engine, replay
+from minigrok.engine import Array, Calls, Engine, chosen, open_engine, replay
 from minigrok.layers import cross_entropy
 from minigrok.layers.sums import column_sums
 from minigrok.params import layout
@@ -59,6 +59,7 @@ class Sharded:
         if config.compute.portable:
             portable.require()
         self.config, self.layout = config, layout(config)
+        engine, _ = chosen(engine)
         self.engines = [open_engine(engine, dtype) for _ in range(shards)]
         self.dtype = self.engines[0].dtype
         self.team = Team(1 if engine == "cuda" else min(threads or available_threads(), shards))

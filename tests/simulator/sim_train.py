@@ -10,7 +10,7 @@ from minigrok import model
 from minigrok.config import Compute, Config, Model, Optimiser, Task, Train, with_settings
 from minigrok.errors import ConfigError, EngineError, NonFiniteError
 from minigrok.fleet_step import FleetStep
-from minigrok.fleet_train import Lane, kind, together
+from minigrok.fleet_train import Crew, Lane, kind, together
 from minigrok.layers.select import selection
 from minigrok.params import initial
 from minigrok.runs import create, open_run
@@ -165,7 +165,6 @@ def test_the_host_looks_at_evaluations_snapshots_and_ends():
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
     lane = Lane(create(tmp_path / "run", config_of(blocks=blocks)), 0)
-    from minigrok.fleet_train import Crew
 
     crew = Crew([lane])
     batch = np.array([[[3, 0, 7, 3, 3, 1]]])
@@ -181,3 +180,16 @@ def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
                 assert np.array_equal(np.asarray(a), b)
                 assert np.array_equal(b, c)
     assert np.array_equal(np.asarray(crew.fleet.targets), lane.targets[:, batch[0, 0]])
+
+
+def test_blocks_of_any_lengths_are_the_same_steps(tmp_path):
+    """A block shorter than one before it uses that one's memory and recording; a longer one makes its own."""
+    found = []
+    for lengths in ((1, 3), (3, 1)):
+        crew = Crew([Lane(create(tmp_path / str(lengths), config_of()), 0)])
+        for length in lengths:
+            crew.advance(length)
+        lane = crew.lanes[0]
+        assert lane.counters.step == 4
+        found.append([array.tobytes() for array in (lane.net.theta, lane.adamw.m, lane.adamw.v)])
+    assert found[0] == found[1]
