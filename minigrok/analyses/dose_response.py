@@ -11,6 +11,8 @@ budget among them, the horizon, so that every group could be watched for as long
                     random exchanges; p of one test each, not corrected for their number
 From the log of each run, from its start on: median share of the gradient and of AdamW's update in the plane; D over the
 D of the seed's baseline at the same steps (the same batches), geometric mean; kicks: D after over D before.
+norm at the end: |theta|. unused row kept: norm of token 0's embedding at the end over its initial one. No pair has this
+token, so its gradient is 0 and AdamW alone leaves (1 - lr wd)^t: more than that is what P g, which is dense, put there.
 Source: arXiv:2602.18523, dose-response of one run a dose; censoring, tests, repeats and arms: minigrok.
 """
 
@@ -193,7 +195,15 @@ def _row(result: Result, group: Group) -> Row:
     bound = ">" if group.is_bound else ""
     row["x baseline"] = "" if math.isnan(group.ratio) else f"{bound}{group.ratio:.2f}"
     row |= {"z": group.z, "p baseline": group.p_baseline, "p deletion": group.p_deletion}
-    measures = ("train accuracy", "grad inside", "update inside", "D / baseline", "kick D after / before")
+    measures = (
+        "train accuracy",
+        "grad inside",
+        "update inside",
+        "norm at the end",
+        "unused row kept",
+        "D / baseline",
+        "kick D after / before",
+    )
     row |= {name: _median([life.measures.get(name, math.nan) for life in group.lives]) for name in measures}
     row["says"] = verdict(result, group)
     return {name: None if value != value else value for name, value in row.items()}

@@ -78,11 +78,12 @@ def _label(settings: Intervention, varied: Sequence[str]) -> str:
 
 
 def _measures(run: Run, columns: dict[str, Array], reference: dict[str, Array]) -> dict[str, float]:
-    """Medians over the evaluations from the start of the intervention on."""
+    """Medians over the evaluations from the start of the intervention on, and what is there at the end."""
     start, log = run.config.intervention.start, run.metrics(TABLE)
     rows = columns["step"] >= start
     accuracies = [columns[f"train_accuracy_{task}"][rows] for task in run.config.task.operations]
     found = {"train accuracy": float(np.median(np.min(accuracies, axis=0))) if rows.any() else math.nan}
+    found |= {"norm at the end": float(columns["param_norm"][-1]), "unused row kept": _unused_row(run)}
     if not log or not (log["step"] >= start).any():
         return found
     after = log["step"] >= start
@@ -92,6 +93,19 @@ def _measures(run: Run, columns: dict[str, Array], reference: dict[str, Array]) 
     if "kicks" in log:
         found["kick D after / before"] = float(log["defect_after"][-1] / log["defect_before"][-1])
     return found
+
+
+def _unused_row(run: Run) -> float:
+    """Norm of the embedding of token 0, which no pair has, at the last snapshot over that at the start.
+
+    Its gradient is 0, so what is not (1 - lr wd)^t here was put there by the intervention; nan where 0 is a token.
+    """
+    steps = run.snapshots()
+    if not run.config.task.exclude_zero or len(steps) < 2:
+        return math.nan
+    rows = [run.layout.views(run.load_snapshot(step))["tok_emb.weight"][0] for step in (steps[0], steps[-1])]
+    first, last = (float(np.linalg.norm(row.astype(np.float64))) for row in rows)
+    return last / first
 
 
 def _relative(log: dict[str, Array], reference: dict[str, Array], start: int) -> float:

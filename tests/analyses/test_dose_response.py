@@ -7,8 +7,10 @@ from synthetic_runs import STEPS, make, rises
 from minigrok.analyses import dose_response
 from minigrok.analyses.base import Work
 from minigrok.analyses.dose_response_figure import figure
+from minigrok.analyses.dose_response_runs import lives_of
 from minigrok.errors import ConfigError
 from minigrok.interventions import TABLE
+from minigrok.params import initial
 from minigrok.survival import log_rank, survival
 
 Settings = dose_response.Settings
@@ -66,6 +68,24 @@ def test_groups_their_medians_and_ratios(runs):
     assert row["x baseline"].startswith(">1.9") or row["x baseline"].startswith(">1.8")
     assert "3 censored at 2,000: later, not never" in row["says"]
     assert "no repeats: no error bar" in row["says"]
+
+
+def test_an_unused_row_is_compared_with_its_start_where_there_is_one(tmp_path):
+    run = run_of(tmp_path / "a", 5)
+    theta = initial(run.config)
+    later = theta.copy()
+    run.layout.views(later)["tok_emb.weight"][0] *= 0.25
+    later[-1] += 1  # and another parameter, which must not count
+    with run:
+        run.save_snapshot(0, theta)
+        run.save_snapshot(2000, later)
+    other = run_of(tmp_path / "b", 5, settings=["task.exclude_zero=false", "seed=2"])
+    with other:
+        other.save_snapshot(0, initial(other.config))
+        other.save_snapshot(2000, initial(other.config))
+    kept = [life.measures["unused row kept"] for life in lives_of([run, other], 2000)]
+    assert kept[0] == pytest.approx(0.25)
+    assert np.isnan(kept[1])
 
 
 def test_the_tests_are_log_rank_tests_against_baseline_and_deletion(runs):
