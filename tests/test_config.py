@@ -57,12 +57,13 @@ trains = st.builds(
     after_grok=st.integers(0, 10**9),
     stop_when_grokked=st.booleans(),
 )
-computes = st.builds(
-    cf.Compute,
-    engine=st.sampled_from(["plain", "cpu", "cuda"]),
-    dtype=st.sampled_from(["float32", "float64"]),
-    shards=counts,
-)
+
+
+def computes(*engines):
+    dtypes = st.sampled_from(["float32", "float64"])
+    return st.builds(cf.Compute, engine=st.sampled_from(engines), dtype=dtypes, shards=counts)
+
+
 interventions = st.just(cf.Intervention()) | st.builds(
     cf.Intervention,
     arm=st.sampled_from([name for name in ARMS if name != "none"]),
@@ -73,17 +74,24 @@ interventions = st.just(cf.Intervention()) | st.builds(
     basis=st.sampled_from(["", *BASES]),
     repeat=st.integers(0, 9),
 )
-configs = st.builds(
-    cf.Config,
-    name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]*", fullmatch=True),
-    seed=st.integers(0, 2**32 - 1),
-    task=tasks,
-    model=models,
-    init=st.builds(cf.Init, st.booleans()),
-    optimiser=optimisers,
-    train=trains,
-    compute=computes,
-    intervention=interventions,
+
+
+def with_sections(**sections):
+    return st.builds(
+        cf.Config,
+        name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]*", fullmatch=True),
+        seed=st.integers(0, 2**32 - 1),
+        task=tasks,
+        model=models,
+        init=st.builds(cf.Init, st.booleans()),
+        optimiser=optimisers,
+        train=trains,
+        **sections,
+    )
+
+
+configs = with_sections(compute=computes("plain", "cpu"), intervention=interventions) | with_sections(
+    compute=computes("plain", "cpu", "cuda"), intervention=st.just(cf.Intervention())
 )
 
 
