@@ -98,6 +98,27 @@ def grok_rows(run: Run, steps: Array) -> Array:
     return found
 
 
+def steps_of(run: Run, name: str, steps: Array) -> Array:
+    """Return the steps, of the snapshots at `steps`, that are rows of a convention."""
+    convention = CONVENTIONS[name]
+    used = after_grok(run, steps) if convention.after else steps[steps <= convention.until * steps[-1]]
+    used = used if convention.init_row else used[used > 0]
+    if convention.count and len(used) > convention.count:
+        used = used[np.linspace(0, len(used) - 1, convention.count).astype(int)]
+    return used
+
+
+def may_lack(name: str) -> bool:
+    """Whether a part is left out of a run that has too few rows for it: those of a part of the time alone."""
+    return name in CONVENTIONS and (CONVENTIONS[name].after or CONVENTIONS[name].until < 1)
+
+
+def has_rows(run: Run, name: str, steps: Array) -> bool:
+    """Whether a run has rows enough for a convention."""
+    least = LEAST_AFTER if CONVENTIONS[name].after else LEAST_ROWS
+    return len(steps_of(run, name, steps)) >= least
+
+
 @dataclass(frozen=True)
 class Rows:
     """What a convention makes of a trajectory.
@@ -128,10 +149,9 @@ def rows(run: Run, name: str, steps: Array, init: Array) -> Rows:
         Too few rows.
     """
     convention, rate = CONVENTIONS[name], run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
-    used = grok_rows(run, steps) if convention.after else steps[steps <= convention.until * steps[-1]]
-    used = used if convention.init_row else used[used > 0]
-    if convention.count and len(used) > convention.count:
-        used = used[np.linspace(0, len(used) - 1, convention.count).astype(int)]
+    if convention.after:
+        grok_rows(run, steps)  # or its error
+    used = steps_of(run, name, steps)
     if len(used) < LEAST_ROWS:
         required = f"at least {LEAST_ROWS} rows for the convention {name!r} in {run.folder}"
         raise RunFolderError(required, str(len(used)), "train longer, or choose other parts")

@@ -133,17 +133,15 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 def plan(run: Run, settings: Settings, steps: Array) -> tuple[list[str], int]:
     """Return the parts to do, and the number of snapshots after the last grok.
 
-    Post-grok parts need some of these; they are left out without them, but if they alone are asked for it is an error.
+    Post-grok parts need some of these, held-out ones some before their time; they are left out where rows are too few,
+    but if they alone are asked for it is an error.
     """
     known = list(conventions.PAPER) if settings.protocol == "paper" else list(PARTS)
     names = [name for name in chosen(settings.parts, PARTS, "reconstruction") if name in known]
-    others = [name for name in names if name not in conventions.AFTER]
-    after = conventions.after_grok(run, steps)
-    if len(after) >= conventions.LEAST_AFTER or others == names:
-        return names, len(after)
-    if not others:
-        conventions.grok_rows(run, steps)  # raises
-    return others, len(after)
+    there = [n for n in names if not conventions.may_lack(n) or conventions.has_rows(run, n, steps)]
+    if names and not there:
+        conventions.rows(run, names[0], steps, run.load_snapshot(int(steps[0])))  # raises
+    return there, len(conventions.after_grok(run, steps))
 
 
 def _track(network: Network, name: str, draw: int, steps: Array, settings: Settings, work: Work) -> dict[str, Array]:
