@@ -24,7 +24,7 @@ step 'the laws of derivatives, on the device' .venv/bin/minigrok check --engine 
 # of equal bits between engines are the simulator's alone.
 step 'the tests of the engine, on the device' .venv/bin/pytest -q tests/test_kernels.py \
   tests/simulator/sim_objective.py tests/simulator/sim_train.py tests/simulator/sim_sweep.py
-step 'the whole test suite' .venv/bin/pytest -q
+step 'the whole test suite' .venv/bin/pytest -q -m ''
 
 # compute-sanitizer comes with the CUDA toolkit, not with pip. Kernels one by one, not as a graph.
 small=(tiny --set train.max_steps=20 --set train.eval_every=10)
