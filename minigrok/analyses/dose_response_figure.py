@@ -119,7 +119,9 @@ def _draw_curves(axis: Axes, result: Result, lives: Sequence[Life], arms: Sequen
     several = any(len(group.lives) > 1 and group.arm != BASELINE for group in result.groups)
     pools = {f"{g.arm} {g.dose:g}" if g.dose else g.arm: g.lives for g in result.groups} if several else {}
     if not several:
-        pools = {arm: [life for life in lives if life.arm == arm] for arm in [BASELINE, *arms]}
+        for arm in [BASELINE, *arms]:
+            members = [life for life in lives if life.arm == arm]
+            pools[arm + (", all doses" if len({life.dose for life in members}) > 1 else "")] = members
     shown = sorted((name for name in pools if pools[name]), key=lambda name: (name != BASELINE, -len(pools[name])))
     for i, name in enumerate(shown[:CURVES]):
         members = pools[name]
