@@ -73,7 +73,7 @@ class Intervener:
             self._nudge()
         if self._is_norm and self.plane:
             self.plane.B[0] = self.theta / self.engine.dtype.type(norm(self.engine, self.theta))
-        is_on = number >= self.settings.start and self.settings.dose > 0
+        is_on = self._is_on(number)
         self._given = g
         if is_on and self.act.target in ("update", "decay"):
             self._step_in_two(g, size)

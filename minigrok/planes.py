@@ -25,7 +25,7 @@ from minigrok.milestones import milestones
 from minigrok.params import attention_matrices
 from minigrok.rng import rng
 from minigrok.runs import Run, open_run
-from minigrok.subspace import embed, orthonormal
+from minigrok.subspace import embed, orthonormal, thinned
 
 FILE = "plane.safetensors"  # in the folder of the intervened run
 MOST = 100  # snapshots that span a plane (paper)
@@ -110,8 +110,9 @@ def plane_of(run: Run) -> Array | None:
     B, steps = _rows(run.config, source)
     run.lock()
     note = {"config_hash": own, "source": config_hash(source.config), "steps": steps}
-    write_arrays(path, {"B": B.astype(run.config.compute.dtype)}, note)
-    return read_arrays(path)[0]["B"]
+    B = B.astype(run.config.compute.dtype)
+    write_arrays(path, {"B": B}, note)
+    return B
 
 
 def require_source(config: Config, folder: Path) -> None:
@@ -155,8 +156,7 @@ def _steps(config: Config, source: Run) -> list[int]:
         required = f"at least {least} snapshots up to step {last} in {source.folder}, the first of step 0"
         do = "train a source with a smaller train.snapshot_every, or lower intervention.rank"
         raise RunFolderError(required, f"{len(steps)}", do)
-    chosen = np.unique(np.linspace(0, len(steps) - 1, min(MOST, len(steps))).astype(int))
-    return [steps[i] for i in chosen]
+    return thinned(steps, MOST)
 
 
 def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:

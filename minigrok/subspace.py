@@ -26,6 +26,15 @@ from minigrok.engine import Array
 CHUNK = 1 << 14  # columns that are widened to float64 at once: our choice, keeps the peak memory low
 
 
+def thinned(steps: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` steps, evenly spaced in their order as in the paper, both ends kept; one is the last."""
+    if len(steps) <= most:
+        return list(steps)
+    if most == 1:
+        return list(steps[-1:])
+    return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, most).astype(int))]
+
+
 def gram(X: Array, kept: Array | None = None) -> Array:
     """Return X X^T (S, S) in float64, summed over chunks of columns; X (S, n) of any float dtype.
 

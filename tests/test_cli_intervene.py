@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from minigrok_cli.main import main
+from commands import minigrok
 
 from minigrok.runs import open_run
 
@@ -31,16 +30,6 @@ after_grok = 50
 engine = "plain"
 """
 QUICK = ("--set", "intervention.rank=2", "--set", "intervention.start=20", "--set", "train.max_steps=40")
-
-
-def minigrok(*arguments, code=0, words=()):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in result.stderr
-    return result
 
 
 @pytest.fixture(autouse=True)

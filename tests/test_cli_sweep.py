@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from minigrok_cli.main import main
+from commands import minigrok
 
 from minigrok.analyses.grok_order import ANALYSIS
 from minigrok.analyses.perform import performed, settings_for
@@ -38,14 +37,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.toml").write_text(SMALL)
     return tmp_path
-
-
-def minigrok(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.stderr
-    return result
 
 
 def test_plan_sweep_status_and_once_more(workplace):

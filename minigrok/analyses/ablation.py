@@ -117,10 +117,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 def trajectory_columns(network: Network, reference: str, most: int) -> list[list[Column]]:
     """Return the first 10 components of each attention matrix's trajectory, in the order of their variance."""
-    steps = np.array(network.steps)
-    if len(steps) > most:
-        steps = steps[np.linspace(0, len(steps) - 1, most).astype(int)]
-    found = []
+    steps, found = subspace.thinned(network.steps, most), []
     for name, place in attention_matrices(network.run).items():
         X = load(network.run, steps, place).astype(np.float64) - network.origin(reference)[place]
         G = subspace.gram(X)

@@ -27,6 +27,7 @@ from minigrok.errors import RunFolderError
 from minigrok.files import make_folder, write_atomically
 from minigrok.rng import rng
 from minigrok.runs import Run
+from minigrok.subspace import thinned
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
 
@@ -126,12 +127,7 @@ def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: i
         up_to = f" up to step {horizon}" if horizon else ""
         required = f"at least {least} snapshots in {run.folder}{up_to}"
         raise RunFolderError(required, str(len(steps)), "train longer: minigrok resume")
-    if most is None or len(steps) <= most:
-        return steps
-    if most == 1:
-        return steps[-1:]
-    chosen = np.unique(np.linspace(0, len(steps) - 1, most).astype(int))  # the paper's way to thin
-    return [steps[i] for i in chosen]
+    return steps if most is None else thinned(steps, most)
 
 
 def to_files(result: Any) -> tuple[dict[str, Any], dict[str, Array]]:

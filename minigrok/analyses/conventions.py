@@ -16,6 +16,7 @@ from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.milestones import milestones
 from minigrok.runs import Run
+from minigrok.subspace import thinned
 
 LEAST_AFTER = 5  # snapshots after the last grok that a PCA of them needs (paper)
 LEAST_ROWS = 3
@@ -103,9 +104,7 @@ def steps_of(run: Run, name: str, steps: Array) -> Array:
     convention = CONVENTIONS[name]
     used = after_grok(run, steps) if convention.after else steps[steps <= convention.until * steps[-1]]
     used = used if convention.init_row else used[used > 0]
-    if convention.count and len(used) > convention.count:
-        used = used[np.linspace(0, len(used) - 1, convention.count).astype(int)]
-    return used
+    return np.array(thinned(used.tolist(), convention.count)) if convention.count else used
 
 
 def may_lack(name: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from minigrok.analyses.base import Row, Work, plain
 from minigrok.checks import nearest
 from minigrok.compression import noise_like
+from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.evaluation import Evaluation
@@ -59,7 +60,33 @@ class Curve:
         return np.asarray(self.noise.min(axis=2).mean(axis=1))
 
 
-class Network:
+class Scorer:
+    """Accuracies of a configuration's network at any theta, on ALL its train and ALL its test pairs.
+
+    Parameters
+    ----------
+    config : Config
+    dtype : str        of the arithmetic
+    """
+
+    def __init__(self, config: Config, dtype: str) -> None:
+        self.net = Sharded(config, config.compute.engine, dtype, config.compute.shards)
+        data = pairs(config.task, config.seed)
+        parts = (data.train, data.test)
+        self.sets = [Evaluation(self.net, data.tokens[rows], data.targets[:, rows]) for rows in parts]
+
+    def accuracies(self, theta: Array) -> Array:
+        """Return train and test accuracy of each task at theta (P,), (2, n_tasks)."""
+        self.net.theta[:] = theta
+        return np.array([each.scores().accuracy for each in self.sets])
+
+    def test_accuracy(self, theta: Array) -> Array:
+        """Return the test accuracy of each task at theta (P,), (n_tasks,)."""
+        self.net.theta[:] = theta
+        return self.sets[1].scores().accuracy
+
+
+class Network(Scorer):
     """The network of a run, with its first and final weights, that can be scored at any theta.
 
     Parameters
@@ -71,29 +98,15 @@ class Network:
     """
 
     def __init__(self, run: Run, protocol: str) -> None:
-        self.run, self.layout, compute = run, run.layout, run.config.compute
-        self.dtype = "float32" if protocol == "paper" else "float64"
+        super().__init__(run.config, "float32" if protocol == "paper" else "float64")
+        self.run, self.layout = run, run.layout
         self.steps = usable_steps(run, protocol)
         self.init = run.load_snapshot(self.steps[0]).astype(np.float64)
         self.final = run.load_snapshot(self.steps[-1]).astype(np.float64)
-        self.net = Sharded(run.config, compute.engine, self.dtype, compute.shards)
-        data = pairs(run.config.task, run.config.seed)
-        parts = (data.train, data.test)
-        self.sets = [Evaluation(self.net, data.tokens[rows], data.targets[:, rows]) for rows in parts]
 
     def origin(self, reference: str) -> Array:
         """Return the point (P,) from which a change is measured: "init" or "zero"."""
         return self.init if reference == "init" else np.zeros_like(self.init)
-
-    def accuracies(self, theta: Array) -> Array:
-        """Return train and test accuracy of each task at theta (P,), (2, n_tasks)."""
-        self.net.theta[:] = theta
-        return np.array([each.scores().accuracy for each in self.sets])
-
-    def test_accuracy(self, theta: Array) -> Array:
-        """Return the test accuracy of each task at theta (P,), (n_tasks,)."""
-        self.net.theta[:] = theta
-        return self.sets[1].scores().accuracy
 
     def curve(
         self, study: str, reference: str, changed: Mapping[float | str, Callable[[], Array]], repeats: int, work: Work

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from minigrok.analyses.curves import Curve
-from minigrok.analyses.figures import panel_grid
+from minigrok.analyses.figures import legend_of_all, panel_grid
 from minigrok.plotting import COLOURS, MARKERS
 
 X_LABELS = {
@@ -39,11 +39,7 @@ def curves_figure(title: str, tasks: Sequence[str], curves: Sequence[Curve], not
     drawn, axes = panel_grid(len(studies), title, size=(4.6, 3.3))
     for axis, study in zip(axes, studies, strict=True):
         draw_study(axis, [curve for curve in curves if curve.study == study], tasks, notes.get(study, ""))
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9, handlelength=3.5)
+    legend_of_all(drawn, axes)
     return drawn
 
 

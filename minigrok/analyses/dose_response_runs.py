@@ -12,7 +12,6 @@ from minigrok.analyses import events
 from minigrok.config import Intervention
 from minigrok.engine import Array
 from minigrok.interventions import TABLE
-from minigrok.milestones import milestones
 from minigrok.runs import Run
 
 BASELINE = "baseline"
@@ -63,10 +62,8 @@ def lives_of(runs: Sequence[Run], horizon: int) -> list[Life]:
 def _life(run: Run, name: str, horizon: int, varied: Sequence[str], references: dict[int, dict[str, Array]]) -> Life:
     columns, settings = events.evaluations(run), run.config.intervention
     last = min(int(columns["step"][-1]), horizon)
-    found = [reached.grokked_at for reached in milestones(run.config, columns).values()]
-    found.append(None if None in found else max(step for step in found if step is not None))
-    happened = np.array([step is not None and step <= horizon for step in found])
-    times = np.array([min(step, horizon) if step is not None else last for step in found], np.float64)
+    times, happened = events.grok_times(run.config, columns)
+    times, happened = np.minimum(times, horizon), happened & (times <= horizon)
     label = BASELINE if settings.dose == 0 else _label(settings, varied)
     measures = _measures(run, columns, references.get(run.config.seed, {}))
     return Life(name, label, settings.dose, run.config.seed, settings.repeat, last, times, happened, measures)

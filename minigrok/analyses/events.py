@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.milestones import MEMORISED
+from minigrok.milestones import MEMORISED, milestones
 from minigrok.runs import Run
 
 # Grokking has several definitions in the paper; each is (test accuracy, evaluations in a row).
@@ -54,6 +56,17 @@ def all_reached(columns: Mapping[str, Array], tasks: Sequence[str], level: float
     """Step of the first evaluation at which every task's test accuracy is `level` or more."""
     lowest = [columns[f"test_accuracy_{task}"] for task in tasks]
     return first(columns["step"], (min(values) >= level for values in zip(*lowest, strict=True)))
+
+
+def grok_times(config: Config, columns: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Return when each task and, last, all of them grokked, (tasks + 1,) float, and whether they did.
+
+    What had not grokked is censored: its time is that of the last evaluation.
+    """
+    found = [each.grokked_at for each in milestones(config, columns).values()]
+    found.append(None if None in found else max(step for step in found if step is not None))
+    times = [columns["step"][-1] if step is None else step for step in found]
+    return np.array(times, np.float64), np.array([step is not None for step in found])
 
 
 def condition(config: Config) -> str:

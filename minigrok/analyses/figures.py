@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,3 +25,12 @@ def panel_grid(
     for axis in axes[count:]:
         axis.remove()
     return figure, axes[:count]
+
+
+def legend_of_all(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Put one legend below the panels: every label of any of them once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9, handlelength=3.5)

@@ -20,7 +20,7 @@ from minigrok.analyses import ablation, compression, reconstruction
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
 from minigrok.analyses.conventions import AFTER
 from minigrok.analyses.curves_figure import draw_study
-from minigrok.analyses.figures import panel_grid
+from minigrok.analyses.figures import legend_of_all, panel_grid
 from minigrok.analyses.perform import csv_text
 from minigrok.analyses.reconstruction_figure import draw_tracks
 from minigrok.checks import nearest
@@ -171,7 +171,6 @@ def picture(name: str, protocol: str, run: Run, results: Mapping[str, Any]) -> F
     if skipped and not skipped & {kind for _, kind in panels}:
         title += f"; no post-grok PCA: {results[RECONSTRUCTION.name].after} snapshots after the last grok"
     drawn, axes = panel_grid(len(panels), title, size=(4.6, 3.3) if len(panels) > 1 else (7, 4))
-    handles: dict[str, Any] = {}
     for axis, (analysis, kind) in zip(axes, panels, strict=True):
         result = results[analysis]
         if analysis == RECONSTRUCTION.name:
@@ -179,14 +178,5 @@ def picture(name: str, protocol: str, run: Run, results: Mapping[str, Any]) -> F
         else:
             note = ablation.notes(result).get(kind, "") if analysis == ABLATION.name else ""
             draw_study(axis, [curve for curve in result.curves if curve.study == kind], result.tasks, note)
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    drawn.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=3,
-        fontsize=9,
-        handlelength=3.5,
-    )
+    legend_of_all(drawn, axes)
     return drawn

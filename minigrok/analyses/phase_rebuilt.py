@@ -17,14 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.curves import Scorer
 from minigrok.analyses.trajectories import load
 from minigrok.config import config_hash
 from minigrok.engine import Array
-from minigrok.evaluation import Evaluation
 from minigrok.reconstruction import MARK, directions, first_crossing, lasting_crossing, rebuilt
 from minigrok.runs import Run
-from minigrok.sharded import Sharded
-from minigrok.tasks import pairs
 
 CHECKPOINTS = 100  # paper
 PARTS = ("test", "train")
@@ -81,18 +79,14 @@ def _rebuild(run: Run, components: int) -> dict[str, Array]:
     X = X[1:] - X[0]
     V, _ = directions(X, components, False)
     found = rebuilt(V, start, end)
-    K, config, data = V.shape[1], run.config, pairs(run.config.task, run.config.seed)
-    net = Sharded(config, config.compute.engine, config.compute.dtype, config.compute.shards)
-    rows = {"test": data.test, "train": data.train}
-    scored = {name: Evaluation(net, data.tokens[each], data.targets[:, each]) for name, each in rows.items()}
-    accuracies: dict[str, list[float]] = {name: [] for name in PARTS}
-    for theta in [*(found.theta(k) for k in range(1, K + 1)), end]:
-        net.theta[:] = theta
-        for name in PARTS:
-            accuracies[name].append(float(scored[name].scores().accuracy.min()))
-    outside = np.array([found.outside(k) for k in range(1, K + 1)])
-    checkpoints = np.array(len(steps))
-    return {"outside": outside, "checkpoints": checkpoints} | {k: np.array(v) for k, v in accuracies.items()}
+    ks, scorer = range(1, V.shape[1] + 1), Scorer(run.config, run.config.compute.dtype)
+    worst = np.array([scorer.accuracies(theta).min(axis=1) for theta in [*map(found.theta, ks), end]])  # (K + 1, 2)
+    return {
+        "outside": np.array([found.outside(k) for k in ks]),
+        "checkpoints": np.array(len(steps)),
+        "train": worst[:, 0],
+        "test": worst[:, 1],
+    }
 
 
 def _number(k: int | None) -> float:

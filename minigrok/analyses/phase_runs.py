@@ -109,8 +109,7 @@ def life_of(run: Run, name: str) -> Life:
     columns, config = events.evaluations(run), run.config
     reached = milestones(config, columns).values()
     last = int(columns["step"][-1])
-    grokked = np.array([each.grokked_at is not None for each in reached])
-    times = np.array([last if each.grokked_at is None else each.grokked_at for each in reached], float)
+    times, grokked = (each[:-1] for each in events.grok_times(config, columns))
     memorised = np.array([np.nan if each.memorised_at is None else each.memorised_at for each in reached])
     over = last >= config.train.max_steps or (config.train.stop_when_grokked and bool(grokked.all()))
     loss = np.sum([columns[f"train_loss_{task}"] for task in config.task.operations], axis=0)

@@ -114,9 +114,7 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Rebuild the final network in every convention and null."""
     run, network = runs[0], Network(runs[0], settings.protocol)
-    steps = np.array(network.steps)
-    if len(steps) > settings.most:
-        steps = steps[np.linspace(0, len(steps) - 1, settings.most).astype(int)]
+    steps = np.array(subspace.thinned(network.steps, settings.most))
     names, after = plan(run, settings, steps)
     tracks = []
     for i, name in enumerate(names):
