@@ -10,8 +10,8 @@ What is kept of a matrix is V V^T (W_final - origin), and the origin is added ba
     random, rest final           k random directions, spread over the matrices in turn
 THE COLUMN-ORDER ARTEFACT of figABL2 and figABL3: columns stand matrix by matrix, so the first 16 (20) are all of W_Q
 and W_K of the first layer, and six of the eight matrices are at their INITIAL values whatever k is. Chance accuracy
-there is no property of the components: figABL2 would fail with any, its embeddings are random. The column "matrices"
-says which matrices the kept columns lie in.
+there says nothing of the others' components; figABL2 would fail with any, its embeddings are random. The column
+"matrices" says which matrices the kept columns lie in.
 of "zero": trajectories from 0, uncentred, and 0 instead of the initial weights.
 Protocol "paper": from init, without the orders by variance and random ones, k up to 16 (20), float32.
 Source: arXiv:2602.18523 (code aa4e72f), eigenvector ablations; order by variance, from zero, nulls: minigrok.
