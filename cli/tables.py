@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-PIPE_WIDTH = 200  # columns where stdout is no terminal: nothing is wrapped
+PIPE_WIDTH = 200  # columns where stdout is no terminal: our choice
+WHOLE = 1e7  # numbers from here on have an exponent: our choice
+LONGEST = 40  # characters of a line of text in a cell of an analysis: our choice
 
 
 def stdout() -> Console:
@@ -18,11 +21,12 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(highlight=False, markup=False, width=PIPE_WIDTH)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table; a column whose name starts with ">" is flush right."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], longest: int | None = None) -> Table:
+    """Return a table; a column whose name starts with ">" is flush right; `longest` bounds the width of the others."""
     grid = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name in columns:
-        grid.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left")
+        right = name.startswith(">")
+        grid.add_column(name.lstrip(">"), justify="right" if right else "left", max_width=None if right else longest)
     for row in rows:
         grid.add_row(*map(Text, row))
     return grid
@@ -34,18 +38,58 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print the rows of an analysis, numbers to four digits and flush right; None is a dash."""
-    columns = list(rows[0]) if rows else []
-    flush = [">" if all(isinstance(row[c], int | float | None) for row in rows) else "" for c in columns]
-    print_table(
-        title,
-        [f + c for f, c in zip(flush, columns, strict=True)],
-        [[cell(row[c]) for c in columns] for row in rows],
-    )
+    """Print the rows of an analysis, numbers to four digits and flush right; None is a dash.
+
+    No number is cut. A column that is the same in all rows is named once, above; one without a value is left out. What
+    is too wide goes on below, behind the fewest leading columns that tell the rows apart.
+    """
+    if not rows:
+        stdout().print(f"{title}: no rows")
+        return
+    texts = {_heading(name, rows): [cell(row[name]) for row in rows] for name in rows[0]}
+    same = {name.lstrip(">"): column[0] for name, column in texts.items() if len(rows) > 1 and len(set(column)) == 1}
+    if said := ", ".join(f"{name} {text}" for name, text in same.items() if text != "-"):
+        title = f"{title}\nin all rows: {said}"
+    grids = _parts({name: column for name, column in texts.items() if name.lstrip(">") not in same}, stdout())
+    for grid, above in zip(grids, [title, *[""] * len(grids)], strict=False):
+        grid.title = above or None
+        stdout().print(grid)
+
+
+def _heading(name: str, rows: Sequence[Mapping[str, object]]) -> str:
+    """Name of a column, with ">" if it has numbers alone."""
+    return ">" * all(isinstance(row[name], int | float | None) for row in rows) + name
+
+
+def _parts(texts: Mapping[str, Sequence[str]], console: Console) -> list[Table]:
+    """Tables of all columns, as wide as the console at most; each has the columns that tell the rows apart."""
+    names = list(texts)
+    n = next((n for n in range(1, len(names)) if _distinct(texts, names[:n])), 0)
+    keys, parts = names[:n], [names[: n + 1]]
+    endless = console.options.update(max_width=10 * PIPE_WIDTH)  # a measure is never above it
+    for name in names[n + 1 :]:
+        wider = [*parts[-1], name]
+        if Measurement.get(console, endless, _grid(texts, wider)).maximum <= console.width:
+            parts[-1] = wider
+        else:
+            parts.append([*keys, name])
+    return [_grid(texts, part) for part in parts]
+
+
+def _distinct(texts: Mapping[str, Sequence[str]], names: Sequence[str]) -> bool:
+    rows = list(zip(*(texts[name] for name in names), strict=True))
+    return len(set(rows)) == len(rows)
+
+
+def _grid(texts: Mapping[str, Sequence[str]], names: Sequence[str]) -> Table:
+    return table("", names, zip(*(texts[name] for name in names), strict=True), LONGEST)
 
 
 def cell(value: object) -> str:
     """Return a value as the text of a table cell."""
     if value is None or value != value:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        whole = abs(value) < WHOLE and (value.is_integer() or abs(value) >= 1e4)  # steps, not 1.01e+04
+        return f"{value:.0f}" if whole else f"{value:.4g}"
+    return str(value)
