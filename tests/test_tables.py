@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from minigrok_cli import tables
 from minigrok_cli.tables import cell, print_rows
 
