@@ -53,6 +53,11 @@ class RTape(NamedTuple):
     Rp: Array  # (B, H, U, T)
 
 
+def _scale(tape: Tape) -> float:
+    """Return K^(-1/2); the maps round it to their dtype once, so that float32 has the nearest number to it."""
+    return 1 / math.sqrt(tape.q.shape[3])
+
+
 def _dot(x: Array, y: Array) -> float:
     total = x.dtype.type(0)
     for c in range(x.size):
@@ -91,24 +96,22 @@ def _softmax_jacobian(p: Array, g: Array, e: Array) -> None:
         e[s] = p[s] * (g[s] - m)
 
 
-def _forward(lo: int, hi: int, q: Array, kv: Array, p: Array, y: Array) -> None:
-    real = q.dtype.type
-    scale = real(1) / math.sqrt(real(q.shape[3]))
+def _forward(lo: int, hi: int, scale: float, q: Array, kv: Array, p: Array, y: Array) -> None:
+    c = q.dtype.type(scale)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
-                    p[b, h, t, s] = scale * _dot(q[b, t, h], kv[b, s, 0, h])
+                    p[b, h, t, s] = c * _dot(q[b, t, h], kv[b, s, 0, h])
                 _softmax(p[b, h, t])
                 for s in range(kv.shape[1]):
                     _accumulate(s, p[b, h, t, s], kv[b, s, 1, h], y[b, t, h])
 
 
 def _backward(
-    lo: int, hi: int, q: Array, kv: Array, p: Array, dy: Array, g: Array, e: Array, dq: Array, dkv: Array
+    lo: int, hi: int, scale: float, q: Array, kv: Array, p: Array, dy: Array, g: Array, e: Array, dq: Array, dkv: Array
 ) -> None:
-    real = q.dtype.type
-    scale = real(1) / math.sqrt(real(q.shape[3]))
+    c = q.dtype.type(scale)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -116,19 +119,20 @@ def _backward(
                     g[b, h, t, s] = _dot(dy[b, t, h], kv[b, s, 1, h])
                 _softmax_jacobian(p[b, h, t], g[b, h, t], e[b, h, t])
                 for s in range(kv.shape[1]):
-                    _accumulate(s, scale * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
-                    _accumulate(t, scale * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
+                    _accumulate(s, c * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
+                    _accumulate(t, c * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
                     _accumulate(t, p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
 
 
-def _r_forward(lo: int, hi: int, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array) -> None:
-    real = q.dtype.type
-    scale = real(1) / math.sqrt(real(q.shape[3]))
+def _r_forward(
+    lo: int, hi: int, scale: float, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array
+) -> None:
+    c = q.dtype.type(scale)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
-                    Rp[b, h, t, s] = scale * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
+                    Rp[b, h, t, s] = c * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
                 _softmax_jacobian(p[b, h, t], Rp[b, h, t], Rp[b, h, t])
                 for s in range(kv.shape[1]):
                     _accumulate(s, Rp[b, h, t, s], kv[b, s, 1, h], Ry[b, t, h])
@@ -145,6 +149,7 @@ def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
 def _r_backward(
     lo: int,
     hi: int,
+    scale: float,
     q: Array,
     kv: Array,
     p: Array,
@@ -159,8 +164,7 @@ def _r_backward(
     Rdq: Array,
     Rdkv: Array,
 ) -> None:
-    real = q.dtype.type
-    scale = real(1) / math.sqrt(real(q.shape[3]))
+    c = q.dtype.type(scale)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -168,10 +172,10 @@ def _r_backward(
                     Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, 1, h]) + _dot(dy[b, t, h], Rkv[b, s, 1, h])
                 _R_softmax_jacobian(p[b, h, t], g[b, h, t], Rp[b, h, t], Re[b, h, t])
                 for s in range(kv.shape[1]):
-                    _accumulate(s, scale * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
-                    _accumulate(1, scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
-                    _accumulate(t, scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
-                    _accumulate(1, scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
+                    _accumulate(s, c * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
+                    _accumulate(1, c * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
+                    _accumulate(t, c * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
+                    _accumulate(1, c * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
                     _accumulate(t, Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, 1, h])
                     _accumulate(1, p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, 1, h])
 
@@ -180,7 +184,7 @@ def forward(engine: Engine, q: Array, kv: Array) -> tuple[Array, Tape]:
     """Return y (B, U, H, K) and the tape."""
     B, U, H, _ = q.shape
     tape, y = Tape(q, kv, engine.empty(B, H, U, kv.shape[1])), engine.empty(*q.shape)
-    engine.rows(_forward, B, *tape, y)
+    engine.rows(_forward, B, _scale(tape), *tape, y)
     return y, tape
 
 
@@ -188,14 +192,14 @@ def backward(engine: Engine, tape: Tape, dy: Array) -> tuple[tuple[Array, Array]
     """Return (dq, dkv), shaped like q and kv, and what `r_backward` needs."""
     dtape = Cotangents(dy, engine.empty(*tape.p.shape), engine.empty(*tape.p.shape))
     dq, dkv = engine.empty(*tape.q.shape), engine.empty(*tape.kv.shape)
-    engine.rows(_backward, dy.shape[0], *tape, *dtape, dq, dkv)
+    engine.rows(_backward, dy.shape[0], _scale(tape), *tape, *dtape, dq, dkv)
     return (dq, dkv), dtape
 
 
 def r_forward(engine: Engine, tape: Tape, Rq: Array, Rkv: Array) -> tuple[Array, RTape]:
     """Return Ry (B, U, H, K) and the R-tape."""
     rtape, Ry = RTape(Rq, Rkv, engine.empty(*tape.p.shape)), engine.empty(*tape.q.shape)
-    engine.rows(_r_forward, Rq.shape[0], *tape, *rtape, Ry)
+    engine.rows(_r_forward, Rq.shape[0], _scale(tape), *tape, *rtape, Ry)
     return Ry, rtape
 
 
@@ -203,5 +207,5 @@ def r_backward(engine: Engine, tape: Tape, dtape: Cotangents, rtape: RTape, Rdy:
     """Return Rdq and Rdkv, shaped like q and kv."""
     Re = engine.empty(*tape.p.shape)
     Rdq, Rdkv = engine.empty(*tape.q.shape), engine.empty(*tape.kv.shape)
-    engine.rows(_r_backward, Rdy.shape[0], *tape, *dtape, *rtape, Rdy, Re, Rdq, Rdkv)
+    engine.rows(_r_backward, Rdy.shape[0], _scale(tape), *tape, *dtape, *rtape, Rdy, Re, Rdq, Rdkv)
     return Rdq, Rdkv
