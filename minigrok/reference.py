@@ -33,7 +33,7 @@ from minigrok.metrics import read_columns
 from minigrok.params import layout
 from minigrok.plotting import save, title, training_figure
 from minigrok.reference_geometry import geometry
-from minigrok.reference_numbers import Expected, exact, phenomenon, prefix
+from minigrok.reference_numbers import Expected, beginning, exact, phenomenon, prefix
 from minigrok.runs import Run
 from minigrok.train import train
 
@@ -165,7 +165,8 @@ def check(folder: Path) -> list[Comparison]:
 
     Notes
     -----
-    Seconds: scores on all pairs, some 70 products with a batch of 512, 50 training steps, all in float64.
+    Seconds: scores on all pairs, some 70 products with a batch of 512, 50 training steps, all in float64;
+    then the run's own steps to its second evaluation.
     No tolerance is allowed where the same bits must come out: `obstacle` is empty.
     """
     config, expected = read_config(folder), read_expected(folder)
@@ -187,7 +188,8 @@ def obstacle(folder: Path) -> str:
 
 
 def _numbers(config: Config, theta: Array, columns: dict[str, Array]) -> list[Expected]:
-    return [*exact(config, theta), *geometry(config, theta), *prefix(config), *phenomenon(config, columns)]
+    trained = [*prefix(config), *beginning(config)]
+    return [*exact(config, theta), *geometry(config, theta), *trained, *phenomenon(config, columns)]
 
 
 def compare(

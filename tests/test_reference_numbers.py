@@ -13,7 +13,7 @@ from minigrok.metrics import read_columns
 from minigrok.objective import Objective
 from minigrok.params import layout
 from minigrok.reference import compare
-from minigrok.reference_numbers import PREFIX, Expected, direction, exact, phenomenon, prefix
+from minigrok.reference_numbers import PREFIX, Expected, beginning, direction, exact, phenomenon, prefix
 from minigrok.tasks import pairs
 
 CONFIG = Config(
@@ -65,6 +65,17 @@ def test_the_prefix_is_in_float64_whatever_the_run() -> None:
     assert [row.name.partition(":")[0] for row in rows[::4]] == [f"step {step}" for step in PREFIX]
 
 
+def test_the_beginning_is_that_of_the_run_itself() -> None:
+    """Its first two evaluations, in its own dtype: a change of one rounding in float32 is seen."""
+    rows = beginning(CONFIG)
+    assert [row.name for row in rows[:: len(rows) // 2]] == [
+        f"evaluation at step {step}: train_loss_add" for step in (1, CONFIG.train.eval_every)
+    ]
+    other = beginning(with_settings(CONFIG, ["compute.dtype=float64"]))
+    losses = [(a.value, b.value) for a, b in zip(rows, other, strict=True) if "loss" in a.name]
+    assert all(a != b and a == pytest.approx(b, rel=1e-5) for a, b in losses)
+
+
 def test_phenomena_are_the_milestones() -> None:
     columns = {"step": np.array([1, 100, 200, 300, 400])}
     for task in ("add", "mul"):
@@ -103,6 +114,10 @@ def test_what_the_repository_ships_is_consistent(name: str) -> None:
     table = phenomenon(config, read_columns(folder / "table.csv"))
     assert all(row.holds for row in compare([number for number in kept if number.tier == "phenomenon"], table))
     assert {number.tier for number in kept} == set(reference.TIERS)
+    values = {number.name: number.value for number in kept}
+    for row in range(2):  # the shipped table is that of the code which the check repeats
+        step, *rest = ((key, column[row]) for key, column in read_columns(folder / "table.csv").items())
+        assert {f"evaluation at step {step[1]:.0f}: {key}": x for key, x in rest}.items() <= values.items()
     assert np.isfinite(reference.read_theta(folder, layout(config).size)).all()
     assert reference.summary(folder).reason
     assert (folder / "figure.png").exists()
