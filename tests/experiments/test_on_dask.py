@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 from small_sweeps import all_bits, kill, small, step_of, until
+from test_sources import TEXT as SOURCES
 
 from minigrok.errors import ConfigError, EngineError, SweepError
 from minigrok.experiments import on_dask
 from minigrok.experiments.local import Local
 from minigrok.experiments.on_dask import OnDask, Tls
 from minigrok.experiments.sweep import Conducted, Watcher, conduct
+from minigrok.experiments.sweep_file import read_sweep
 from minigrok.lock import owner_of
 
 pytest.importorskip("distributed", reason="needs Dask: install the extra [distributed]")
@@ -141,6 +143,17 @@ def test_a_scheduler_that_goes_away_is_a_clear_error_and_nothing_is_lost(
     assert done.complete
     conduct(sweep, tmp_path / "serial", Local(workers=2))
     assert all_bits(out, sweep) == all_bits(tmp_path / "serial", sweep)
+
+
+def test_runs_wait_for_their_source_and_have_the_same_bits(tmp_path: Path, cluster: Cluster) -> None:
+    """Interventions whose plane comes from another run of the sweep, trained by whichever worker."""
+    for _ in range(2):
+        cluster.add_worker()
+    executor, sweep = connected(cluster, 2), read_sweep(SOURCES)
+    assert conduct(sweep, tmp_path / "dask-sweep", executor).complete
+    executor.close()
+    assert conduct(sweep, tmp_path / "serial", Local(workers=1)).complete
+    assert all_bits(tmp_path / "dask-sweep", sweep) == all_bits(tmp_path / "serial", sweep)
 
 
 def test_stopping_lets_the_workers_save_and_go_free(tmp_path: Path, cluster: Cluster) -> None:
