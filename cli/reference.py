@@ -39,7 +39,8 @@ def reference() -> None:
 @debug_option
 def list_(folder: Path) -> None:
     """Show every reference, and why and when it was made."""
-    from minigrok.reference import TIERS, names, summary
+    from minigrok.reference import TIERS, summary
+    from minigrok.reference_files import names
 
     from .tables import print_table
 
@@ -52,24 +53,33 @@ def list_(folder: Path) -> None:
 @reference.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--portable", "bits", is_flag=True, help="In portable mode: bit for bit (x86-64 with AVX2).")
+@click.option("--run", "own", type=click.Path(path_type=Path), help="Compare with a run or sweep of your own.")
 @folder_option
 @json_option
 @debug_option
 @click.pass_context
-def check(ctx: click.Context, names: tuple[str, ...], bits: bool, folder: Path, as_json: bool) -> None:
+def check(
+    ctx: click.Context, names: tuple[str, ...], bits: bool, own: Path | None, folder: Path, as_json: bool
+) -> None:
     """Recompute what takes seconds, and compare.
 
-    All references, or those that are named. Exit code 1 if a number is not where its tolerance allows.
+    All references, or those that are named. With --run, and one name: compare when the tasks of your own run, or of
+    the finished runs of your own sweep, memorised and grokked. Exit code 1 if a number is not where its tolerance
+    allows.
     """
     import json
 
     from minigrok import portable
     from minigrok import reference as references
+    from minigrok.reference_files import names as all_names
 
     if bits:
         portable.restart()
 
-    results = {name: references.check(folder / name) for name in names or references.names(folder)}
+    if own and len(names) != 1:
+        raise click.UsageError("--run needs the name of one reference")
+    names = names or tuple(all_names(folder))
+    results = {n: references.check_own(folder / n, own) if own else references.check(folder / n) for n in names}
     if as_json:
         click.echo(json.dumps({name: [as_dict(each) for each in rows] for name, rows in results.items()}, indent=2))
     else:
@@ -83,7 +93,12 @@ def check(ctx: click.Context, names: tuple[str, ...], bits: bool, folder: Path, 
 @reference.command()
 @click.argument("name")
 @click.option("--reason", required=True, help="Why the numbers may change; kept with them.")
-@click.option("--run", "run_folder", type=click.Path(path_type=Path), help="A run of its config [default: train one].")
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path),
+    help="A run of its config [default: train one], or its sweep.",
+)
 @folder_option
 @threads_option
 @debug_option
@@ -93,21 +108,33 @@ def regenerate(
 ) -> None:
     """Train the run of a reference and take its numbers anew.
 
-    Takes as long as the training, minutes. A new reference is a folder with a config.toml.
+    Takes as long as the training, minutes. A new reference is a folder with a config.toml. That of a sweep is a folder
+    with a sweep.toml: run the sweep first, and name its folder with --run [default: runs/NAME].
     """
     from minigrok import reference as references
+    from minigrok.reference_sweep import is_sweep
+
+    code, own = 0, run_folder or Path("runs", name)
+    if not is_sweep(folder / name):
+        own, code = train_run(folder / name, run_folder, threads)
+    if code == 0:
+        show(name, references.regenerate(folder / name, own, reason), "moved")
+    ctx.exit(code)
+
+
+def train_run(folder: Path, run_folder: Path | None, threads: int | None) -> tuple[Path, int]:
+    """Train the run of a reference, a new one unless there is one; return its folder and the exit code."""
+    from minigrok.reference import training_folder
+    from minigrok.reference_run import read_config
     from minigrok.runs import create, open_run
 
     from .sitting import sit
 
-    config = references.read_config(folder / name)
+    config = read_config(folder)
     make_ready(config)
-    run = open_run(run_folder) if run_folder else create(references.training_folder(name), config)
+    run = open_run(run_folder) if run_folder else create(training_folder(folder.name), config)
     with run:
-        code = sit(run, threads)
-    if code == 0:
-        show(name, references.regenerate(folder / name, run, reason), "moved")
-    ctx.exit(code)
+        return run.folder, sit(run, threads)
 
 
 def as_dict(each: Comparison) -> dict[str, Any]:

@@ -1,50 +1,32 @@
 """Reference outputs: numbers that the repository ships, each with its tolerance and the reason for it.
 
-    reference_outputs/<name>/config.toml         the run; written by hand, the rest by `regenerate`
+    reference_outputs/<name>/config.toml         of a run (reference_run.py), or sweep.toml (reference_sweep.py)
                              expected.json       numbers: name, value, unit, rtol, atol, tier, why, source
-                             table.csv           metrics.csv of the run
-                             input.npz           its last parameters, rounded to float16, which is exact from then on
-                             figure.png          its picture, for eyes only
                              environment.json    why and when it was made, versions, CPU, BLAS
 `check` recomputes what takes seconds and compares numbers, never bytes. What the numbers are: reference_numbers.py.
 """
 
 from __future__ import annotations
 
-import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from types import ModuleType
+from typing import NamedTuple
 
-import numpy as np
-
-from minigrok import portable
-from minigrok.config import Config, config_hash, from_toml
-from minigrok.engine import Array
-from minigrok.errors import MinigrokError
+from minigrok import portable, reference_run, reference_sweep
+from minigrok.config import Config
 from minigrok.files import write_atomically
 from minigrok.info import environment
-from minigrok.metrics import read_columns
-from minigrok.params import layout
-from minigrok.plotting import save, title, training_figure
-from minigrok.reference_geometry import geometry
-from minigrok.reference_numbers import Expected, beginning, exact, phenomenon, prefix
-from minigrok.runs import Run
-from minigrok.train import train
+from minigrok.plotting import title
+from minigrok.reference_files import ReferenceOutputError, read_environment, read_expected, require, to_json
+from minigrok.reference_numbers import Expected
+from minigrok.reference_sweep import is_sweep
 
 TIERS = ("exact", "prefix", "phenomenon")
 DECIDE_BITS = ("numpy", "numba", "llvmlite")  # whose versions decide the last bits: BLAS and generated code
-
-
-class ReferenceOutputError(MinigrokError):
-    """A reference output that is not there, or damaged."""
-
-    exit_code = 2
 
 
 class Comparison(NamedTuple):
@@ -70,81 +52,20 @@ class Summary(NamedTuple):
     reason: str
 
 
-def names(top: Path) -> list[str]:
-    """Names of the references in a folder, sorted: its folders with a config.toml.
-
-    Raises
-    ------
-    ReferenceOutputError    no such folder, or none in it
-    """
-    found = sorted(path.parent.name for path in top.glob("*/config.toml"))
-    if not found:
-        got = "none in it" if top.is_dir() else "no such folder"
-        do = "call it from the top of the repository, or name the folder with --folder"
-        raise ReferenceOutputError(f"a folder of reference outputs at {top}", got, do)
-    return found
-
-
-def read_config(folder: Path) -> Config:
-    """Configuration of a reference.
-
-    Raises
-    ------
-    ReferenceOutputError    there is no such reference
-    ConfigError             its config.toml is none
-    """
-    if not (folder / "config.toml").is_file():
-        there = ", ".join(names(folder.parent))
-        do = "choose one of these; for a new one make the folder with a config.toml, then regenerate it"
-        raise ReferenceOutputError(f"a reference {folder.name} in {folder.parent}", f"{there}", do)
-    return from_toml(folder / "config.toml")
-
-
-def read_expected(folder: Path) -> list[Expected]:
-    """Numbers that a reference keeps; a ReferenceOutputError if it was never made, or is damaged."""
-    path = folder / "expected.json"
-    try:
-        return [Expected(**number) for number in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
-
-
-def read_environment(folder: Path) -> dict[str, Any]:
-    """Why, when and where a reference was made; a ReferenceOutputError if that is not known."""
-    path = folder / "environment.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
-
-
-def read_theta(folder: Path, size: int) -> Array:
-    """Shipped parameters (P,) float16; a ReferenceOutputError if they are damaged or not P numbers."""
-    path = folder / "input.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            theta: Array = arrays["theta"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise _damaged(path, error) from error
-    if theta.shape != (size,):
-        do = "regenerate the reference: its config has changed"
-        raise ReferenceOutputError(f"theta ({size},) in {path}", f"{theta.shape}", do)
-    return theta
-
-
-def _damaged(path: Path, error: Exception) -> ReferenceOutputError:
-    got = f"{type(error).__name__}: {error}"
-    do = f"restore it with git, or make it: minigrok reference regenerate {path.parent.name}"
-    return ReferenceOutputError(f"{path} as minigrok wrote it", got, do)
+def configs(folder: Path) -> tuple[Config, ...]:
+    """Configurations of a reference: one of a run, several of a sweep; errors as those of reading its files."""
+    require(folder)
+    return reference_sweep.read(folder).configs if is_sweep(folder) else (reference_run.read_config(folder),)
 
 
 def summary(folder: Path) -> Summary:
     """One line about a reference, made or still to be made."""
-    run = title(read_config(folder))
+    inside = configs(folder)
+    what = title(inside[0]) if not is_sweep(folder) else f"a sweep of {len(inside)} runs"
     if not (folder / "expected.json").exists():
-        return Summary(folder.name, run, {}, "not yet", "")
+        return Summary(folder.name, what, {}, "not yet", "")
     made, tiers = read_environment(folder), [number.tier for number in read_expected(folder)]
-    return Summary(folder.name, run, dict(Counter(tiers)), made["date"][:10], made["reason"])
+    return Summary(folder.name, what, dict(Counter(tiers)), made["date"][:10], made["reason"])
 
 
 def check(folder: Path) -> list[Comparison]:
@@ -165,21 +86,35 @@ def check(folder: Path) -> list[Comparison]:
 
     Notes
     -----
-    Seconds: scores on all pairs, some 70 products with a batch of 512, 50 training steps, all in float64;
-    then the run's own steps to its second evaluation.
-    No tolerance is allowed where the same bits must come out: `obstacle` is empty.
+    Seconds for a run, less than one for each run of a sweep. No tolerance is allowed where the same bits must come out:
+    `obstacle` is empty.
     """
-    config, expected = read_config(folder), read_expected(folder)
-    columns = read_columns(folder / "table.csv")
-    if not columns:
-        raise ReferenceOutputError(f"an evaluation in {folder / 'table.csv'}", "none", "restore it with git")
-    theta = read_theta(folder, layout(config).size)
-    return compare(expected, _numbers(config, theta, columns), bits=not obstacle(folder))
+    configs(folder)
+    return compare(read_expected(folder), _kind(folder).numbers(folder), bits=not obstacle(folder))
+
+
+def check_own(folder: Path, own: Path) -> list[Comparison]:
+    """Compare when a run, or the finished runs of a sweep, of one's own memorised and grokked with a reference.
+
+    Parameters
+    ----------
+    folder : Path    one reference
+    own : Path       folder of a run or sweep of its settings
+
+    Raises
+    ------
+    ReferenceOutputError    a file is missing or damaged; other settings; nothing finished
+    """
+    configs(folder)
+    found: list[Expected] = _kind(folder).phenomena(folder, own)
+    names = {number.name for number in found}
+    kept = [number for number in read_expected(folder) if number.tier == "phenomenon" and number.name in names]
+    return compare(kept, found, rerun=True, bits=not obstacle(folder))
 
 
 def obstacle(folder: Path) -> str:
     """Say why this process need not find a reference's numbers bit for bit; empty if it must."""
-    if not read_config(folder).compute.portable:
+    if not all(config.compute.portable for config in configs(folder)):
         return "the run is not portable"
     if not portable.in_force():
         return "portable mode is off"
@@ -187,9 +122,9 @@ def obstacle(folder: Path) -> str:
     return ", ".join(f"{x} {here[x]} instead of {made[x]}" for x in DECIDE_BITS if here[x] != made[x])
 
 
-def _numbers(config: Config, theta: Array, columns: dict[str, Array]) -> list[Expected]:
-    trained = [*prefix(config), *beginning(config)]
-    return [*exact(config, theta), *geometry(config, theta), *trained, *phenomenon(config, columns)]
+def _kind(folder: Path) -> ModuleType:
+    """Module of a reference's kind: `numbers`, `phenomena` and `take`."""
+    return reference_sweep if is_sweep(folder) else reference_run
 
 
 def compare(
@@ -228,13 +163,13 @@ def training_folder(name: str) -> Path:
     return folder
 
 
-def regenerate(folder: Path, run: Run, reason: str) -> list[Comparison]:
-    """Take the numbers of a reference anew, from a run of its config.
+def regenerate(folder: Path, own: Path, reason: str) -> list[Comparison]:
+    """Take the numbers of a reference anew.
 
     Parameters
     ----------
-    folder : Path    holds config.toml; the other files are replaced, each atomically
-    run : Run        of the same settings; what is missing of it is trained first
+    folder : Path    holds config.toml or sweep.toml; the other files are replaced, each atomically
+    own : Path       folder of a run of the same settings, of which what is missing is trained first, or of the sweep
     reason : str     why the numbers may change; kept in environment.json
 
     Returns
@@ -244,34 +179,15 @@ def regenerate(folder: Path, run: Run, reason: str) -> list[Comparison]:
 
     Raises
     ------
-    ReferenceOutputError    a run of other settings, or no reason
+    ReferenceOutputError    a run of other settings, a sweep that is not at its end, or no reason
     """
-    config = read_config(folder)
+    configs(folder)
     if not reason.strip():
         raise ReferenceOutputError("a reason for new reference numbers", "none", "say why they change")
-    if config_hash(run.config) != config_hash(config):
-        do = f"train one: minigrok train {folder / 'config.toml'}"
-        raise ReferenceOutputError(f"a run of the settings in {folder / 'config.toml'}", f"{run.folder}", do)
     old = read_expected(folder) if (folder / "expected.json").exists() else []
-    with run:
-        train(run)
-    step = run.snapshots()[-1]
-    theta = run.load_snapshot(step).astype(np.float16)
-    new = _numbers(config, theta, run.metrics())
-    _write(folder, run, theta, step, new, reason)
-    return compare(old, new, rerun=True)
-
-
-def _write(folder: Path, run: Run, theta: Array, step: int, numbers: list[Expected], reason: str) -> None:
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, theta=theta, step=step)
+    _kind(folder).take(folder, own)
+    new = _kind(folder).numbers(folder)
     made = {"reason": reason, "date": datetime.now(UTC).isoformat(timespec="seconds")} | environment()
-    write_atomically(folder / "input.npz", arrays.getvalue())
-    write_atomically(folder / "table.csv", (run.folder / "metrics.csv").read_bytes())
-    write_atomically(folder / "environment.json", _json(made))
-    save(training_figure(run), folder / "figure", ["png"])
-    write_atomically(folder / "expected.json", _json([asdict(number) for number in numbers]))
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+    write_atomically(folder / "environment.json", to_json(made))
+    write_atomically(folder / "expected.json", to_json([asdict(number) for number in new]))
+    return compare(old, new, rerun=True)

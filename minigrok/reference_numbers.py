@@ -183,8 +183,8 @@ def prefix(config: Config) -> list[Expected]:
     return found
 
 
-def beginning(config: Config) -> list[Expected]:
-    """Metrics of the run itself after step 1 and at its second evaluation: the first rows of its table.
+def beginning(config: Config, last: int) -> list[Expected]:
+    """Metrics of the run itself at its evaluations up to step `last`: the first rows of its table.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def beginning(config: Config) -> list[Expected]:
         tier "prefix"
     """
     trainer, found = Trainer(anywhere(config)), []
-    while trainer.counters.step < config.train.eval_every:
+    while trainer.counters.step < last:
         trainer.step()
         if trainer.evaluation_due:
             row = trainer.evaluate()
@@ -208,7 +208,7 @@ def _single(name: str, value: float) -> Expected:
     return Expected(name, value, unit, SINGLE, 0.0, "prefix", WHY_SINGLE, "minigrok.train")
 
 
-def phenomenon(config: Config, columns: Mapping[str, Array]) -> list[Expected]:
+def ending(config: Config, columns: Mapping[str, Array]) -> dict[str, float | None]:
     """Milestones of a finished run, and where it ended.
 
     Parameters
@@ -218,18 +218,20 @@ def phenomenon(config: Config, columns: Mapping[str, Array]) -> list[Expected]:
 
     Returns
     -------
-    list of Expected
-        tier "phenomenon"
+    dict of name to value
+        steps, and shares of pairs; None: a milestone that was not reached
     """
-    values: dict[str, tuple[float | None, str, float]] = {"last step": (int(columns["step"][-1]), "steps", CHAOS)}
+    values: dict[str, float | None] = {"last step": int(columns["step"][-1])}
     for task, (memorised, grokked) in milestones(config, columns).items():
-        values[f"memorised, {task}"] = memorised, "steps", CHAOS
-        values[f"grokked, {task}"] = grokked, "steps", CHAOS
+        values |= {f"memorised, {task}": memorised, f"grokked, {task}": grokked}
         for part in ("train", "test"):
-            values[f"last {part} accuracy, {task}"] = float(columns[f"{part}_accuracy_{task}"][-1]), "share", 0.02
+            values[f"last {part} accuracy, {task}"] = float(columns[f"{part}_accuracy_{task}"][-1])
+    return values
+
+
+def phenomenon(config: Config, values: Mapping[str, float | None]) -> list[Expected]:
+    """Return the numbers of tier "phenomenon" for what `ending` found."""
     rule = f"memorised: train accuracy > {MEMORISED}; grokked: test accuracy >= {config.train.grok_threshold:g} in "
     source = f"table.csv; {rule}{config.train.grok_patience} evaluations in a row, the last one counts"
-    return [
-        Expected(name, value, unit, rtol, 0.0, "phenomenon", WHY_CHAOS, source)
-        for name, (value, unit, rtol) in values.items()
-    ]
+    kinds = {name: ("share", 0.02) if "accuracy" in name else ("steps", CHAOS) for name in values}
+    return [Expected(name, value, *kinds[name], 0.0, "phenomenon", WHY_CHAOS, source) for name, value in values.items()]

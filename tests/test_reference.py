@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from minigrok import reference
+from minigrok import reference, reference_files, reference_run
 from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
 from minigrok.params import layout
-from minigrok.reference import Comparison, ReferenceOutputError
+from minigrok.reference import Comparison
+from minigrok.reference_files import ReferenceOutputError
 from minigrok.reference_numbers import Expected
 from minigrok.runs import create
 from minigrok.train import Observer, train
@@ -30,13 +31,19 @@ CONFIG = Config(
 SIZE = layout(CONFIG).size
 
 
+def made_run(folder: Path, config: Config) -> Path:
+    """Folder of a run that is still to be trained."""
+    create(folder, config).close()
+    return folder
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reference, as regenerate made it."""
     folder = tmp_path_factory.mktemp("top") / "references" / "small"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(to_toml(CONFIG))
-    rows = reference.regenerate(folder, create(folder.parents[1] / "run", CONFIG), "the first one")
+    rows = reference.regenerate(folder, made_run(folder.parents[1] / "run", CONFIG), "the first one")
     assert all(row.expected is None and not row.holds for row in rows)
     return folder
 
@@ -44,8 +51,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest; the picture has tests of its own."""
-    monkeypatch.setattr(reference, "training_figure", lambda run: None)
-    monkeypatch.setattr(reference, "save", lambda figure, stem, endings: [])
+    monkeypatch.setattr(reference_run, "training_figure", lambda run: None)
+    monkeypatch.setattr(reference_run, "save", lambda figure, stem, endings: [])
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ def test_every_number_says_its_unit_tolerance_reason_and_source(made: Path) -> N
 
 
 def test_the_environment_is_kept(made: Path) -> None:
-    kept = reference.read_environment(made)
+    kept = reference_files.read_environment(made)
     assert kept["reason"] == "the first one"
     assert {"date", "minigrok", "python", "packages", "cpu", "blas"} <= set(kept)
 
@@ -114,7 +121,7 @@ def test_the_environment_is_kept(made: Path) -> None:
     ],
 )
 def test_a_number_beyond_its_tolerance_fails_and_one_within_holds(folder: Path, name: str) -> None:
-    (kept,) = (number for number in reference.read_expected(folder) if number.name == name)
+    (kept,) = (number for number in reference_files.read_expected(folder) if number.name == name)
     assert kept.value is not None
     change(folder, name, value=kept.value * (1 + 0.5 * kept.rtol))
     assert failures(folder) == {}
@@ -139,7 +146,7 @@ def test_phenomena_are_held_to_the_table_exactly(folder: Path) -> None:
 
 
 def test_weights_off_by_one_bit_fail(folder: Path) -> None:
-    theta = reference.read_theta(folder, SIZE)
+    theta = reference_run.read_theta(folder, SIZE)
     theta.view(np.uint16)[200] ^= 1
     np.savez_compressed(folder / "input.npz", theta=theta, step=60)
     wrong = failures(folder)
@@ -196,9 +203,9 @@ def test_weights_of_another_model_are_named(folder: Path) -> None:
 
 def test_a_folder_without_references_is_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ReferenceOutputError, match=r"no such folder.*top of the repository"):
-        reference.names(tmp_path / "nowhere")
+        reference_files.names(tmp_path / "nowhere")
     with pytest.raises(ReferenceOutputError, match="none in it"):
-        reference.names(tmp_path / "references" / "small")
+        reference_files.names(tmp_path / "references" / "small")
     with pytest.raises(ReferenceOutputError, match=r"other .*small"):
         reference.check(folder.parent / "other")
 
@@ -210,7 +217,7 @@ def test_a_folder_without_references_is_named(tmp_path: Path, folder: Path) -> N
 def test_regenerate_again_moves_nothing(folder: Path, tmp_path: Path) -> None:
     """Same code, same machine: even the run's float32 numbers come back, so every file but the date is equal."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    rows = reference.regenerate(folder, create(tmp_path / "run", CONFIG), "again")
+    rows = reference.regenerate(folder, made_run(tmp_path / "run", CONFIG), "again")
     assert all(row.holds and row.expected == row.found for row in rows)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {name for name in after if after[name] != before[name]} == {"environment.json"}
@@ -220,7 +227,7 @@ def test_regenerate_again_moves_nothing(folder: Path, tmp_path: Path) -> None:
 def test_regenerate_shows_what_moved_and_what_a_rerun_may_move(folder: Path, tmp_path: Path) -> None:
     change(folder, "|g|", value=1e9)
     change(folder, "last step", value=55)  # within a fifth of 60
-    rows = {row.name: row for row in reference.regenerate(folder, create(tmp_path / "run", CONFIG), "why")}
+    rows = {row.name: row for row in reference.regenerate(folder, made_run(tmp_path / "run", CONFIG), "why")}
     assert not rows["|g|"].holds
     assert rows["|g|"].expected == 1e9
     assert rows["last step"].holds == (abs(rows["last step"].found - 55) <= 11)
@@ -233,7 +240,7 @@ def test_regenerate_finishes_a_run(folder: Path, tmp_path: Path) -> None:
     with run:
         steps: list[int] = []
         train(run, observer=Observer(stepped=steps.append, stop=lambda: len(steps) == 7))
-    reference.regenerate(folder, run, "from an interrupted run")
+    reference.regenerate(folder, run.folder, "from an interrupted run")
     assert failures(folder) == {}
 
 
@@ -241,9 +248,9 @@ def test_regenerate_finishes_a_run(folder: Path, tmp_path: Path) -> None:
 def test_regenerate_refuses_another_run_or_no_reason_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ReferenceOutputError, match="a run of the settings"):
-        reference.regenerate(folder, create(tmp_path / "other", with_settings(CONFIG, ["seed=1"])), "why")
+        reference.regenerate(folder, made_run(tmp_path / "other", with_settings(CONFIG, ["seed=1"])), "why")
     with pytest.raises(ReferenceOutputError, match="a reason"):
-        reference.regenerate(folder, create(tmp_path / "run", CONFIG), "  ")
+        reference.regenerate(folder, made_run(tmp_path / "run", CONFIG), "  ")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

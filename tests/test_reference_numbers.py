@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigrok import reference
+from minigrok import reference, reference_files, reference_run
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.metrics import read_columns
 from minigrok.objective import Objective
 from minigrok.params import layout
 from minigrok.reference import compare
-from minigrok.reference_numbers import PREFIX, Expected, beginning, direction, exact, phenomenon, prefix
+from minigrok.reference_numbers import PREFIX, Expected, beginning, direction, ending, exact, phenomenon, prefix
 from minigrok.tasks import pairs
 
 CONFIG = Config(
@@ -67,11 +67,11 @@ def test_the_prefix_is_in_float64_whatever_the_run() -> None:
 
 def test_the_beginning_is_that_of_the_run_itself() -> None:
     """Its first two evaluations, in its own dtype: a change of one rounding in float32 is seen."""
-    rows = beginning(CONFIG)
+    rows = beginning(CONFIG, CONFIG.train.eval_every)
     assert [row.name for row in rows[:: len(rows) // 2]] == [
         f"evaluation at step {step}: train_loss_add" for step in (1, CONFIG.train.eval_every)
     ]
-    other = beginning(with_settings(CONFIG, ["compute.dtype=float64"]))
+    other = beginning(with_settings(CONFIG, ["compute.dtype=float64"]), CONFIG.train.eval_every)
     losses = [(a.value, b.value) for a, b in zip(rows, other, strict=True) if "loss" in a.name]
     assert all(a != b and a == pytest.approx(b, rel=1e-5) for a, b in losses)
 
@@ -84,7 +84,7 @@ def test_phenomena_are_the_milestones() -> None:
             f"test_accuracy_{task}": np.array([0, 0.06, 1, 1, 1]),
         }
     columns["test_accuracy_mul"] = np.array([0, 1, 0, 1, 0.25])
-    values = {number.name: number.value for number in phenomenon(CONFIG, columns)}
+    values = {number.name: number.value for number in phenomenon(CONFIG, ending(CONFIG, columns))}
     assert (values["memorised, add"], values["grokked, add"], values["last step"]) == (200, 300, 400)
     assert (values["grokked, mul"], values["last test accuracy, mul"]) == (None, 0.25)
 
@@ -110,14 +110,14 @@ def test_compare_with_milestones_that_were_not_reached() -> None:
 def test_what_the_repository_ships_is_consistent(name: str) -> None:
     """Without the seconds that `minigrok reference check` takes, which CI calls."""
     folder = TOP / "reference_outputs" / name
-    config, kept = reference.read_config(folder), reference.read_expected(folder)
-    table = phenomenon(config, read_columns(folder / "table.csv"))
+    config, kept = reference_run.read_config(folder), reference_files.read_expected(folder)
+    table = phenomenon(config, ending(config, read_columns(folder / "table.csv")))
     assert all(row.holds for row in compare([number for number in kept if number.tier == "phenomenon"], table))
     assert {number.tier for number in kept} == set(reference.TIERS)
     values = {number.name: number.value for number in kept}
     for row in range(2):  # the shipped table is that of the code which the check repeats
         step, *rest = ((key, column[row]) for key, column in read_columns(folder / "table.csv").items())
         assert {f"evaluation at step {step[1]:.0f}: {key}": x for key, x in rest}.items() <= values.items()
-    assert np.isfinite(reference.read_theta(folder, layout(config).size)).all()
+    assert np.isfinite(reference_run.read_theta(folder, layout(config).size)).all()
     assert reference.summary(folder).reason
     assert (folder / "figure.png").exists()
