@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from small_sweeps import text
 
 from minigrok import reference, reference_files
 from minigrok.errors import ConfigError
@@ -17,23 +18,8 @@ from minigrok.experiments.sweep_file import read_sweep
 from minigrok.metrics import read_columns
 from minigrok.reference_files import ReferenceOutputError
 
-TEXT = """
-name = "pairs"
-[base]
-preset = "tiny"
-task.p = 7
-model.width = 8
-model.heads = 2
-model.mlp_width = 4
-train.batch_size = 4
-train.max_steps = 40
-train.eval_every = 10
-train.grok_threshold = 0.05
-[[grid]]
-optimiser.weight_decay = [1, 0]
-seed = [1, 2]
-"""
-NAMES = [f"tiny-wd{decay}-s{seed}" for decay in (1, 0) for seed in (1, 2)]
+TEXT = text(steps=40, seeds=(1, 2))
+NAMES = [f"tiny-wd{decay}-s{seed}" for decay in (1, 0.1) for seed in (1, 2)]
 
 
 @pytest.fixture(scope="module")
