@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,24 +26,15 @@ from minigrok.evaluation import Scores
 from minigrok.fleet import Fleet
 from minigrok.fleet_evaluation import FleetEvaluation
 from minigrok.fleet_step import FleetStep
-from minigrok.params import initial, layout
+from minigrok.optim import Moments
+from minigrok.params import initial
+from minigrok.run_state import RunState
 from minigrok.runs import Run
-from minigrok.tasks import BatchStream, pairs
-from minigrok.train import CHECKPOINT_SECONDS, Observer, Trainer, _begin, _record
+from minigrok.train import CHECKPOINT_SECONDS, Observer
 
 
-class Told:
-    """An evaluation whose scores come from the fleet."""
-
-    now: Scores
-
-    def scores(self) -> Scores:
-        """Return the scores of the last evaluation of the fleet."""
-        return self.now
-
-
-class Lane(Trainer):
-    """A run's state on the host: what `Trainer` has, without a network.
+class Lane(RunState):
+    """A run whose steps and scores come from a fleet.
 
     Parameters
     ----------
@@ -53,29 +43,17 @@ class Lane(Trainer):
         Steps to go on after the last task has grokked.
     """
 
-    def __init__(self, run: Run, after_grok: int) -> None:
-        config = run.config
-        self.run, self.config, self.after = run, config, after_grok
-        theta = initial(config)
-        self.engine = open_engine("cpu", config.compute.dtype)  # type: ignore[assignment]
-        self.net = SimpleNamespace(theta=theta, layout=layout(config))  # type: ignore[assignment]
-        moments = SimpleNamespace(m=np.zeros_like(theta), v=np.zeros_like(theta), steps=0)
-        self.adamw = moments  # type: ignore[assignment]
-        self.intervener = None  # `Config` lets an intervention have the other engines only
-        data = pairs(config.task, config.seed)
-        self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
-        self.stream = BatchStream(config.seed, len(data.train), config.train.batch_size)
-        self.sets = {
-            "train": (self.tokens, self.targets),
-            "test": (data.tokens[data.test], data.targets[:, data.test]),
-        }
-        self.told = {part: Told() for part in self.sets}
-        self.evaluations = self.told  # type: ignore[assignment]
-        tasks = len(config.task.operations)
-        self.counters = Counters([0] * tasks, [None] * tasks)
-        self.grad_norm = float("nan")
+    def __init__(self, run: Run, after_grok: int = 0) -> None:
+        config, theta = run.config, initial(run.config)
+        super().__init__(config, open_engine("cpu", config.compute.dtype), theta, Moments(theta.size, theta.dtype))
+        self.run, self.after = run, after_grok
+        self.told: dict[str, Scores] = {}  # by the fleet's last evaluation
         self.observer, self.before = Observer(), 0.0  # seconds of former sittings
         self.failure: NonFiniteError | None = None
+
+    def scores(self, part: str) -> Scores:
+        """Return what the fleet found at its last evaluation."""
+        return self.told[part]
 
     @property
     def ended(self) -> bool:
@@ -134,7 +112,7 @@ def together(
         raise ConfigError(required, f"{len(runs)} runs of several kinds", "train each kind by itself")
     lanes = [Lane(r, r.config.train.after_grok if after_grok is None else after_grok) for r in runs]
     for lane, observer in zip(lanes, observers or [Observer() for _ in runs], strict=True):
-        _begin(lane, lane.run)
+        lane.begin(lane.run)
         lane.before, lane.observer = lane.counters.seconds, observer
     stopped, started = False, time.monotonic()
     while not stopped and (live := [lane for lane in lanes if not lane.ended]):
@@ -143,9 +121,7 @@ def together(
         except Exception as error:
             raise device.lost(error) from error
     for lane in lanes:
-        if lane.finished(lane.after):
-            lane.run.save_snapshot(lane.counters.step, lane.net.theta)
-        lane.save(lane.run)
+        lane.close(lane.run, lane.after)
     return lanes
 
 
@@ -168,7 +144,9 @@ def _sail(lanes: list[Lane], started: float) -> bool:
         for lane in lanes:
             lane.counters.seconds = lane.before + now - started
             if lane.failure is None:
-                _record(lane, lane.run, lane.observer)
+                row = lane.record(lane.run)
+                if row:
+                    lane.observer.evaluated(row)
             lane.observer.stepped(lane.counters.step)
         if now - saved > CHECKPOINT_SECONDS:
             saved = now
@@ -189,27 +167,31 @@ class Crew:
         self.step = FleetStep(
             self.fleet, [x.tokens for x in lanes], [x.targets for x in lanes], config.train.batch_size
         )
-        self.fleet.theta[:] = np.stack([lane.net.theta for lane in lanes])
-        self.step.m[:] = np.stack([lane.adamw.m for lane in lanes])
-        self.step.v[:] = np.stack([lane.adamw.v for lane in lanes])
+        self.load()
         self.evaluations = {
-            part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in ("train", "test")
+            part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in lanes[0].sets
         }
+
+    def load(self) -> None:
+        """Bring the lanes' parameters and moments to the device."""
+        self.fleet.theta[:] = np.stack([lane.theta for lane in self.lanes])
+        self.step.m[:] = np.stack([lane.adamw.m for lane in self.lanes])
+        self.step.v[:] = np.stack([lane.adamw.v for lane in self.lanes])
 
     def advance(self, steps: int) -> None:
         """Make steps, and bring all that the host must know back to the lanes."""
         lanes = self.lanes
         before = [lane.stream.state() for lane in lanes]
         batches = np.stack([[lane.stream.next() for _ in range(steps)] for lane in lanes]).astype(np.int64)
-        self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.counters.step for lane in lanes])
+        self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.adamw.steps for lane in lanes])
         states = self.step.state.host().astype(np.float64)
         stacks: list[Any] = [self.fleet.theta, self.step.m, self.step.v]
         host = [stack.host() for stack in stacks]
         for r, lane in enumerate(lanes):
-            lane.net.theta[:], lane.adamw.m[:], lane.adamw.v[:] = (each[r] for each in host)
+            lane.theta[:], lane.adamw.m[:], lane.adamw.v[:] = (each[r] for each in host)
             norm, goes_on, made = states[r]
             lane.counters.step += int(made)
-            lane.adamw.steps = lane.counters.step
+            lane.adamw.steps += int(made)
             if made:
                 lane.grad_norm = float(norm)
             if not goes_on:
@@ -218,8 +200,25 @@ class Crew:
     def evaluate(self) -> None:
         """Score all lanes on all pairs."""
         for part, evaluation in self.evaluations.items():
-            for lane, scores in zip(self.lanes, evaluation.scores(), strict=True):
-                lane.told[part].now = scores
+            for lane, scores in zip(self.lanes, evaluation.each(), strict=True):
+                lane.told[part] = scores
+
+
+class Replay(Lane):
+    """Single steps of a run on the device, the same bits as in its training."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.grad = np.zeros_like(self.theta)
+        self._crew = Crew([self])
+
+    def step(self) -> None:
+        """Make one step from theta and the moments as they are, and fill `grad` (P,); errors as of `Trainer.step`."""
+        self._crew.load()
+        self._crew.advance(1)
+        if self.failure is not None:
+            raise self.failure
+        self.grad[:] = self._crew.fleet.gradients
 
 
 def _diverged(lane: Lane, before: dict[str, object], made: int) -> None:

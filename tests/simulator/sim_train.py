@@ -191,5 +191,5 @@ def test_blocks_of_any_lengths_are_the_same_steps(tmp_path):
             crew.advance(length)
         lane = crew.lanes[0]
         assert lane.counters.step == 4
-        found.append([array.tobytes() for array in (lane.net.theta, lane.adamw.m, lane.adamw.v)])
+        found.append([array.tobytes() for array in (lane.theta, lane.adamw.m, lane.adamw.v)])
     assert found[0] == found[1]
