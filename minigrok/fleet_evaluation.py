@@ -8,10 +8,12 @@ import numpy as np
 
 from minigrok import model
 from minigrok.engine import Array
-from minigrok.evaluation import CHUNK, Evaluation, Scores, is_correct
+from minigrok.evaluation import Evaluation, Scores, is_correct
 from minigrok.fleet import Fleet
 from minigrok.layers import cross_entropy
 from minigrok.sharded import Sharded
+
+CHUNK = 2048  # pairs a forward pass: few launches, and less memory than a training step's tapes: not yet measured
 
 
 class FleetEvaluation:
@@ -30,7 +32,7 @@ class FleetEvaluation:
         self.plans = [fleet.plan_each([tokens[rows] for tokens, _ in sets]) for rows in self.rows]
         targets = np.stack([each for _, each in sets])  # (R, n_tasks, M)
         self.targets = [[machine.stack(targets[:, k, rows]) for k in range(targets.shape[1])] for rows in self.rows]
-        self._correct = machine.zeros((CHUNK,), np.int8)
+        self._correct = machine.zeros((min(CHUNK, M),), np.int8)
 
     def scores(self) -> Scores:
         """Return loss and accuracy of the only replica."""

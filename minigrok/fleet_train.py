@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config, Init, Optimiser
+from minigrok.config import Config, Init, Optimiser, Train
 from minigrok.counters import Counters
 from minigrok.engine import device, open_engine
 from minigrok.errors import ConfigError, NonFiniteError
@@ -74,11 +74,9 @@ class Lane(RunState):
 def kind(config: Config) -> Config:
     """Return what a config shares with those that can be trained beside it.
 
-    That is everything but name, seed, optimiser, initial values, budget and stop rule.
+    That is everything but name, seed, optimiser, initial values, and of [train] all but the size of a batch.
     """
-    train = replace(
-        config.train, max_steps=1, after_grok=0, stop_when_grokked=True, grok_threshold=1.0, grok_patience=1
-    )
+    train = Train(batch_size=config.train.batch_size)
     return replace(config, name="any", seed=0, optimiser=Optimiser(), init=Init(), train=train)
 
 
@@ -108,7 +106,7 @@ def together(
     RunFolderError    a folder cannot be read or written
     """
     if len({kind(run.config) for run in runs}) > 1:
-        required = "runs that differ in seed, optimiser, initial values, budget and stop rule alone"
+        required = "runs that differ in seed, optimiser, initial values, budget, records and stop rule alone"
         raise ConfigError(required, f"{len(runs)} runs of several kinds", "train each kind by itself")
     lanes = [Lane(r, r.config.train.after_grok if after_grok is None else after_grok) for r in runs]
     for lane, observer in zip(lanes, observers or [Observer() for _ in runs], strict=True):

@@ -38,7 +38,12 @@ class Shard:
     tape: Any = None
     loss_tapes: list[cross_entropy.Tape] = field(default_factory=list)
     dtape: Any = None
-    calls: dict[str, Calls] = field(default_factory=dict)  # recorded passes, valid until the next forward or backward
+    calls: Calls = field(default_factory=list)  # of the recorded gradient, valid until the next forward or backward
+    products: dict[str, Callable[[], None] | None] = field(default_factory=dict)  # recorded ones, valid as long
+
+    def forget(self) -> None:
+        """Forget the recordings: other passes will use their memory."""
+        self.calls, self.products = [], {}
 
 
 class Sharded:
@@ -158,13 +163,13 @@ class Sharded:
     def _gradient(self, s: int, tokens: Array, targets: Array) -> None:
         shard = self.shards[s]
         if not self._recorded:
-            shard.calls["gradient"] = shard.engine.record(lambda: self.forward_and_backward(s))
+            shard.calls = shard.engine.record(lambda: self.forward_and_backward(s))
             shard.tape = shard.dtape = None
             return
         model.refill(shard.plan, model.plan(self.config, tokens[shard.rows]))
         for mine, target in zip(shard.targets, targets, strict=True):
             mine[:] = target[shard.rows]
-        replay(shard.calls["gradient"])
+        replay(shard.calls)
 
     def forward_and_backward(self, s: int) -> None:
         """Make both passes of shard s, the weights' gradient included."""
@@ -173,7 +178,7 @@ class Sharded:
 
     def _forward(self, shard: Shard) -> None:
         shard.engine.rewind()
-        shard.calls.clear()
+        shard.forget()
         if shard.plan is None:
             shard.plan = self.plan(self.tokens[shard.rows])
         shard.logits, shard.tape = model.forward(shard.engine, self.w, shard.plan)
@@ -186,7 +191,7 @@ class Sharded:
 
     def _backward(self, s: int, wanted: bool) -> None:
         shard = self.shards[s]
-        shard.calls.clear()
+        shard.forget()
         weights = self.task_weights / self.size
         dlogits = [
             cross_entropy.backward(shard.engine, tape, weight)
@@ -208,14 +213,14 @@ class Sharded:
     def _product(self, name: str, s: int, work: Callable[[int], None]) -> None:
         """Do `work(s)` in memory after the tapes; the second direction at a point is recorded, later ones replay it."""
         shard = self.shards[s]
-        if shard.calls.get(name):
-            replay(shard.calls[name])
+        if again := shard.products.get(name):
+            again()
             return
         mark = shard.engine.mark()
-        if name in shard.calls:
-            shard.calls[name] = shard.engine.record(lambda: work(s))
+        if name in shard.products:
+            shard.products[name] = shard.engine.graph(shard.engine.record(lambda: work(s)))
         else:
-            shard.calls[name] = []  # a point that sees one direction alone costs no recording
+            shard.products[name] = None  # a point that sees one direction alone costs no recording
             work(s)
         shard.engine.rewind(mark)
 

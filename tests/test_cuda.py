@@ -30,7 +30,7 @@ def in_simulator(*arguments, **options):
 
 @needs_numba_cuda
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["engine", "objective", "train", "sweep"])
+@pytest.mark.parametrize("name", ["engine", "objective", "train", "sweep", "analyses"])
 def test_in_the_simulator(name):
     done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", str(SIMULATOR / f"sim_{name}.py"))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
@@ -48,7 +48,7 @@ def test_in_the_simulator(name):
         (WORKING._replace(driver=None, devices=()), "no NVIDIA driver", "--engine cpu"),
         (WORKING._replace(driver="12.4"), "a driver for CUDA 12.4", "580 or newer"),
         (WORKING._replace(devices=()), "no device", "CUDA_VISIBLE_DEVICES"),
-        (WORKING._replace(toolkit=None), "no CUDA 13 compiler", "minigrok[cuda]"),
+        (WORKING._replace(toolkit=None), "no CUDA 13 compiler libraries", "minigrok[cuda]"),
         (WORKING._replace(devices=(H100._replace(capability=(7, 5)),)), "compute capability 7.5", "--engine cpu"),
     ],
 )
