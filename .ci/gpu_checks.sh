@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Everything about the engine cuda that only hardware can show. Not part of .ci/run: CI has no GPU. Not yet run anywhere.
 #
-#     bash .ci/gpu_checks.sh [PART ...]              results in gpu-checks/, or in $OUT
-#     PYTHON=python3 bash .ci/gpu_checks.sh ...      that interpreter with the packages it has, for machines without network
+#     bash .ci/gpu_checks.sh [PART ...]            results in gpu-checks/, or in $RESULTS; summary.txt has a line a step
+#     PYTHON=python3 bash .ci/gpu_checks.sh ...    that interpreter with the packages it has: for machines without network
 #
 # Parts, the most valuable first, with the most seconds that they may take; without a name all of them in this order:
 #
-#     look 60       engine 360    speed 300     peers 240     grok 360
-#     bits 400      sweep 660     sanitizer 900     suite 900
+#     look 80       engine 420    speed 300          peers 240      grok 360
+#     bits 410      sweep 750     sanitizer 880      suite 900
 #
-# Needs an NVIDIA GPU of compute capability 8.0 or newer, driver 580 or newer, Python 3.11 or newer; `peers` a PyTorch with
-# CUDA, `sanitizer` the CUDA toolkit. A step that fails or takes too long is named at the end, and the others are made.
+# Needs an NVIDIA GPU of compute capability 8.0 or newer, driver 580 or newer, Python 3.11 or newer; `peers` a PyTorch
+# with CUDA, `sanitizer` the CUDA toolkit. A step that fails or takes too long is named at the end; the others are made.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${OUT:-gpu-checks}
+out=${RESULTS:-gpu-checks}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 unset NUMBA_ENABLE_CUDASIM
@@ -45,13 +45,14 @@ tests() { "$PYTHON" -m pytest -q -p no:cacheprovider "$@"; }
 same() { diff -r -x checkpoint.safetensors -x .lock -x .owner -x 'training.*' "$1" "$2" && echo "the same bits"; }
 
 look() {
+  step 20 'the card' nvidia-smi
   step 60 'what there is' minigrok info
 }
 
 # The tests hold every pass against the plain engine, on the device's own tiles; the second step does so at the paper's size.
 engine() {
-  step 300 'the tests of the engine, on the device' tests tests/simulator/sim_train.py tests/simulator/sim_objective.py \
-    tests/simulator/sim_sweep.py tests/simulator/sim_engine.py tests/test_kernels.py
+  step 300 'the tests of the engine, on the device' tests tests/simulator/sim_{train,objective,analyses,sweep,engine}.py \
+    tests/test_kernels.py
   step 120 'the paper'\''s run, 200 steps in float64, is that of the CPU' as_on_the_cpu
 }
 as_on_the_cpu() {
@@ -67,11 +68,13 @@ for column, values in cpu.items():
 }
 
 speed() {
-  step 300 'speed: replicas and Hessian products' minigrok bench --engine cuda --replicas 1,36,18,8,64 --json "$out/bench.json"
+  step 300 'speed: replicas and Hessian products' minigrok bench --engine cuda --replicas 1,36,18,8,64 \
+    --json "$out/bench.json"
 }
 
 peers() {
-  step 240 'speed: PyTorch on the same card' "$PYTHON" .ci/gpu_torch.py --json "$out/torch.json" --beside "$out/bench.json"
+  step 240 'speed: PyTorch on the same card' "$PYTHON" .ci/gpu_torch.py --json "$out/torch.json" \
+    --beside "$out/bench.json"
 }
 
 # The same split and batches as the CPU's run of reference_outputs/dual_wd1_s42, in another order of summation.
@@ -94,7 +97,8 @@ bits() {
   step 80 'a run' run "${tiny[@]}" --out "$out/once"
   step 80 'again' run "${tiny[@]}" --out "$out/twice"
   step 10 'the same bits from run to run' same "$out/once" "$out/twice"
-  step 80 'kernel by kernel' env MINIGROK_CUDA_GRAPH=0 "$PYTHON" -m minigrok_cli train "${tiny[@]}" --engine cuda --out "$out/kernels"
+  step 80 'kernel by kernel' env MINIGROK_CUDA_GRAPH=0 "$PYTHON" -m minigrok_cli train "${tiny[@]}" --engine cuda \
+    --out "$out/kernels"
   step 10 'the same bits without a graph' same "$out/once" "$out/kernels"
   step 80 'a run that is killed' killed "${tiny[@]}" --out "$out/killed"
   step 60 'and resumed' minigrok resume "$out/killed"
@@ -111,14 +115,14 @@ killed() {
   ! wait $pid
 }
 
-# Its 18 runs are one fleet. Ten minutes are the goal; SIGINT saves, and a second call goes on.
+# Its 18 runs are one fleet. Ten minutes are the goal; SIGINT saves, and a second call goes on. SWEEP_SECONDS: less time.
 sweep() {
   step 660 'the paper'\''s dual sweep, 18 runs' sweep_in_time
   step 90 'a run of it is the run alone' alone_as_in_sweep
 }
 sweep_in_time() {
   local start=$SECONDS code=0
-  timeout -s INT 600 "$PYTHON" -m minigrok_cli sweep paper-dual --engine cuda --out "$out/paper-dual" || code=$?
+  timeout -s INT "${SWEEP_SECONDS:-600}" "$PYTHON" -m minigrok_cli sweep paper-dual --engine cuda --out "$out/paper-dual" || code=$?
   echo "$((SECONDS - start)) s with the analyses; training alone: the seconds in the table"
   return $code
 }
