@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrok.config import Config, Init, Optimiser, Train
 from minigrok.counters import Counters
-from minigrok.engine import device, open_engine
+from minigrok.engine import Array, device, open_engine
 from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.evaluation import Scores
 from minigrok.fleet import Fleet
@@ -60,9 +60,9 @@ class Lane(RunState):
         """Whether nothing is left to do."""
         return self.failure is not None or self.finished(self.after)
 
-    def steps_to_next(self) -> int:
-        """Steps until the host must look: an evaluation, a snapshot, or the end."""
-        step, train = self.counters.step, self.config.train
+    def steps_to_next(self, after: int = 0) -> int:
+        """Steps until the host must look: an evaluation, a snapshot, or the end; `after` so many more, 0 at the end."""
+        step, train = self.counters.step + after, self.config.train
         due = [1 - step] if step == 0 else []
         due += [every - step % every for every in (train.eval_every, train.snapshot_every)]
         ends = [train.max_steps]
@@ -135,7 +135,8 @@ def _sail(lanes: list[Lane], started: float) -> bool:
     """Train the lanes until one of them ends; return whether somebody asked to stop."""
     crew, saved = Crew(lanes), time.monotonic()
     while True:
-        crew.advance(min(lane.steps_to_next() for lane in lanes))
+        steps = min(lane.steps_to_next() for lane in lanes)
+        crew.advance(steps, min(lane.steps_to_next(steps) for lane in lanes))
         if any(lane.evaluation_due for lane in lanes):
             crew.evaluate()
         now = time.monotonic()
@@ -148,11 +149,48 @@ def _sail(lanes: list[Lane], started: float) -> bool:
             lane.observer.stepped(lane.counters.step)
         if now - saved > CHECKPOINT_SECONDS:
             saved = now
+            crew.fetch_moments()
             for lane in lanes:
                 lane.save(lane.run)
         asked = [lane.observer.stop() for lane in lanes]
         if any(asked) or any(lane.ended for lane in lanes):
+            crew.fetch_moments()
             return any(asked)
+
+
+class Drawer:
+    """The lanes' batches, those of the next block drawn while the device is busy with this one.
+
+    A lane's own stream is always where the lane is; what is drawn ahead is thrown away if another number is asked for.
+    """
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+        self._ahead: tuple[Array, list[Any]] | None = None  # batches, and the streams' states after them
+
+    def draw(self, steps: int) -> Array:
+        """Return the next batches of each lane, (R, steps, B) int64, and go on behind them."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0].shape[1] != steps:
+            return self._drawn(steps)
+        self._restore(ahead[1])
+        return ahead[0]
+
+    def draw_ahead(self, steps: int) -> None:
+        """Draw the batches of so many steps; the streams stay where they are."""
+        here = self._states()
+        self._ahead = self._drawn(steps), self._states()
+        self._restore(here)
+
+    def _drawn(self, steps: int) -> Array:
+        return np.stack([np.stack([lane.stream.next() for _ in range(steps)]) for lane in self._lanes])
+
+    def _states(self) -> list[Any]:
+        return [lane.stream.state() for lane in self._lanes]
+
+    def _restore(self, states: list[Any]) -> None:
+        for lane, state in zip(self._lanes, states, strict=True):
+            lane.stream.restore(state)
 
 
 class Crew:
@@ -166,6 +204,7 @@ class Crew:
             self.fleet, [x.tokens for x in lanes], [x.targets for x in lanes], config.train.batch_size
         )
         self.load()
+        self._drawer = Drawer(lanes)
         self.evaluations = {
             part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in lanes[0].sets
         }
@@ -176,17 +215,29 @@ class Crew:
         self.step.m[:] = np.stack([lane.adamw.m for lane in self.lanes])
         self.step.v[:] = np.stack([lane.adamw.v for lane in self.lanes])
 
-    def advance(self, steps: int) -> None:
-        """Make steps, and bring all that the host must know back to the lanes."""
+    def fetch_moments(self) -> None:
+        """Bring the moments back to the lanes."""
+        for r, (m, v) in enumerate(zip(self.step.m.host(), self.step.v.host(), strict=True)):
+            self.lanes[r].adamw.m[:], self.lanes[r].adamw.v[:] = m, v
+
+    def advance(self, steps: int, ahead: int = 0) -> None:
+        """Make steps, and bring back what the host must know between checkpoints: all but the moments.
+
+        Parameters
+        ----------
+        steps : int
+        ahead : int    steps of the next block, if that is known: their batches are drawn while the device is busy
+        """
         lanes = self.lanes
         before = [lane.stream.state() for lane in lanes]
-        batches = np.stack([[lane.stream.next() for _ in range(steps)] for lane in lanes]).astype(np.int64)
+        batches = self._drawer.draw(steps)
         self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.adamw.steps for lane in lanes])
+        if ahead:
+            self._drawer.draw_ahead(ahead)
         states = self.step.state.host().astype(np.float64)
-        stacks: list[Any] = [self.fleet.theta, self.step.m, self.step.v]
-        host = [stack.host() for stack in stacks]
-        for r, lane in enumerate(lanes):
-            lane.theta[:], lane.adamw.m[:], lane.adamw.v[:] = (each[r] for each in host)
+        theta: Any = self.fleet.theta
+        for r, (lane, mine) in enumerate(zip(lanes, theta.host(), strict=True)):
+            lane.theta[:] = mine
             norm, goes_on, made = states[r]
             lane.counters.step += int(made)
             lane.adamw.steps += int(made)
@@ -214,6 +265,7 @@ class Replay(Lane):
         """Make one step from theta and the moments as they are, and fill `grad` (P,); errors as of `Trainer.step`."""
         self._crew.load()
         self._crew.advance(1)
+        self._crew.fetch_moments()
         if self.failure is not None:
             raise self.failure
         self.grad[:] = self._crew.fleet.gradients
