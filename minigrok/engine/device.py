@@ -92,12 +92,11 @@ def problem(found: Found) -> EngineError | None:
 
 def require_compiler() -> None:
     """Raise an EngineError unless kernels can be compiled here, device or not."""
-    package, toolkit = _version("numba-cuda"), None
-    if package is not None:
-        toolkit = _toolkit()
-    if toolkit is None:
-        got = "no numba-cuda" if package is None else "numba-cuda without NVVM and NVRTC"
-        raise EngineError("numba-cuda and the CUDA 13 compiler libraries", got, INSTALL)
+    required = "numba-cuda and the CUDA 13 compiler libraries, NVVM and NVRTC"
+    if _version("numba-cuda") is None:
+        raise EngineError(required, "numba-cuda is not installed", INSTALL)
+    if _toolkit() is None:
+        raise EngineError(required, "numba-cuda without one of the libraries", INSTALL)
 
 
 def peak() -> float | None:
