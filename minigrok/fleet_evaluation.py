@@ -13,8 +13,8 @@ from minigrok.fleet import Fleet
 from minigrok.layers import cross_entropy
 from minigrok.sharded import Sharded
 
-# Pairs a forward pass: few launches for more memory, 58 MiB a replica of the preset dual in float32 beside the 35 of its
-# training step (counted by `kernels.Noting`); our choice, speed not yet measured.
+# Pairs a forward pass: few launches for more memory, 58 MiB a replica of the preset dual in float32 beside the 35 of
+# its training step (counted by `kernels.Noting`); our choice, speed not yet measured.
 CHUNK = 2048
 
 
