@@ -1,59 +1,166 @@
 #!/usr/bin/env bash
 # Everything about the engine cuda that only hardware can show. Not part of .ci/run: CI has no GPU. Not yet run anywhere.
 #
-#     bash .ci/gpu_checks.sh [FOLDER]      results in FOLDER (default: gpu-checks); needs an NVIDIA GPU of compute
-#                                          capability 8.0 or newer, driver 580 or newer, and Python 3.11 with venv
+#     bash .ci/gpu_checks.sh [PART ...]            results in gpu-checks/, or in $RESULTS; summary.txt has a line a step
+#     PYTHON=python3 bash .ci/gpu_checks.sh ...    that interpreter with the packages it has: for machines without network
 #
-# Stops at the first failure, but for the comparisons of speed, which are only printed.
-set -euo pipefail
+# Parts, the most valuable first, with the most seconds that they may take; without a name all of them in this order:
+#
+#     look 80       engine 420    speed 300          peers 240      grok 360
+#     bits 410      sweep 750     sanitizer 880      suite 900
+#
+# Needs an NVIDIA GPU of compute capability 8.0 or newer, driver 580 or newer, Python 3.11 or newer; `peers` a PyTorch
+# with CUDA, `sanitizer` the CUDA toolkit. A step that fails or takes too long is named at the end; the others are made.
+set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:-gpu-checks}
+out=${RESULTS:-gpu-checks}
 mkdir -p "$out"
-export NUMBA_CACHE_DIR=$PWD/$out/numba
-
-step() { printf '\n=== %s\n' "$1"; shift; "$@" || { echo "=== FAILED"; exit 1; }; }
-same() { diff -r -x checkpoint.safetensors -x .lock -x .owner -x 'training.*' "$1" "$2" && echo "the same bits"; }
-run() { .venv/bin/minigrok train "$@" --engine cuda; }
+out=$(cd "$out" && pwd)
 unset NUMBA_ENABLE_CUDASIM
+command -v compute-sanitizer >/dev/null || PATH=$PATH:/usr/local/cuda/bin
+failed=()
 
-step 'install' bash -c "python3 -m venv .venv && .venv/bin/pip install -q '.[cuda,test,oracle]'"
-step 'what there is' .venv/bin/minigrok info
-step 'the laws of derivatives, on the device' .venv/bin/minigrok check --engine cuda
+# step SECONDS NAME COMMAND...: print a heading, run a command or a function for so many seconds at most, note a failure.
+step() {
+  local limit=$1 name=$2 start=$SECONDS code=0
+  shift 2
+  printf '\n=== %s\n' "$name"
+  timeout -k 10 "$limit" bash -c '"$@"' step "$@" </dev/null || code=$?
+  printf '=== %s: exit code %d after %d s\n' "$name" "$code" $((SECONDS - start)) | tee -a "$out/summary.txt"
+  [ "$code" = 0 ] || failed+=("$name")
+}
 
-# The simulator's tests hold kernel for kernel against the plain engine; on a device sums have another order, so the tests
-# of equal bits between engines are the simulator's alone.
-step 'the tests of the engine, on the device' .venv/bin/pytest -q tests/test_kernels.py \
-  tests/simulator/sim_objective.py tests/simulator/sim_train.py tests/simulator/sim_sweep.py
-step 'the whole test suite' .venv/bin/pytest -q -m ''
+# Without PYTHON: an environment of its own. The sources are those that lie here, installed or not.
+if [ -z "${PYTHON:-}" ]; then
+  step 300 'install' bash -c "python3 -m venv .venv && .venv/bin/pip install -q '.[cuda,test]'"
+  PYTHON=$PWD/.venv/bin/python
+fi
+mkdir -p "$out/path"
+ln -sfn "$PWD/cli" "$out/path/minigrok_cli"
+export PYTHON out PYTHONPATH=$PWD:$out/path${PYTHONPATH:+:$PYTHONPATH}
 
-# compute-sanitizer comes with the CUDA toolkit, not with pip. Kernels one by one, not as a graph.
-small=(tiny --set train.max_steps=20 --set train.eval_every=10)
-for tool in memcheck racecheck initcheck; do
-  step "compute-sanitizer $tool" env MINIGROK_CUDA_GRAPH=0 compute-sanitizer --tool "$tool" --error-exitcode 1 \
-    .venv/bin/minigrok train "${small[@]}" --engine cuda --out "$out/sanitizer-$tool"
-done
+minigrok() { "$PYTHON" -m minigrok_cli "$@"; }
+run() { minigrok train "$@" --engine cuda; }
+tests() { "$PYTHON" -m pytest -q -p no:cacheprovider "$@"; }
+same() { diff -r -x checkpoint.safetensors -x .lock -x .owner -x 'training.*' "$1" "$2" && echo "the same bits"; }
 
-step 'run to run' run tiny --set train.max_steps=2000 --out "$out/once"
-step 'again' run tiny --set train.max_steps=2000 --out "$out/twice"
-step 'the same bits run to run' same "$out/once" "$out/twice"
-step 'kernel by kernel' env MINIGROK_CUDA_GRAPH=0 .venv/bin/minigrok train tiny --set train.max_steps=2000 \
-  --engine cuda --out "$out/kernels"
-step 'the same bits without a graph' same "$out/once" "$out/kernels"
-timeout -s KILL 20 .venv/bin/minigrok train tiny --set train.max_steps=2000 --engine cuda --out "$out/killed" || echo 'killed'
-step 'resume' .venv/bin/minigrok resume "$out/killed"
-step 'the same bits after a kill' same "$out/once" "$out/killed"
+look() {
+  step 20 'the card' nvidia-smi
+  step 60 'what there is' minigrok info
+}
 
-step 'the two tasks of the paper, weight decay 1' run dual --out "$out/dual" --json
-step 'both tasks grokked' .venv/bin/python -c "
+# The tests hold every pass against the plain engine, on the device's own tiles; the second step does so at the paper's size.
+engine() {
+  step 300 'the tests of the engine, on the device' tests tests/simulator/sim_{train,objective,analyses,sweep,engine}.py \
+    tests/test_kernels.py
+  step 120 'the paper'\''s run, 200 steps in float64, is that of the CPU' as_on_the_cpu
+}
+as_on_the_cpu() {
+  local settings=(dual --set compute.dtype=float64 --set train.max_steps=200)
+  minigrok train "${settings[@]}" --engine cpu --out "$out/cpu-200" && run "${settings[@]}" --out "$out/cuda-200" &&
+    "$PYTHON" -c "
+import numpy as np
+from minigrok.runs import open_run
+cpu, cuda = (open_run(f'$out/{name}-200').metrics() for name in ('cpu', 'cuda'))
+for column, values in cpu.items():
+    np.testing.assert_allclose(cuda[column], values, rtol=1e-9, err_msg=column)
+    print(column, np.abs(cuda[column] / values - 1).max())"
+}
+
+speed() {
+  step 300 'speed: replicas and Hessian products' minigrok bench --engine cuda --replicas 1,36,18,8,64 \
+    --json "$out/bench.json"
+}
+
+peers() {
+  step 240 'speed: PyTorch on the same card' "$PYTHON" .ci/gpu_torch.py --json "$out/torch.json" \
+    --beside "$out/bench.json"
+}
+
+# The same split and batches as the CPU's run of reference_outputs/dual_wd1_s42, in another order of summation.
+grok() {
+  step 240 'the two tasks of the paper, weight decay 1, to their grok' run dual --out "$out/dual" --json
+  step 20 'both tasks grokked' grokked
+  step 100 'curvature of that run' minigrok analyse hessian "$out/dual"
+}
+grokked() {
+  "$PYTHON" -c "
 import sys
 from minigrok.runs import open_run
-state = open_run('$out/dual').load_checkpoint()[1]
-print(state['grok_step'])
-sys.exit(None in state['grok_step'])"
-step 'curvature of that run' .venv/bin/minigrok analyse hessian "$out/dual"
-step 'a sweep in replicas' .venv/bin/minigrok sweep tiny --engine cuda --out "$out/sweep"
-step 'the run of a sweep is the run alone' run tiny --set optimiser.weight_decay=0.3 --set seed=137 --out "$out/alone"
-step 'the same bits in a sweep' same "$out/alone/snapshots" "$out/sweep/tiny-wd0.3-s137/snapshots"
+steps = open_run('$out/dual').load_checkpoint()[1]['grok_step']
+print(steps)
+sys.exit(None in steps)"
+}
 
-step 'speed: replicas' .venv/bin/minigrok bench --engine cuda --replicas 1,2,4,8,16,32,64 --json "$out/bench.json"
-.venv/bin/python .ci/gpu_torch.py | tee "$out/torch.txt" || echo 'speed of PyTorch: not measured'
+bits() {
+  local tiny=(tiny --set train.max_steps=2000)
+  step 80 'a run' run "${tiny[@]}" --out "$out/once"
+  step 80 'again' run "${tiny[@]}" --out "$out/twice"
+  step 10 'the same bits from run to run' same "$out/once" "$out/twice"
+  step 80 'kernel by kernel' env MINIGROK_CUDA_GRAPH=0 "$PYTHON" -m minigrok_cli train "${tiny[@]}" --engine cuda \
+    --out "$out/kernels"
+  step 10 'the same bits without a graph' same "$out/once" "$out/kernels"
+  step 80 'a run that is killed' killed "${tiny[@]}" --out "$out/killed"
+  step 60 'and resumed' minigrok resume "$out/killed"
+  step 10 'the same bits after a kill' same "$out/once" "$out/killed"
+}
+killed() {
+  "$PYTHON" -m minigrok_cli train "$@" --engine cuda & # no function: the process itself is killed
+  local pid=$!
+  until [ "$(wc -l 2>/dev/null <"$out/killed/metrics.csv" || echo 0)" -gt 5 ]; do
+    kill -0 $pid 2>/dev/null || return 1
+    sleep 0.1
+  done
+  kill -KILL $pid
+  ! wait $pid
+}
+
+# Its 18 runs are one fleet. Ten minutes are the goal; SIGINT saves, and a second call goes on. SWEEP_SECONDS: less time.
+sweep() {
+  step 660 'the paper'\''s dual sweep, 18 runs' sweep_in_time
+  step 90 'a run of it is the run alone' alone_as_in_sweep
+}
+sweep_in_time() {
+  local start=$SECONDS code=0
+  timeout -s INT "${SWEEP_SECONDS:-600}" "$PYTHON" -m minigrok_cli sweep paper-dual --engine cuda --out "$out/paper-dual" || code=$?
+  echo "$((SECONDS - start)) s with the analyses; training alone: the seconds in the table"
+  return $code
+}
+alone_as_in_sweep() {
+  run dual --set seed=137 --set train.max_steps=400 --out "$out/alone" && "$PYTHON" -c "
+from minigrok.runs import open_run
+alone, beside = open_run('$out/alone'), open_run('$out/paper-dual/dual-wd1-s137')
+for step in alone.snapshots():
+    assert alone.load_snapshot(step).tobytes() == beside.load_snapshot(step).tobytes(), step
+print('the same bits at', alone.snapshots())"
+}
+
+# Kernels one by one, not as a graph; sizes that no tile divides.
+sanitizer() {
+  local tool odd=(tiny --set task.p=23 --set model.width=20 --set model.heads=2 --set model.mlp_width=30 --set model.blocks=2
+    --set train.batch_size=70 --set train.max_steps=4 --set train.eval_every=2 --engine cuda)
+  for tool in memcheck racecheck synccheck initcheck; do
+    step 120 "compute-sanitizer $tool, training" env MINIGROK_CUDA_GRAPH=0 compute-sanitizer --tool $tool --error-exitcode 1 \
+      "$PYTHON" -m minigrok_cli train "${odd[@]}" --out "$out/sanitizer-$tool"
+  done
+  for tool in memcheck racecheck; do
+    step 200 "compute-sanitizer $tool, all products" env MINIGROK_CUDA_GRAPH=0 compute-sanitizer --tool $tool \
+      --error-exitcode 1 "$PYTHON" -m pytest -q -p no:cacheprovider tests/simulator/sim_objective.py
+  done
+}
+
+suite() {
+  step 240 'the tests that look for a device' tests tests/test_cuda.py tests/test_info.py tests/test_cli.py -m 'not slow'
+  step 60 'the laws of derivatives, on the device' minigrok check --engine cuda
+  step 600 'the whole test suite' tests
+}
+
+all=(look engine speed peers grok bits sweep sanitizer suite)
+for part in "$@"; do
+  case " ${all[*]} " in *" $part "*) ;; *) echo "required: parts among ${all[*]} - got: $part" >&2; exit 2 ;; esac
+done
+[ $# -gt 0 ] || set -- "${all[@]}"
+export -f minigrok run tests same as_on_the_cpu grokked killed sweep_in_time alone_as_in_sweep
+for part in "$@"; do "$part"; done
+printf '\n=== %d s; failed: %s\n' "$SECONDS" "$(IFS=';'; echo "${failed[*]:-nothing}")" | tee -a "$out/summary.txt"
+[ ${#failed[@]} = 0 ]

@@ -13,6 +13,7 @@ import click
 from .options import debug_option, load_config
 
 if TYPE_CHECKING:
+    from minigrok.bench.on_device import Products, Rate
     from minigrok.bench.settings import Settings
     from minigrok.config import Config
 
@@ -70,7 +71,8 @@ def bench(
     Peers: eager and compile are PyTorch without and with torch.compile; jax has attention by einsum, as users write
     it; jax-tuned the faster of that and of sums of products. What is not installed is named in the table and left out.
 
-    With --engine cuda: steps and evaluations of R runs that share the device, without peers; WHAT is left out.
+    With --engine cuda: steps and evaluations of R runs that share the device, and Hv of one, without peers; WHAT is
+    left out. "of peak" counts the matrix products alone, of the device's float32 peak without tensor cores.
 
     Example: minigrok bench step hvp eval --json bench.json
     """
@@ -88,32 +90,55 @@ def bench(
 
 
 def on_device(config: Config, what: tuple[str, ...], replicas: str, blocks: int, json_file: Path | None) -> None:
-    """Measure R replicas on the device, and print and keep the numbers."""
+    """Measure R replicas and Hessian products on the device, and print and keep the numbers."""
     from minigrok.engine import device
     from minigrok.errors import ConfigError
     from minigrok.info import environment
 
-    device.require()
     counts = replicas.replace(" ", "").split(",")
     if what or not all(count.isdigit() and int(count) for count in counts):
         got = f"{' '.join(what)} --replicas {replicas}".strip()
         raise ConfigError("--engine cuda --replicas R,R,... and no WHAT", got, "for example --replicas 1,8,64")
-    from minigrok.bench.on_device import rates
+    device.require()
+    from minigrok.bench.on_device import products, rates
 
-    from .tables import print_table
-
-    rows = []
-    for rate in rates(config, [int(count) for count in counts], blocks=blocks):
+    rows, found = [], []
+    for rate in rates(config, [int(count) for count in counts], blocks):
         click.echo(f"  {rate.replicas} replicas: {rate.step * 1e3:.3f} ms a step", err=True)
         rows.append(rate)
-    columns = (">replicas", ">a step of all", ">steps of runs a second", ">evaluation of all")
-    cells = [
-        (str(r.replicas), f"{r.step * 1e3:.3f} ms", f"{r.run_steps:,.0f}", f"{r.evaluation * 1e3:.1f} ms") for r in rows
-    ]
-    print_table(f"{config.name}, {config.compute.dtype}, on {device.look().note}", columns, cells)
+    for product in products(config, 4 * blocks):
+        click.echo(f"  Hv in {product.dtype}: {product.seconds * 1e3:.3f} ms", err=True)
+        found.append(product)
+    show_device(f"{config.name}, {config.compute.dtype}, on {device.look().note}", rows, found)
     if json_file:
-        report = {"environment": environment(), "cuda": device.look().note, "rates": [r._asdict() for r in rows]}
+        report: dict[str, Any] = {"environment": environment(), "cuda": device.look().note}
+        report |= {"rates": [r._asdict() for r in rows], "products": [p._asdict() for p in found]}
         write_json(json_file, report)
+
+
+def show_device(title: str, rates: list[Rate], products: list[Products]) -> None:
+    """Print a table of replicas and one of Hessian products."""
+    from .tables import print_table
+
+    columns = [">replicas", ">a step of all", ">run-steps a second", ">GFLOP/s", ">of peak", ">evaluation of all"]
+    cells = [
+        (
+            str(r.replicas),
+            f"{r.step * 1e3:.3f} ms",
+            f"{r.run_steps:,.1f}",
+            f"{r.flops / 1e9:,.3g}",
+            "-" if r.share is None else f"{r.share:.1%}",
+            f"{r.evaluation * 1e3:.1f} ms",
+        )
+        for r in rates
+    ]
+    print_table(title, columns, cells)
+    columns = ["Hv in", ">pairs", ">further directions", ">first at a point", ">Hv a second"]
+    of_products = [
+        (p.dtype, f"{p.pairs:,}", f"{p.seconds * 1e3:.3f} ms", f"{p.first * 1e3:.3f} ms", f"{1 / p.seconds:,.1f}")
+        for p in products
+    ]
+    print_table("", columns, of_products)
 
 
 def write_json(file: Path, report: dict[str, Any]) -> None:

@@ -68,13 +68,13 @@ def announcement(config: Config, threads: int | None) -> list[str]:
     """Lines that say, before it starts, what will run."""
     task, compute = config.task, config.compute
     n_threads = min(threads or available_threads(), compute.shards)
+    where = f", {n_threads} thread{'s' if n_threads > 1 else ''}" if compute.engine != "cuda" else ""
     lines = [
         f"{config.name}: {', '.join(task.operations)} mod {task.p}, {task.n_train:,} train and "
         f"{task.n_test:,} test pairs, weight decay {config.optimiser.weight_decay:g}, "
         f"seed {config.seed}{config.intervention.words}",
-        f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}, "
-        f"{n_threads} thread{'s' if n_threads > 1 else ''}{', portable' if compute.portable else ''}; "
-        f"at most {config.train.max_steps:,} steps",
+        f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}{where}"
+        f"{', portable' if compute.portable else ''}; at most {config.train.max_steps:,} steps",
     ]
     if compute.engine == "cpu" and not _compiled_before(config).exists():
         lines.append(f"first training in {compute.dtype} with this version: compiling may take about 10 s more")

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from minigrok.run_state import Row
 from minigrok.runs import Run
-from minigrok.train import Row
 
 from .standing import Standing, standings, step_text
 from .tables import table

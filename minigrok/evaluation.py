@@ -21,7 +21,7 @@ class Scores(NamedTuple):
     accuracy: Array  # (n_tasks,) float64, share of pairs whose largest logit is the true class
 
 
-def _correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -> None:
+def is_correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -> None:
     """correct_i = whether the largest logit of row i (the first one of equals) is the true class."""
     for i in range(lo, hi):
         best = 0
@@ -45,7 +45,7 @@ class Evaluation:
     def __init__(self, net: Sharded, tokens: Array, targets: Array) -> None:
         self.net = net
         self.rows = [slice(lo, min(lo + CHUNK, len(tokens))) for lo in range(0, len(tokens), CHUNK)]
-        self.plans = [model.plan(net.config, tokens[rows]) for rows in self.rows]
+        self.plans = [net.plan(tokens[rows]) for rows in self.rows]
         self.targets = np.ascontiguousarray(targets)
         self._losses = np.empty(targets.shape, net.dtype)
         self._correct = np.empty(targets.shape, np.bool_)
@@ -65,4 +65,4 @@ class Evaluation:
             target = self.targets[k, self.rows[i]]
             loss, _ = cross_entropy.forward(engine, z, target, saturating)
             self._losses[k, self.rows[i]] = loss
-            engine.rows(_correct, len(target), z, target, self._correct[k, self.rows[i]])
+            engine.rows(is_correct, len(target), z, target, self._correct[k, self.rows[i]])

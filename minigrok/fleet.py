@@ -64,13 +64,17 @@ class Fleet(Sharded):
         """Take a batch for each replica, all of one size."""
         self.size, self._recorded = len(tokens[0]), None
         shard = Shard(self.machine, slice(0, self.size))
-        shard.plan = self.plan(tokens)
+        shard.plan = self.plan_each(tokens)
         self.targets = self.machine.stack(np.stack(targets).astype(np.int64))  # (n_tasks, B)
         shard.targets = [self.targets[k] for k in range(len(targets[0]))]
         self.shards = [shard]
 
-    def plan(self, tokens: Sequence[Array]) -> Any:
-        """Return the plan of the replicas' pairs (B, T), its arrays Stacks."""
+    def plan(self, tokens: Array) -> Any:
+        """Return the plan of a pass over the same pairs (M, T), int64, in every replica."""
+        return self.plan_each([tokens] * self.replicas)
+
+    def plan_each(self, tokens: Sequence[Array]) -> Any:
+        """Return the plan of a pass over each replica's pairs (M, T), its arrays Stacks."""
         return self._stacked([model.plan(self.config, each) for each in tokens], {})
 
     def _stacked(self, parts: list[Any], made: dict[int, Any]) -> Any:

@@ -8,9 +8,14 @@ import numpy as np
 
 from minigrok import model
 from minigrok.engine import Array
-from minigrok.evaluation import CHUNK, Scores, _correct
+from minigrok.evaluation import Evaluation, Scores, is_correct
 from minigrok.fleet import Fleet
 from minigrok.layers import cross_entropy
+from minigrok.sharded import Sharded
+
+# Pairs a forward pass: few launches for more memory, 58 MiB a replica of the preset dual in float32 beside the 35 of
+# its training step (counted by `kernels.Noting`); our choice, speed not yet measured.
+CHUNK = 2048
 
 
 class FleetEvaluation:
@@ -26,12 +31,17 @@ class FleetEvaluation:
     def __init__(self, fleet: Fleet, sets: Sequence[tuple[Array, Array]]) -> None:
         self.fleet, machine, M = fleet, fleet.machine, len(sets[0][0])
         self.rows = [slice(lo, min(lo + CHUNK, M)) for lo in range(0, M, CHUNK)]
-        self.plans = [fleet.plan([tokens[rows] for tokens, _ in sets]) for rows in self.rows]
+        self.plans = [fleet.plan_each([tokens[rows] for tokens, _ in sets]) for rows in self.rows]
         targets = np.stack([each for _, each in sets])  # (R, n_tasks, M)
         self.targets = [[machine.stack(targets[:, k, rows]) for k in range(targets.shape[1])] for rows in self.rows]
-        self._correct = machine.zeros((CHUNK,), np.int8)
+        self._correct = machine.zeros((min(CHUNK, M),), np.int8)
 
-    def scores(self) -> list[Scores]:
+    def scores(self) -> Scores:
+        """Return loss and accuracy of the only replica."""
+        (only,) = self.each()
+        return only
+
+    def each(self) -> list[Scores]:
         """Return loss and accuracy of each replica."""
         found = [self._chunk(plan, targets) for plan, targets in zip(self.plans, self.targets, strict=True)]
         losses, correct = (np.concatenate(each, axis=2) for each in zip(*found, strict=True))  # (R, n_tasks, M)
@@ -47,7 +57,14 @@ class FleetEvaluation:
         saturating, losses, correct = config.model.cross_entropy == "saturating", [], []
         for z, target in zip(logits, targets, strict=True):
             loss, _ = cross_entropy.forward(machine, z, target, saturating)
-            machine.rows(_correct, target.size, z, target, self._correct)
+            machine.rows(is_correct, target.size, z, target, self._correct)
             losses.append(loss.host())  # type: ignore[attr-defined]
             correct.append(self._correct.host()[:, : target.size] == 1)
         return np.stack(losses, axis=1), np.stack(correct, axis=1)
+
+
+def evaluation(net: Sharded, tokens: Array, targets: Array) -> Evaluation | FleetEvaluation:
+    """Return the pairs (M, T) and classes (n_tasks, M), to score at the parameters of what `fleet.passes` returned."""
+    if isinstance(net, Fleet):
+        return FleetEvaluation(net, [(tokens, targets)] * net.replicas)
+    return Evaluation(net, tokens, targets)

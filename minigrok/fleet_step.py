@@ -21,7 +21,7 @@ from minigrok.config import Optimiser
 from minigrok.engine import Array
 from minigrok.fleet import Fleet
 from minigrok.layers.select import Selection
-from minigrok.optim import CHUNK, CLIP_EPS, _chunks, _sum_of_squares, _update, factors
+from minigrok.optim import CHUNK, CLIP_EPS, chunks, factors, step_chunks, sum_of_squares
 from minigrok.params import N_TOKENS
 
 
@@ -106,12 +106,12 @@ def judge_losses(lo: int, hi: int, loss: Array, state: Array) -> None:
 def step_of(
     lo: int, hi: int, cursor: Array, table: Array, state: Array, g: Array, m: Array, v: Array, theta: Array
 ) -> None:
-    """Make the AdamW step of the elements lo .. hi-1: `optim.update` with this replica's and this step's factors."""
+    """Make the AdamW step of the elements lo .. hi-1: `optim.step_chunks` with the factors of this step."""
     real = g.dtype.type
     if state[1] == real(1):
         f = table[cursor[0]]
         scale = min(real(1), f[0] / (state[0] + real(CLIP_EPS)))
-        _update(lo, hi, g, 1, scale, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], m, v, theta)
+        step_chunks(lo, hi, g, 1, scale, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], m, v, theta)
 
 
 def advance(lo: int, hi: int, cursor: Array, state: Array) -> None:
@@ -140,7 +140,7 @@ class FleetStep:
         machine, P = self.machine, fleet.layout.size
         self.m, self.v = machine.zeros((P,)), machine.zeros((P,))
         self.state = machine.zeros((3,))
-        self._sums = machine.zeros((_chunks(fleet.gradients),))
+        self._sums = machine.zeros((chunks(fleet.gradients),))
         self._cursor = machine.zeros((1,), np.int64)
         self._tokens, self._targets = machine.stack(np.stack(tokens)), machine.stack(np.stack(targets))
         fleet.load_each([each[:size] for each in _repeated(tokens, size)], [t[:, :size] for t in _wide(targets, size)])
@@ -190,8 +190,8 @@ class FleetStep:
         for selection in (rows, self._firsts):
             if selection is not None:
                 self._invert(selection)
-        fleet._forward_and_backward(0)
-        machine.rows(_sum_of_squares, self._sums.size, fleet.gradients, CHUNK, self._sums)
+        fleet.forward_and_backward(0)
+        machine.rows(sum_of_squares, self._sums.size, fleet.gradients, CHUNK, self._sums)
         machine.rows(judge, 1, self._sums, self.state)
         for loss in shard.losses:
             machine.rows(judge_losses, 1, loss, self.state)

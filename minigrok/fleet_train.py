@@ -14,37 +14,27 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config, Init, Optimiser
+from minigrok.config import Config, Init, Optimiser, Train
 from minigrok.counters import Counters
-from minigrok.engine import device, open_engine
+from minigrok.engine import Array, device, open_engine
 from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.evaluation import Scores
 from minigrok.fleet import Fleet
 from minigrok.fleet_evaluation import FleetEvaluation
 from minigrok.fleet_step import FleetStep
-from minigrok.params import initial, layout
+from minigrok.optim import Moments
+from minigrok.params import initial
+from minigrok.run_state import RunState
 from minigrok.runs import Run
-from minigrok.tasks import BatchStream, pairs
-from minigrok.train import CHECKPOINT_SECONDS, Observer, Trainer, _begin, _record
+from minigrok.train import CHECKPOINT_SECONDS, Observer
 
 
-class Told:
-    """An evaluation whose scores come from the fleet."""
-
-    now: Scores
-
-    def scores(self) -> Scores:
-        """Return the scores of the last evaluation of the fleet."""
-        return self.now
-
-
-class Lane(Trainer):
-    """A run's state on the host: what `Trainer` has, without a network.
+class Lane(RunState):
+    """A run whose steps and scores come from a fleet.
 
     Parameters
     ----------
@@ -53,38 +43,26 @@ class Lane(Trainer):
         Steps to go on after the last task has grokked.
     """
 
-    def __init__(self, run: Run, after_grok: int) -> None:
-        config = run.config
-        self.run, self.config, self.after = run, config, after_grok
-        theta = initial(config)
-        self.engine = open_engine("cpu", config.compute.dtype)  # type: ignore[assignment]
-        self.net = SimpleNamespace(theta=theta, layout=layout(config))  # type: ignore[assignment]
-        moments = SimpleNamespace(m=np.zeros_like(theta), v=np.zeros_like(theta), steps=0)
-        self.adamw = moments  # type: ignore[assignment]
-        self.intervener = None  # `Config` lets an intervention have the other engines only
-        data = pairs(config.task, config.seed)
-        self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
-        self.stream = BatchStream(config.seed, len(data.train), config.train.batch_size)
-        self.sets = {
-            "train": (self.tokens, self.targets),
-            "test": (data.tokens[data.test], data.targets[:, data.test]),
-        }
-        self.told = {part: Told() for part in self.sets}
-        self.evaluations = self.told  # type: ignore[assignment]
-        tasks = len(config.task.operations)
-        self.counters = Counters([0] * tasks, [None] * tasks)
-        self.grad_norm = float("nan")
+    def __init__(self, run: Run, after_grok: int = 0) -> None:
+        config, theta = run.config, initial(run.config)
+        super().__init__(config, open_engine("cpu", config.compute.dtype), theta, Moments(theta.size, theta.dtype))
+        self.run, self.after = run, after_grok
+        self.told: dict[str, Scores] = {}  # by the fleet's last evaluation
         self.observer, self.before = Observer(), 0.0  # seconds of former sittings
         self.failure: NonFiniteError | None = None
+
+    def scores(self, part: str) -> Scores:
+        """Return what the fleet found at its last evaluation."""
+        return self.told[part]
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left to do."""
         return self.failure is not None or self.finished(self.after)
 
-    def steps_to_next(self) -> int:
-        """Steps until the host must look: an evaluation, a snapshot, or the end."""
-        step, train = self.counters.step, self.config.train
+    def steps_to_next(self, after: int = 0) -> int:
+        """Steps until the host must look: an evaluation, a snapshot, or the end; `after` so many more, 0 at the end."""
+        step, train = self.counters.step + after, self.config.train
         due = [1 - step] if step == 0 else []
         due += [every - step % every for every in (train.eval_every, train.snapshot_every)]
         ends = [train.max_steps]
@@ -96,11 +74,9 @@ class Lane(Trainer):
 def kind(config: Config) -> Config:
     """Return what a config shares with those that can be trained beside it.
 
-    That is everything but name, seed, optimiser, initial values, budget and stop rule.
+    That is everything but name, seed, optimiser, initial values, and of [train] all but the size of a batch.
     """
-    train = replace(
-        config.train, max_steps=1, after_grok=0, stop_when_grokked=True, grok_threshold=1.0, grok_patience=1
-    )
+    train = Train(batch_size=config.train.batch_size)
     return replace(config, name="any", seed=0, optimiser=Optimiser(), init=Init(), train=train)
 
 
@@ -130,11 +106,11 @@ def together(
     RunFolderError    a folder cannot be read or written
     """
     if len({kind(run.config) for run in runs}) > 1:
-        required = "runs that differ in seed, optimiser, initial values, budget and stop rule alone"
+        required = "runs that differ in seed, optimiser, initial values, budget, records and stop rule alone"
         raise ConfigError(required, f"{len(runs)} runs of several kinds", "train each kind by itself")
     lanes = [Lane(r, r.config.train.after_grok if after_grok is None else after_grok) for r in runs]
     for lane, observer in zip(lanes, observers or [Observer() for _ in runs], strict=True):
-        _begin(lane, lane.run)
+        lane.begin(lane.run)
         lane.before, lane.observer = lane.counters.seconds, observer
     stopped, started = False, time.monotonic()
     while not stopped and (live := [lane for lane in lanes if not lane.ended]):
@@ -143,9 +119,7 @@ def together(
         except Exception as error:
             raise device.lost(error) from error
     for lane in lanes:
-        if lane.finished(lane.after):
-            lane.run.save_snapshot(lane.counters.step, lane.net.theta)
-        lane.save(lane.run)
+        lane.close(lane.run, lane.after)
     return lanes
 
 
@@ -161,22 +135,62 @@ def _sail(lanes: list[Lane], started: float) -> bool:
     """Train the lanes until one of them ends; return whether somebody asked to stop."""
     crew, saved = Crew(lanes), time.monotonic()
     while True:
-        crew.advance(min(lane.steps_to_next() for lane in lanes))
+        steps = min(lane.steps_to_next() for lane in lanes)
+        crew.advance(steps, min(lane.steps_to_next(steps) for lane in lanes))
         if any(lane.evaluation_due for lane in lanes):
             crew.evaluate()
         now = time.monotonic()
         for lane in lanes:
             lane.counters.seconds = lane.before + now - started
             if lane.failure is None:
-                _record(lane, lane.run, lane.observer)
+                row = lane.record(lane.run)
+                if row:
+                    lane.observer.evaluated(row)
             lane.observer.stepped(lane.counters.step)
         if now - saved > CHECKPOINT_SECONDS:
             saved = now
+            crew.fetch_moments()
             for lane in lanes:
                 lane.save(lane.run)
         asked = [lane.observer.stop() for lane in lanes]
         if any(asked) or any(lane.ended for lane in lanes):
+            crew.fetch_moments()
             return any(asked)
+
+
+class Drawer:
+    """The lanes' batches, those of the next block drawn while the device is busy with this one.
+
+    A lane's own stream is always where the lane is; what is drawn ahead is thrown away if another number is asked for.
+    """
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+        self._ahead: tuple[Array, list[Any]] | None = None  # batches, and the streams' states after them
+
+    def draw(self, steps: int) -> Array:
+        """Return the next batches of each lane, (R, steps, B) int64, and go on behind them."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0].shape[1] != steps:
+            return self._drawn(steps)
+        self._restore(ahead[1])
+        return ahead[0]
+
+    def draw_ahead(self, steps: int) -> None:
+        """Draw the batches of so many steps; the streams stay where they are."""
+        here = self._states()
+        self._ahead = self._drawn(steps), self._states()
+        self._restore(here)
+
+    def _drawn(self, steps: int) -> Array:
+        return np.stack([np.stack([lane.stream.next() for _ in range(steps)]) for lane in self._lanes])
+
+    def _states(self) -> list[Any]:
+        return [lane.stream.state() for lane in self._lanes]
+
+    def _restore(self, states: list[Any]) -> None:
+        for lane, state in zip(self._lanes, states, strict=True):
+            lane.stream.restore(state)
 
 
 class Crew:
@@ -189,27 +203,44 @@ class Crew:
         self.step = FleetStep(
             self.fleet, [x.tokens for x in lanes], [x.targets for x in lanes], config.train.batch_size
         )
-        self.fleet.theta[:] = np.stack([lane.net.theta for lane in lanes])
-        self.step.m[:] = np.stack([lane.adamw.m for lane in lanes])
-        self.step.v[:] = np.stack([lane.adamw.v for lane in lanes])
+        self.load()
+        self._drawer = Drawer(lanes)
         self.evaluations = {
-            part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in ("train", "test")
+            part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in lanes[0].sets
         }
 
-    def advance(self, steps: int) -> None:
-        """Make steps, and bring all that the host must know back to the lanes."""
+    def load(self) -> None:
+        """Bring the lanes' parameters and moments to the device."""
+        self.fleet.theta[:] = np.stack([lane.theta for lane in self.lanes])
+        self.step.m[:] = np.stack([lane.adamw.m for lane in self.lanes])
+        self.step.v[:] = np.stack([lane.adamw.v for lane in self.lanes])
+
+    def fetch_moments(self) -> None:
+        """Bring the moments back to the lanes."""
+        for r, (m, v) in enumerate(zip(self.step.m.host(), self.step.v.host(), strict=True)):
+            self.lanes[r].adamw.m[:], self.lanes[r].adamw.v[:] = m, v
+
+    def advance(self, steps: int, ahead: int = 0) -> None:
+        """Make steps, and bring back what the host must know between checkpoints: all but the moments.
+
+        Parameters
+        ----------
+        steps : int
+        ahead : int    steps of the next block, if that is known: their batches are drawn while the device is busy
+        """
         lanes = self.lanes
         before = [lane.stream.state() for lane in lanes]
-        batches = np.stack([[lane.stream.next() for _ in range(steps)] for lane in lanes]).astype(np.int64)
-        self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.counters.step for lane in lanes])
+        batches = self._drawer.draw(steps)
+        self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.adamw.steps for lane in lanes])
+        if ahead:
+            self._drawer.draw_ahead(ahead)
         states = self.step.state.host().astype(np.float64)
-        stacks: list[Any] = [self.fleet.theta, self.step.m, self.step.v]
-        host = [stack.host() for stack in stacks]
-        for r, lane in enumerate(lanes):
-            lane.net.theta[:], lane.adamw.m[:], lane.adamw.v[:] = (each[r] for each in host)
+        theta: Any = self.fleet.theta
+        for r, (lane, mine) in enumerate(zip(lanes, theta.host(), strict=True)):
+            lane.theta[:] = mine
             norm, goes_on, made = states[r]
             lane.counters.step += int(made)
-            lane.adamw.steps = lane.counters.step
+            lane.adamw.steps += int(made)
             if made:
                 lane.grad_norm = float(norm)
             if not goes_on:
@@ -218,8 +249,26 @@ class Crew:
     def evaluate(self) -> None:
         """Score all lanes on all pairs."""
         for part, evaluation in self.evaluations.items():
-            for lane, scores in zip(self.lanes, evaluation.scores(), strict=True):
-                lane.told[part].now = scores
+            for lane, scores in zip(self.lanes, evaluation.each(), strict=True):
+                lane.told[part] = scores
+
+
+class Replay(Lane):
+    """Single steps of a run on the device, the same bits as in its training."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.grad = np.zeros_like(self.theta)
+        self._crew = Crew([self])
+
+    def step(self) -> None:
+        """Make one step from theta and the moments as they are, and fill `grad` (P,); errors as of `Trainer.step`."""
+        self._crew.load()
+        self._crew.advance(1)
+        self._crew.fetch_moments()
+        if self.failure is not None:
+            raise self.failure
+        self.grad[:] = self._crew.fleet.gradients
 
 
 def _diverged(lane: Lane, before: dict[str, object], made: int) -> None:

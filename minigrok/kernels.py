@@ -20,9 +20,10 @@ import numpy as np
 from numba import cuda
 
 from minigrok.config import Config, Model, Task
-from minigrok.engine import Array, Calls
+from minigrok.engine import Array, Calls, device
 from minigrok.engine.cuda import CudaEngine
 from minigrok.engine.stack import Stack
+from minigrok.errors import EngineError
 from minigrok.fleet import Fleet
 from minigrok.fleet_evaluation import FleetEvaluation
 from minigrok.fleet_step import FleetStep
@@ -90,11 +91,12 @@ def launches(config: Config, dtype: str) -> list[Launch]:
         fleet = Fleet(config, dtype, replicas, machine := Noting(dtype, replicas))
         step = FleetStep(fleet, [tokens] * replicas, [targets] * replicas, B)
         step.block(np.zeros((replicas, 1, B), np.int64), [config.optimiser] * replicas, [0] * replicas)
-        FleetEvaluation(fleet, [(tokens, targets)] * replicas).scores()
-        fleet._forward(fleet.shards[0])
-        fleet._backward(0, True)
-        fleet._hvp(0)
-        fleet._ggn_vp(0)
+        FleetEvaluation(fleet, [(tokens, targets)] * replicas).each()
+        if replicas == 1:  # as in every `Objective`
+            out = np.empty(fleet.layout.size, dtype)
+            fleet.forward()
+            for product in (fleet.backward, fleet.hvp, fleet.ggn_vp):
+                product(out)
         found |= machine.launches
     return list(found)
 
@@ -123,11 +125,16 @@ def model_configs() -> Iterator[Config]:
 
 
 def main() -> int:
-    """Compile all kernels for one compute capability; return 1 if a float32 kernel holds float64."""
+    """Compile all kernels for one compute capability; return 1 if a float32 one holds float64, 3 without compiler."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--capability", choices=["8.0", "9.0"], default="9.0")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     asked = parser.parse_args()
+    try:
+        device.require_compiler()
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     major, _, minor = asked.capability.partition(".")
     found = dict.fromkeys(launch for config in model_configs() for launch in launches(config, asked.dtype))
     print(f"{len(found)} kernels of {asked.dtype} for sm_{major}{minor}", flush=True)

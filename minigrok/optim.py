@@ -13,6 +13,7 @@ Source: Loshchilov & Hutter 2019, algorithm 2; the 1e-6 and the place of eps as 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ CLIP_EPS = 1e-6  # PyTorch's clip_grad_norm_
 CHUNK = 1024  # elements of a row of work, summed in the working precision before float64 takes over: our choice
 
 
-def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
+def sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
     """sums_i = sum of g^2 over the i-th chunk."""
     for i in range(lo, hi):
         part = g[i * chunk : (i + 1) * chunk]
@@ -33,7 +34,7 @@ def _sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None
         sums[i] = total
 
 
-def _update(
+def step_chunks(
     lo: int,
     hi: int,
     g: Array,
@@ -66,27 +67,35 @@ def _update(
             theta_i[j] = k * theta_i[j] - s * m_i[j] / (math.sqrt(v_i[j]) * r + e)
 
 
-def _chunks(g: Array) -> int:
+def chunks(g: Array) -> int:
     """Return how many rows of work a vector makes."""
     return -(-g.size // CHUNK)
 
 
 def norm(engine: Engine, g: Array) -> float:
     """Return |g| (float64), in a fixed order of summation."""
-    sums = np.empty(_chunks(g), g.dtype)
-    engine.rows(_sum_of_squares, sums.size, g, CHUNK, sums)
+    sums = np.empty(chunks(g), g.dtype)
+    engine.rows(sum_of_squares, sums.size, g, CHUNK, sums)
     return math.sqrt(float(np.sum(sums, dtype=np.float64)))
 
 
 def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
-    """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `_update` at step t."""
+    """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `step_chunks` at step t."""
     s = settings
     keep, step = 1 - s.learning_rate * s.weight_decay, s.learning_rate / (1 - s.beta1**t)
     return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps
 
 
-class AdamW:
-    """The optimiser's state: first and second moments (P,) and the number of steps taken.
+class Moments:
+    """The optimiser's state: first and second moments m, v (P,) and the number of `steps` taken."""
+
+    def __init__(self, size: int, dtype: Any) -> None:
+        self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
+        self.steps = 0
+
+
+class AdamW(Moments):
+    """The optimiser: its state, and the step.
 
     Parameters
     ----------
@@ -99,17 +108,15 @@ class AdamW:
     """
 
     def __init__(self, settings: Optimiser, engine: Engine, size: int) -> None:
+        super().__init__(size, engine.dtype)
         self.settings, self.engine = settings, engine
-        self.m = np.zeros(size, engine.dtype)
-        self.v = np.zeros(size, engine.dtype)
-        self.steps = 0
 
     def step(self, theta: Array, g: Array, size: float) -> None:
         """Update theta (P,) in place with the unclipped gradient g (P,) of norm `size`."""
         s = self.settings
         scale = min(1.0, s.clip_norm / (size + CLIP_EPS))
         self.steps += 1
-        self.engine.rows(_update, _chunks(g), g, CHUNK, scale, *factors(s, self.steps), self.m, self.v, theta)
+        self.engine.rows(step_chunks, chunks(g), g, CHUNK, scale, *factors(s, self.steps), self.m, self.v, theta)
 
     def update(self, out: Array) -> None:
         """Write the last step's displacement of theta without the decay, -lr / ..., into out (P,): no state changes.
@@ -119,4 +126,4 @@ class AdamW:
         _, _, _, _, _, *rest = factors(self.settings, self.steps)
         out[:] = 0
         kept = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, *rest)
-        self.engine.rows(_update, _chunks(out), self.m, CHUNK, *kept, self.m, self.v, out)
+        self.engine.rows(step_chunks, chunks(out), self.m, CHUNK, *kept, self.m, self.v, out)

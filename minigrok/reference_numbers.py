@@ -18,11 +18,11 @@ import numpy as np
 
 from minigrok.config import Config, with_settings
 from minigrok.engine import Array
-from minigrok.evaluation import Evaluation
+from minigrok.fleet import passes
+from minigrok.fleet_evaluation import evaluation
 from minigrok.milestones import MEMORISED, milestones
 from minigrok.objective import Objective
 from minigrok.optim import norm
-from minigrok.sharded import Sharded
 from minigrok.tasks import pairs
 from minigrok.train import Trainer
 
@@ -106,13 +106,13 @@ def exact(config: Config, theta: Array) -> list[Expected]:
 def _scores(config: Config, theta: Array) -> list[Expected]:
     """Loss and accuracy of every task on all train and all test pairs."""
     net, data = (
-        Sharded(config, config.compute.engine, "float64", config.compute.shards),
+        passes(config, config.compute.engine, "float64", config.compute.shards),
         pairs(config.task, config.seed),
     )
     net.theta[:] = theta
     found = []
     for part, rows in (("train", data.train), ("test", data.test)):
-        scores = Evaluation(net, data.tokens[rows], data.targets[:, rows]).scores()
+        scores = evaluation(net, data.tokens[rows], data.targets[:, rows]).scores()
         source = f"minigrok.evaluation, all {len(rows)} {part} pairs"
         for k, task in enumerate(config.task.operations):
             loss, accuracy = float(scores.loss[k]), float(scores.accuracy[k])

@@ -18,6 +18,7 @@ import numpy as np
 from minigrok import model, portable
 from minigrok.config import Config
 from minigrok.engine import Array, Calls, Engine, chosen, open_engine, replay
+from minigrok.errors import EngineError
 from minigrok.layers import cross_entropy
 from minigrok.layers.sums import column_sums
 from minigrok.params import layout
@@ -37,7 +38,12 @@ class Shard:
     tape: Any = None
     loss_tapes: list[cross_entropy.Tape] = field(default_factory=list)
     dtape: Any = None
-    calls: dict[str, Calls] = field(default_factory=dict)  # recorded passes, valid until the next forward or backward
+    calls: Calls = field(default_factory=list)  # of the recorded gradient, valid until the next forward or backward
+    products: dict[str, Callable[[], None] | None] = field(default_factory=dict)  # recorded ones, valid as long
+
+    def forget(self) -> None:
+        """Forget the recordings: other passes will use their memory."""
+        self.calls, self.products = [], {}
 
 
 class Sharded:
@@ -48,11 +54,16 @@ class Sharded:
     config : Config
         Task and model; the rest of it is not read here.
     engine, dtype : str
-        Where the passes run, and the type of all their arrays.
+        Where the passes run, on the host (`fleet.passes` knows the device, too), and the type of all their arrays.
     shards : int
         Number of parts of a batch; more than there are pairs is cut down to one pair each.
     threads : int, optional
         At most this many threads; default: what the process may use.
+
+    Raises
+    ------
+    EngineError
+        The engine is not there, or it is the device.
     """
 
     def __init__(self, config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> None:
@@ -60,9 +71,12 @@ class Sharded:
             portable.require()
         self.config, self.layout = config, layout(config)
         engine, _ = chosen(engine)
+        if engine == "cuda":
+            do = "take fleet.passes for the passes of any engine, or train.train for a run"
+            raise EngineError("an engine whose arrays are NumPy's, cpu or plain", repr(engine), do)
         self.engines = [open_engine(engine, dtype) for _ in range(shards)]
         self.dtype = self.engines[0].dtype
-        self.team = Team(1 if engine == "cuda" else min(threads or available_threads(), shards))
+        self.team = Team(min(threads or available_threads(), shards))
         self.engine = TeamEngine(self.engines[0], self.team)
         self.theta = np.zeros(self.layout.size, self.dtype)
         self.direction = np.zeros(self.layout.size, self.dtype)
@@ -78,6 +92,10 @@ class Sharded:
     def weights(self, flat: Array) -> model.Weights:
         """Return a flat vector (P,) as the network's weights, without a copy."""
         return model.weights(self.layout.views(flat), self.config)
+
+    def plan(self, tokens: Array) -> Any:
+        """Return the plan of a pass over pairs (M, T), int64."""
+        return model.plan(self.config, tokens)
 
     def load(self, tokens: Array, targets: Array) -> None:
         """Take the batch: tokens (B, T) and targets (n_tasks, B), int64."""
@@ -145,23 +163,24 @@ class Sharded:
     def _gradient(self, s: int, tokens: Array, targets: Array) -> None:
         shard = self.shards[s]
         if not self._recorded:
-            shard.calls["gradient"] = shard.engine.record(lambda: self._forward_and_backward(s))
+            shard.calls = shard.engine.record(lambda: self.forward_and_backward(s))
             shard.tape = shard.dtape = None
             return
         model.refill(shard.plan, model.plan(self.config, tokens[shard.rows]))
         for mine, target in zip(shard.targets, targets, strict=True):
             mine[:] = target[shard.rows]
-        replay(shard.calls["gradient"])
+        replay(shard.calls)
 
-    def _forward_and_backward(self, s: int) -> None:
+    def forward_and_backward(self, s: int) -> None:
+        """Make both passes of shard s, the weights' gradient included."""
         self._forward(self.shards[s])
         self._backward(s, True)
 
     def _forward(self, shard: Shard) -> None:
         shard.engine.rewind()
-        shard.calls.clear()
+        shard.forget()
         if shard.plan is None:
-            shard.plan = model.plan(self.config, self.tokens[shard.rows])
+            shard.plan = self.plan(self.tokens[shard.rows])
         shard.logits, shard.tape = model.forward(shard.engine, self.w, shard.plan)
         saturating = self.config.model.cross_entropy == "saturating"
         shard.losses, shard.loss_tapes = [], []
@@ -172,7 +191,7 @@ class Sharded:
 
     def _backward(self, s: int, wanted: bool) -> None:
         shard = self.shards[s]
-        shard.calls.clear()
+        shard.forget()
         weights = self.task_weights / self.size
         dlogits = [
             cross_entropy.backward(shard.engine, tape, weight)
@@ -194,14 +213,14 @@ class Sharded:
     def _product(self, name: str, s: int, work: Callable[[int], None]) -> None:
         """Do `work(s)` in memory after the tapes; the second direction at a point is recorded, later ones replay it."""
         shard = self.shards[s]
-        if shard.calls.get(name):
-            replay(shard.calls[name])
+        if again := shard.products.get(name):
+            again()
             return
         mark = shard.engine.mark()
-        if name in shard.calls:
-            shard.calls[name] = shard.engine.record(lambda: work(s))
+        if name in shard.products:
+            shard.products[name] = shard.engine.graph(shard.engine.record(lambda: work(s)))
         else:
-            shard.calls[name] = []  # a point that sees one direction alone costs no recording
+            shard.products[name] = None  # a point that sees one direction alone costs no recording
             work(s)
         shard.engine.rewind(mark)
 

@@ -1,12 +1,8 @@
 """The training loop: steps, evaluations, snapshots, checkpoints; nothing else.
 
 One step (the order of arXiv:2602.18523, code aa4e72f): draw a batch, forward, backward, clip the global norm, AdamW.
-After step 1 and every `eval_every` steps: loss and accuracy of every task on all train and all test pairs. A task has
-grokked at the third evaluation in a row with test accuracy >= 0.98; training stops when the last task has, `after_grok`
-steps later, or at `max_steps`.
-
-Everything that decides the next bit is in the checkpoint: parameters, moments, the batch stream, the counters. When it
-is written never changes a number, so it is written by the clock.
+What is written after it, and when a task has grokked: `run_state`. Training stops when the last task has, `after_grok`
+steps later, or at `max_steps`. When a checkpoint is written never changes a number, so it is written by the clock.
 """
 
 from __future__ import annotations
@@ -14,26 +10,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrok.config import Config
 from minigrok.counters import Counters
 from minigrok.engine import Array, chosen
-from minigrok.errors import NonFiniteError, RunFolderError
-from minigrok.evaluation import Evaluation
+from minigrok.errors import NonFiniteError
+from minigrok.evaluation import Evaluation, Scores
 from minigrok.interventions import TABLE, intervener
 from minigrok.optim import AdamW, norm
 from minigrok.params import initial
 from minigrok.planes import plane_of
+from minigrok.run_state import Row, RunState
 from minigrok.runs import METRICS, Run
 from minigrok.sharded import Sharded
-from minigrok.tasks import BatchStream, pairs
+
+if TYPE_CHECKING:
+    from minigrok.fleet_train import Replay
 
 CHECKPOINT_SECONDS = 30.0  # a kill costs at most about this much work: our choice
-
-Row = dict[str, float]
 
 
 @dataclass
@@ -52,8 +49,8 @@ class Observer:
     stop: Callable[[], bool] = field(default=lambda: False)
 
 
-class Trainer:
-    """A run in memory: parameters, optimiser, data stream and counters.
+class Trainer(RunState):
+    """A run in memory that makes its own steps, on an engine of this machine's CPU.
 
     Parameters
     ----------
@@ -66,6 +63,8 @@ class Trainer:
         Rows of the plane that the config's intervention acts in, from `planes.plane_of`.
     """
 
+    adamw: AdamW
+
     def __init__(
         self,
         config: Config,
@@ -73,24 +72,14 @@ class Trainer:
         theta: Array | None = None,
         plane: Array | None = None,
     ) -> None:
-        compute, train = config.compute, config.train
-        self.config = config
+        compute = config.compute
         self.net = Sharded(config, compute.engine, compute.dtype, compute.shards, threads)
         self.net.theta[:] = initial(config) if theta is None else theta
-        self.engine = self.net.engine
-        self.adamw = AdamW(config.optimiser, self.engine, self.net.layout.size)
+        adamw = AdamW(config.optimiser, self.net.engine, self.net.layout.size)
+        super().__init__(config, self.net.engine, self.net.theta, adamw)
         self.intervener = intervener(config, self.net, self.adamw, plane)
         self.grad = np.zeros_like(self.net.theta)
-        data = pairs(config.task, config.seed)
-        self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
-        self.stream = BatchStream(config.seed, len(data.train), train.batch_size)
-        self.evaluations = {
-            "train": Evaluation(self.net, self.tokens, self.targets),
-            "test": Evaluation(self.net, data.tokens[data.test], data.targets[:, data.test]),
-        }
-        tasks = len(config.task.operations)
-        self.counters = Counters([0] * tasks, [None] * tasks)
-        self.grad_norm = float("nan")
+        self.evaluations = {part: Evaluation(self.net, *both) for part, both in self.sets.items()}
 
     def step(self) -> Array:
         """Make one optimiser step.
@@ -124,59 +113,39 @@ class Trainer:
         self.counters.step += 1
         return losses
 
-    def evaluate(self) -> Row:
-        """Return a row of metrics at the present step, and update the grok counters."""
-        row: Row = {"step": self.counters.step}
-        for part, evaluation in self.evaluations.items():
-            scores = evaluation.scores()
-            for k, task in enumerate(self.config.task.operations):
-                row[f"{part}_loss_{task}"] = float(scores.loss[k])
-                row[f"{part}_accuracy_{task}"] = float(scores.accuracy[k])
-        row["grad_norm"] = self.grad_norm  # of the last batch, before clipping
-        row["param_norm"] = norm(self.engine, self.net.theta)
-        self._count([row[f"test_accuracy_{task}"] for task in self.config.task.operations])
-        return row
+    def scores(self, part: str) -> Scores:
+        """Return loss and accuracy on all "train" or all "test" pairs."""
+        return self.evaluations[part].scores()
 
-    def _count(self, accuracies: list[float]) -> None:
-        train, counters = self.config.train, self.counters
-        for k, accuracy in enumerate(accuracies):
-            counters.streak[k] = counters.streak[k] + 1 if accuracy >= train.grok_threshold else 0
-            if counters.grok_step[k] is None and counters.streak[k] >= train.grok_patience:
-                counters.grok_step[k] = counters.step
-
-    @property
-    def evaluation_due(self) -> bool:
-        """Whether the step just made is followed by an evaluation."""
-        return self.counters.step == 1 or self.counters.step % self.config.train.eval_every == 0
-
-    def finished(self, after_grok: int) -> bool:
-        """Whether the run is at its end; see `Counters.finished`."""
-        return self.counters.finished(self.config.train, after_grok)
-
-    def save(self, run: Run) -> None:
-        """Write the checkpoint."""
-        stream = self.stream.state()
-        arrays = {
-            "theta": self.net.theta,
-            "adam_m": self.adamw.m,
-            "adam_v": self.adamw.v,
-            "stream_keys": stream["keys"],
-        }
-        state = vars(self.counters) | {"stream_position": stream["position"], "grad_norm": self.grad_norm}
-        if self.intervener:
-            state["kicks"] = self.intervener.kicks
-        run.save_checkpoint(arrays, state)
+    def more(self) -> dict[str, Any]:
+        """Return the intervention's kicks."""
+        return {"kicks": self.intervener.kicks} if self.intervener else {}
 
     def restore(self, arrays: dict[str, Array], state: dict[str, Any]) -> None:
         """Go to a checkpoint that `save` wrote."""
-        self.net.theta[:] = arrays["theta"]
-        self.adamw.m[:], self.adamw.v[:] = arrays["adam_m"], arrays["adam_v"]
-        self.stream.restore({"keys": arrays["stream_keys"], "position": state["stream_position"]})
-        self.counters = Counters.of(state)
-        self.adamw.steps = self.counters.step
-        self.grad_norm = state["grad_norm"]
+        super().restore(arrays, state)
         if self.intervener:
             self.intervener.kicks |= state["kicks"]
+
+    @property
+    def tables(self) -> list[str]:
+        """The metrics, and the intervention's."""
+        return [METRICS, TABLE] if self.intervener else [METRICS]
+
+    def record(self, run: Run) -> Row | None:
+        """Write what is due after the step just made, the intervention's row before that of the metrics."""
+        if self.intervener and self.evaluation_due:
+            run.append_metrics(self.intervener.measure(self.grad), TABLE)
+        return super().record(run)
+
+
+def trainer_of(run: Run) -> Trainer | Replay:
+    """Return what makes steps of a run again, nothing restored and nothing recorded, on the engine of its config."""
+    if chosen(run.config.compute.engine)[0] == "cuda":
+        from minigrok.fleet_train import Replay
+
+        return Replay(run)
+    return Trainer(run.config)
 
 
 def train(
@@ -221,13 +190,15 @@ def train(
     observer = observer or Observer()
     trainer = Trainer(run.config, threads, plane=plane_of(run))
     after = run.config.train.after_grok if after_grok is None else after_grok
-    _begin(trainer, run)
+    trainer.begin(run)
     saved = started = time.monotonic()
     before = trainer.counters.seconds
     try:
         while not trainer.finished(after):
             trainer.step()
-            _record(trainer, run, observer)
+            row = trainer.record(run)
+            if row:
+                observer.evaluated(row)
             now = time.monotonic()
             trainer.counters.seconds = before + now - started
             if now - saved > CHECKPOINT_SECONDS:
@@ -239,47 +210,5 @@ def train(
     except NonFiniteError:
         trainer.save(run)
         raise
-    if trainer.finished(after):
-        run.save_snapshot(trainer.counters.step, trainer.net.theta)
-    trainer.save(run)
+    trainer.close(run, after)
     return trainer.counters
-
-
-def _begin(trainer: Trainer, run: Run) -> None:
-    """Restore the checkpoint, or write the first one; drop what was written after it."""
-    checkpoint = run.load_checkpoint()
-    if checkpoint:
-        trainer.restore(*checkpoint)
-    else:
-        if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
-            trainer.net.theta[:] = run.load_snapshot(0)
-        trainer.save(run)
-    if trainer.counters.step == 0:
-        run.save_snapshot(0, trainer.net.theta)
-    for table in [METRICS, TABLE] if trainer.intervener else [METRICS]:
-        _require_rows(run, table, trainer.counters.step)
-        run.truncate_metrics(trainer.counters.step, table)
-
-
-def _require_rows(run: Run, table: str, step: int) -> None:
-    """Raise a RunFolderError unless a table has all evaluations up to a step: they would not be made again."""
-    every = run.config.train.eval_every
-    expected = sorted({1, *range(every, step + 1, every)}) if step else []
-    steps = run.metrics(table).get("step", np.empty(0))
-    found = steps[steps <= step].tolist()
-    if found != expected:
-        got = f"{len(found)} of {len(expected)}" if len(found) != len(expected) else "other steps"
-        do = "restore the file from a copy, or train the run anew in another folder"
-        raise RunFolderError(f"every evaluation up to step {step:,} in {run.folder}/{table}", got, do)
-
-
-def _record(trainer: Trainer, run: Run, observer: Observer) -> None:
-    step = trainer.counters.step
-    if trainer.evaluation_due:
-        if trainer.intervener:
-            run.append_metrics(trainer.intervener.measure(trainer.grad), TABLE)
-        row = trainer.evaluate()
-        run.append_metrics(row)
-        observer.evaluated(row)
-    if step % run.config.train.snapshot_every == 0:
-        run.save_snapshot(step, trainer.net.theta)

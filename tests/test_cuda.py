@@ -8,12 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from minigrok_cli.main import main
 
-from minigrok.config import Compute, preset
+from minigrok.config import Compute, preset, with_settings
 from minigrok.engine import chosen, device, open_engine
 from minigrok.engine.device import Device, Found, problem
 from minigrok.errors import ConfigError, EngineError
 from minigrok.objective import Objective
+from minigrok.runs import create
 from minigrok.tasks import pairs
 
 SIMULATOR = Path(__file__).parent / "simulator"
@@ -30,7 +33,7 @@ def in_simulator(*arguments, **options):
 
 @needs_numba_cuda
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["engine", "objective", "train", "sweep"])
+@pytest.mark.parametrize("name", ["engine", "objective", "train", "sweep", "analyses"])
 def test_in_the_simulator(name):
     done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", str(SIMULATOR / f"sim_{name}.py"))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
@@ -48,7 +51,7 @@ def test_in_the_simulator(name):
         (WORKING._replace(driver=None, devices=()), "no NVIDIA driver", "--engine cpu"),
         (WORKING._replace(driver="12.4"), "a driver for CUDA 12.4", "580 or newer"),
         (WORKING._replace(devices=()), "no device", "CUDA_VISIBLE_DEVICES"),
-        (WORKING._replace(toolkit=None), "no CUDA 13 compiler", "minigrok[cuda]"),
+        (WORKING._replace(toolkit=None), "no CUDA 13 compiler libraries", "minigrok[cuda]"),
         (WORKING._replace(devices=(H100._replace(capability=(7, 5)),)), "compute capability 7.5", "--engine cpu"),
     ],
 )
@@ -99,6 +102,41 @@ def test_without_a_device_the_exit_code_is_3_and_nothing_is_written(tmp_path):
     assert done.returncode == 3
     assert [line.split(":")[0].strip() for line in done.stderr.splitlines()] == ["Error", "required", "got", "do"]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["check", "--engine", "cuda"], 3),
+        (["bench", "--engine", "cuda"], 3),
+        (["bench", "--engine", "cuda", "--replicas", "0"], 2),
+        (["bench", "--engine", "cuda", "step"], 2),
+        (["sweep", "paper-dual", "--engine", "cuda", "--plan"], 3),
+    ],
+)
+def test_commands_tell_wrong_use_from_a_missing_device(arguments, code, monkeypatch):
+    monkeypatch.setattr(device, "look", lambda: WORKING._replace(driver=None, devices=()))
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == code, done.output
+    assert ("no NVIDIA driver" in done.output) == (code == 3)
+
+
+def test_a_run_of_a_device_is_not_resumed_or_analysed_without_one(tmp_path, monkeypatch):
+    config = with_settings(preset("tiny"), ("compute.engine=cuda",))
+    create(tmp_path / "run", config).close()
+    monkeypatch.setattr(device, "look", lambda: WORKING._replace(driver=None, devices=()))
+    for arguments in (["resume"], ["analyse", "hessian"]):
+        done = CliRunner().invoke(main, [*arguments, str(tmp_path / "run")])
+        assert done.exit_code == 3, done.output
+        assert "go where a GPU is" in done.output
+
+
+@pytest.mark.parametrize(("package", "toolkit"), [(None, "13.0"), ("0.30.4", None)])
+def test_kernels_are_not_compiled_without_a_compiler(package, toolkit, monkeypatch):
+    monkeypatch.setattr(device, "_version", lambda name: package)
+    monkeypatch.setattr(device, "_toolkit", lambda: toolkit)
+    with pytest.raises(EngineError, match=r"NVVM and NVRTC.*minigrok\[cuda\]"):
+        device.require_compiler()
 
 
 @pytest.mark.skipif(problem(device.look()) is None, reason="there is a device")

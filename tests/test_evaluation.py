@@ -7,7 +7,7 @@ import pytest
 
 from minigrok.config import Config, Model, Task, with_settings
 from minigrok.engine import Array, open_engine
-from minigrok.evaluation import CHUNK, Evaluation, _correct
+from minigrok.evaluation import CHUNK, Evaluation, is_correct
 from minigrok.model import forward, plan
 from minigrok.params import initial, layout
 from minigrok.sharded import Sharded
@@ -92,7 +92,7 @@ def test_the_first_of_equal_logits_is_the_answer() -> None:
     for engine in ("plain", "cpu"):
         correct = np.empty(4, np.bool_)
         for target, expected in enumerate(np.eye(3, dtype=bool)[:, logits.argmax(axis=1)]):
-            open_engine(engine, "float64").rows(_correct, 4, logits, np.full(4, target), correct)
+            open_engine(engine, "float64").rows(is_correct, 4, logits, np.full(4, target), correct)
             assert np.array_equal(correct, expected)
 
 

@@ -33,7 +33,7 @@ def test_a_pass_launches_every_body_of_the_layers():
     }
     assert len(bodies) > 20
     assert bodies - SINGLE.keys() == {"cross_entropy__r_forward"}, "no product asks for the loss along a direction"
-    assert {"product_NN", "product_NT", "product_TN", "fleet_step_step_of", "optim__sum_of_squares"} <= SINGLE.keys()
+    assert {"product_NN", "product_NT", "product_TN", "fleet_step_step_of", "optim_sum_of_squares"} <= SINGLE.keys()
 
 
 def _signature(value):

@@ -18,9 +18,9 @@ from minigrok.compression import noise_like
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError, RunFolderError
-from minigrok.evaluation import Evaluation
+from minigrok.fleet import passes
+from minigrok.fleet_evaluation import evaluation
 from minigrok.runs import Run
-from minigrok.sharded import Sharded
 from minigrok.tasks import pairs
 
 REFERENCES = {"init": "theta - init", "zero": "theta itself"}
@@ -70,10 +70,10 @@ class Scorer:
     """
 
     def __init__(self, config: Config, dtype: str) -> None:
-        self.net = Sharded(config, config.compute.engine, dtype, config.compute.shards)
+        self.net = passes(config, config.compute.engine, dtype, config.compute.shards)
         data = pairs(config.task, config.seed)
         parts = (data.train, data.test)
-        self.sets = [Evaluation(self.net, data.tokens[rows], data.targets[:, rows]) for rows in parts]
+        self.sets = [evaluation(self.net, data.tokens[rows], data.targets[:, rows]) for rows in parts]
 
     def accuracies(self, theta: Array) -> Array:
         """Return train and test accuracy of each task at theta (P,), (2, n_tasks)."""

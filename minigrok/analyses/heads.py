@@ -34,8 +34,8 @@ from minigrok.bases import Basis, angles, random_angles
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.evaluation import CHUNK
+from minigrok.fleet import passes
 from minigrok.runs import Run
-from minigrok.sharded import Sharded
 from minigrok.subspace import orthonormal
 from minigrok.tasks import pairs
 
@@ -147,8 +147,8 @@ class Reader:
     """
 
     def __init__(self, run: Run, tokens: Array) -> None:
-        self.net = Sharded(run.config, run.config.compute.engine, "float64", 1, 1)
-        self.plans = [model.plan(run.config, tokens[lo : lo + CHUNK]) for lo in range(0, len(tokens), CHUNK)]
+        self.net = passes(run.config, run.config.compute.engine, "float64", 1, 1)
+        self.plans = [self.net.plan(tokens[lo : lo + CHUNK]) for lo in range(0, len(tokens), CHUNK)]
 
     def __call__(self, theta: Array) -> Array:
         """Return z (M, D) float64 at theta (P,): what every head takes in."""
@@ -157,7 +157,7 @@ class Reader:
         for plan in self.plans:
             engine.rewind()
             _, tape = model.forward(engine, self.net.w, plan)
-            found.append(tape.heads[0].copy())
+            found.append(np.array(tape.heads[0]))
         return np.concatenate(found)
 
 

@@ -16,8 +16,9 @@ from minigrok.analyses.commutator_measure import top_components
 from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.engine import Array
+from minigrok.run_state import RunState
 from minigrok.runs import Run
-from minigrok.train import Trainer
+from minigrok.train import trainer_of
 
 if TYPE_CHECKING:
     from minigrok.analyses.subspace import Settings
@@ -52,7 +53,7 @@ class Measurement:
         self.rows = np.array(snapshot_steps(run, 3, settings.rows))
         self.trajectory = trajectory(run, self.rows)
         self.whole = _both(self.trajectory, run, settings)
-        self.trainer, self.start = Trainer(run.config), -1
+        self.trainer, self.start = trainer_of(run), -1
 
     def checkpoint(self, step: int) -> dict[str, Array]:
         """Return share_BASIS (V, 5), rank_BASIS (), and replay ()."""
@@ -78,13 +79,13 @@ class Measurement:
         before, there = self.run.load_snapshot(start), self.run.load_snapshot(step)
         theta = there.astype(np.float64)
         if start != self.start or trainer.counters.step > step:  # else go on with the exact replay
-            begin_at(trainer, before, start)
+            trainer.begin_at(before, start)
             self.start = start
         while trainer.counters.step < step:
             trainer.step()
         walked = np.linalg.norm(theta - before)
-        off = np.linalg.norm(trainer.net.theta.astype(np.float64) - theta)
-        trainer.net.theta[:] = there
+        off = np.linalg.norm(trainer.theta.astype(np.float64) - theta)
+        trainer.theta[:] = there
         trainer.step()
         update = adam_update(trainer)
         s = self.run.config.optimiser
@@ -111,21 +112,9 @@ class Measurement:
                 yield name, between, seen.overlap, seen.smallest, seen.largest, bands[0], bands[1]
 
 
-def begin_at(trainer: Trainer, theta: Array, step: int) -> None:
-    """Put a trainer at `theta` (P,) with empty moments, and its batches where they are after `step` steps."""
-    fresh = type(trainer.stream)(trainer.config.seed, len(trainer.tokens), trainer.config.train.batch_size)
-    for _ in range(step):
-        fresh.next()
-    trainer.stream = fresh
-    trainer.net.theta[:] = theta
-    trainer.adamw.m[:] = trainer.adamw.v[:] = 0
-    trainer.adamw.steps = 0
-    trainer.counters.step = step
-
-
-def adam_update(trainer: Trainer) -> Array:
-    """Return what the trainer's last step added to theta beside the decay, (P,) float64."""
-    adamw = trainer.adamw
-    s, m, v = adamw.settings, adamw.m.astype(np.float64), adamw.v.astype(np.float64)
+def adam_update(state: RunState) -> Array:
+    """Return what the run's last step added to theta beside the decay, (P,) float64."""
+    s, adamw = state.config.optimiser, state.adamw
+    m, v = adamw.m.astype(np.float64), adamw.v.astype(np.float64)
     rate, root = s.learning_rate / (1 - s.beta1**adamw.steps), 1 / np.sqrt(1 - s.beta2**adamw.steps)
     return np.asarray(-rate * m / (np.sqrt(v) * root + s.eps))

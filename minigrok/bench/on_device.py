@@ -1,4 +1,4 @@
-"""Speed of training R replicas on the CUDA device: what a run costs when it shares the device with R - 1 others."""
+"""Speed on the CUDA device: R replicas' training, what a run costs beside R - 1 others; and Hessian products."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minigrok.config import Config
+from minigrok.engine import device
 from minigrok.fleet_train import Crew, Lane
+from minigrok.objective import Objective
+from minigrok.peers.problem import Problem, Work
+from minigrok.peers.products import step_products
 from minigrok.runs import create
+
+PRODUCTS = Work("hvp"), Work("hvp", "float64", "train")  # as on the CPU
 
 
 class Rate(NamedTuple):
@@ -23,9 +29,20 @@ class Rate(NamedTuple):
     step: float  # seconds a step of all replicas: the median block over its steps
     evaluation: float  # seconds for all replicas on all pairs, the median
     run_steps: float  # steps of single runs a second: replicas / step
+    flops: float  # operations a second of the matrix products alone
+    share: float | None  # of the device's float32 peak; None for float64 and in the simulator
 
 
-def rates(config: Config, counts: Sequence[int], steps: int = 100, blocks: int = 5) -> Iterator[Rate]:
+class Products(NamedTuple):
+    """What was measured for Hessian products."""
+
+    dtype: str
+    pairs: int
+    seconds: float  # of one, the median: further directions at one point, as Lanczos asks for them
+    first: float  # of the first at a point: forward and backward pass, too
+
+
+def rates(config: Config, counts: Sequence[int], blocks: int = 5) -> Iterator[Rate]:
     """Measure training steps and evaluations, copies between host and device included.
 
     Parameters
@@ -34,28 +51,67 @@ def rates(config: Config, counts: Sequence[int], steps: int = 100, blocks: int =
         Its seed and those that follow make the replicas.
     counts : sequence of int
         Numbers of replicas.
-    steps, blocks : int
-        Steps of a block, which is what training does between two evaluations, and how many are timed.
+    blocks : int
+        How many blocks of `train.eval_every` steps, which is what training does between two evaluations, are timed.
 
     Yields
     ------
     Rate
         One for each count; the first block, which compiles, is not counted.
     """
-    config = replace(config, compute=replace(config.compute, engine="cuda"))
+    here, steps = _with_engine(config, "cuda"), config.train.eval_every
+    flop = sum(product.flop for product in step_products(Problem(_with_engine(config, "cpu"), Work("step"))))
+    peak = device.peak() if config.compute.dtype == "float32" else None
     for count in counts:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            runs = [
-                stack.enter_context(create(Path(folder, str(r)), replace(config, seed=config.seed + r)))
-                for r in range(count)
-            ]
-            crew = Crew([Lane(run, 0) for run in runs])
+            configs = [replace(here, seed=config.seed + r) for r in range(count)]
+            runs = [stack.enter_context(create(Path(folder, str(r)), each)) for r, each in enumerate(configs)]
+            crew = Crew([Lane(run) for run in runs])
             crew.advance(steps)
             crew.evaluate()
-            block = partial(crew.advance, steps)
-            step = sorted(_seconds(block) / steps for _ in range(blocks))[blocks // 2]
-            evaluation = sorted(_seconds(crew.evaluate) for _ in range(blocks))[blocks // 2]
-        yield Rate(count, step, evaluation, count / step)
+            step = _median(partial(crew.advance, steps), blocks) / steps
+            evaluation = _median(crew.evaluate, blocks)
+        flops = flop * count / step
+        yield Rate(count, step, evaluation, count / step, flops, flops / peak if peak else None)
+
+
+def products(config: Config, repeats: int = 20) -> Iterator[Products]:
+    """Measure Hessian products of one run, the copies of direction and result included.
+
+    Parameters
+    ----------
+    config : Config
+    repeats : int    products that are timed, and a quarter as many points
+
+    Yields
+    ------
+    Products
+        float32 on a batch, float64 on all train pairs
+    """
+    for work in PRODUCTS:
+        problem = Problem(config, work)
+        objective = Objective(config, problem.tokens, problem.targets, engine="cuda", dtype=work.dtype)
+        (theta, other), v = problem.points, problem.directions[:, 0]
+        turn = [theta, other]
+
+        def first(objective: Objective = objective, turn: list[object] = turn, v: object = v) -> None:
+            turn.reverse()
+            objective.hvp(turn[0], v)  # type: ignore[arg-type]
+
+        first()  # compiles
+        at_new_points = _median(first, max(1, repeats // 4))
+        again = partial(objective.hvp, turn[0], v)
+        again()  # recorded
+        yield Products(work.dtype, len(problem.tokens), _median(again, repeats), at_new_points)
+
+
+def _with_engine(config: Config, engine: str) -> Config:
+    """Return the config on another engine and in one shard, as on the device."""
+    return replace(config, compute=replace(config.compute, engine=engine, shards=1))  # type: ignore[arg-type]
+
+
+def _median(work: Callable[[], object], count: int) -> float:
+    return sorted(_seconds(work) for _ in range(count))[count // 2]
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -50,7 +50,7 @@ def profile(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 def _calls(trainer: Trainer) -> list[Named]:
     """Return what a step runs: the calls of each shard, then those over all parameters."""
     net, grad = trainer.net, np.array(trainer.grad)
-    found = [_named(function, args) for shard in net.shards for function, args in shard.calls["gradient"]]
+    found = [_named(function, args) for shard in net.shards for function, args in shard.calls]
     size = norm(net.engine, grad)
     return [
         *found,

@@ -78,6 +78,10 @@ class Engine:
             self._calls = None
         return calls
 
+    def graph(self, calls: Calls) -> Callable[[], None]:
+        """Return a function that makes the calls of a recording again, as fast as the engine can."""
+        return lambda: replay(calls)
+
     def empty(self, *shape: int) -> Array:
         """Return an uninitialised array that belongs to the caller until the next rewind past it."""
         free = self._free[shape]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import Any
 
@@ -192,7 +192,13 @@ def graph(calls: Calls) -> Callable[[], None]:
     for function, args in calls:
         function(*args, stream=builder)
     whole = builder.end_building().complete()
-    return lambda: whole.launch(stream)
+
+    return partial(_launch_whole, whole, stream, calls)
+
+
+def _launch_whole(whole: Any, stream: Any, calls: Calls) -> None:
+    """Launch a graph. It holds addresses alone: the calls come along to keep the arrays alive."""
+    whole.launch(stream)
 
 
 @cache

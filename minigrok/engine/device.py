@@ -74,20 +74,44 @@ def problem(found: Found) -> EngineError | None:
     if found.simulator:
         return None
     if found.driver is None:
-        do = "install NVIDIA's driver (580 or newer, for CUDA 13), run where a GPU is, or take --engine cpu"
+        do = "install NVIDIA's driver (580 or newer), go where a GPU is, or take --engine cpu for a new run"
         return EngineError(required, f"no NVIDIA driver ({found.note})", do)
     if int(found.driver.partition(".")[0]) < 13:
         return EngineError(required, f"a driver for CUDA {found.driver}", "install driver 580 or newer, for CUDA 13")
     if not found.devices:
-        do = "check nvidia-smi and CUDA_VISIBLE_DEVICES, or take --engine cpu"
+        do = "check nvidia-smi and CUDA_VISIBLE_DEVICES, or take --engine cpu for a new run"
         return EngineError(required, f"no device ({found.note})", do)
     if found.toolkit is None:
-        return EngineError(required, f"no CUDA 13 compiler library ({found.note})", INSTALL)
+        return EngineError(required, f"no CUDA 13 compiler libraries, NVVM and NVRTC ({found.note})", INSTALL)
     if found.devices[0].capability < OLDEST:
         old = found.devices[0]
         got = f"{old.name} of compute capability {old.capability[0]}.{old.capability[1]}"
         return EngineError(f"a device of compute capability {OLDEST[0]}.{OLDEST[1]} or newer", got, "take --engine cpu")
     return None
+
+
+def require_compiler() -> None:
+    """Raise an EngineError unless kernels can be compiled here, device or not."""
+    required = "numba-cuda and the CUDA 13 compiler libraries, NVVM and NVRTC"
+    if _version("numba-cuda") is None:
+        raise EngineError(required, "numba-cuda is not installed", INSTALL)
+    if _toolkit() is None:
+        raise EngineError(required, "numba-cuda without one of the libraries", INSTALL)
+
+
+def peak() -> float | None:
+    """Return the device's float32 peak in operations a second, a multiply-add being two; None in the simulator.
+
+    Formula
+        multiprocessors * lanes * 2 * clock
+    Source: CUDA C++ Programming Guide, throughput of native arithmetic instructions: float32 lanes of a multiprocessor;
+    the clock is the highest that the driver tells, tensor cores are left out.
+    """
+    if simulated():
+        return None
+    here = import_module("numba.cuda").get_current_device()
+    lanes = 64 if tuple(here.compute_capability) == (8, 0) else 128
+    return float(here.MULTIPROCESSOR_COUNT) * lanes * 2 * float(here.CLOCK_RATE) * 1e3
 
 
 def require() -> None:
@@ -129,9 +153,10 @@ def _driver() -> str | None:
 
 
 def _toolkit() -> str | None:
-    """Version of the compiler library that pip brought, or a word on the system's; None without one."""
+    """Version of the compiler libraries that pip brought, or a word on the system's; None if one is missing."""
     try:
         import_module("numba.cuda").cudadrv.nvvm.NVVM()
+        import_module("cuda.bindings.nvrtc").nvrtcVersion()  # numba-cuda asks NVRTC which architectures there are
     except Exception:  # whatever a library that is not there raises
         return None
     return _version("nvidia-nvvm") or "of this system"

@@ -3,12 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from minigrok_cli.main import main
 from sim_train import bits
 
-from minigrok.bench.on_device import rates
-from minigrok.config import preset, with_settings
+from minigrok.engine import device
 from minigrok.experiments.on_device import OnDevice
 from minigrok.experiments.sweep import Watcher, conduct
 from minigrok.experiments.sweep_file import read_sweep
@@ -85,11 +85,21 @@ def test_the_command(tmp_path):
 
 
 def test_the_benchmark_of_replicas(tmp_path):
-    small = ["task.p=5", "model.width=4", "model.heads=2", "model.mlp_width=3", "train.batch_size=6"]
-    found = list(rates(with_settings(preset("tiny"), small), [1, 2], steps=1, blocks=1))
-    assert [rate.replicas for rate in found] == [1, 2]
-    for rate in found:
-        assert rate.run_steps == rate.replicas / rate.step > 0
-        assert rate.evaluation > 0
+    small = ("task.p=5", "model.width=4", "model.heads=2", "model.mlp_width=3", "train.batch_size=6")
+    call = ["bench", "--engine", "cuda", "--config", "tiny", *(f"--set={each}" for each in small)]
+    call += ["--set", "train.eval_every=1", "--replicas", "1,2", "--bursts", "1", "--json", str(tmp_path / "b.json")]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 0, done.output
+    for heading in ("run-steps a second", "of peak", "Hv a second"):
+        assert heading in done.stdout
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert [rate["replicas"] for rate in found["rates"]] == [1, 2]
+    for rate in found["rates"]:
+        assert rate["run_steps"] == rate["replicas"] / rate["step"] > 0
+        assert rate["evaluation"] > 0
+        assert (rate["share"] is None) == device.simulated(), "a simulator has no peak"
+    one, two = (rate["flops"] * rate["step"] for rate in found["rates"])
+    assert two == pytest.approx(2 * one)
+    assert [(each["dtype"], each["pairs"]) for each in found["products"]] == [("float32", 6), ("float64", 9)]
     for wrong in (["step"], ["--replicas", "0"], ["--replicas", "many"]):
         assert CliRunner().invoke(main, ["bench", "--engine", "cuda", *wrong]).exit_code == 2
