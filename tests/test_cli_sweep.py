@@ -99,7 +99,7 @@ def test_wrong_use(arguments, words, workplace):
 
 def test_without_dask_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "minigrok[distributed]" in minigrok("sweep", "small.toml", "--scheduler", "tcp://h:1", code=3).stderr
+    assert "pip install '.[distributed]'" in minigrok("sweep", "small.toml", "--scheduler", "tcp://h:1", code=3).stderr
 
 
 def test_a_damaged_sweep_folder_is_named(workplace):

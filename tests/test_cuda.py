@@ -47,11 +47,11 @@ def test_in_the_simulator(name):
 @pytest.mark.parametrize(
     ("found", "got", "do"),
     [
-        (Found(None, None, None, ()), "numba-cuda is not installed", "minigrok[cuda]"),
+        (Found(None, None, None, ()), "numba-cuda is not installed", "'.[cuda]'"),
         (WORKING._replace(driver=None, devices=()), "no NVIDIA driver", "--engine cpu"),
         (WORKING._replace(driver="12.4"), "a driver for CUDA 12.4", "580 or newer"),
         (WORKING._replace(devices=()), "no device", "CUDA_VISIBLE_DEVICES"),
-        (WORKING._replace(toolkit=None), "no CUDA 13 compiler libraries", "minigrok[cuda]"),
+        (WORKING._replace(toolkit=None), "no CUDA 13 compiler libraries", "'.[cuda]'"),
         (WORKING._replace(devices=(H100._replace(capability=(7, 5)),)), "compute capability 7.5", "--engine cpu"),
     ],
 )

@@ -193,7 +193,7 @@ def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_dask_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(EngineError, match=r"minigrok\[distributed\]"):
+    with pytest.raises(EngineError, match=r"\.\[distributed\]"):
         OnDask("tcp://127.0.0.1:9")
 
 
