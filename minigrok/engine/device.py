@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from minigrok.errors import EngineError
 
 OLDEST = (8, 0)  # compute capability: what the kernels are compiled for in the tests, our choice
-INSTALL = "pip install '.[cuda]' in minigrok's folder brings numba-cuda and the parts of the CUDA 13 toolkit that it needs"
+INSTALL = "pip install '.[cuda]' in minigrok's folder brings numba-cuda and what it needs of CUDA 13"
 
 
 class Device(NamedTuple):

@@ -223,4 +223,5 @@ def _import(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise EngineError(f"the package {name}", str(error), "pip install '.[distributed]' in minigrok's folder") from error
+        do = "pip install '.[distributed]' in minigrok's folder"
+        raise EngineError(f"the package {name}", str(error), do) from error
