@@ -23,7 +23,7 @@ from minigrok.files import make_folder, write_atomically
 from minigrok.info import environment
 
 TOP = Path(__file__).parent.parent / "reference_outputs"
-FIGURES = ("dual-s42", "dual-wd0-s42", "tri-s42")  # the others repeat them; their tables are kept
+FIGURES = ("dual-s42", "dual-ten", "dual-wd0-s42", "tri-s42")  # the others repeat them; their tables are kept
 PLACE = re.compile(r"\{\{(?P<file>[^~}]+)~(?P<row>[^~}]*)~(?P<column>[^~}]+)~(?P<format>[^~}]*)\}\}")
 
 
