@@ -96,22 +96,22 @@ def _softmax_jacobian(p: Array, g: Array, e: Array) -> None:
         e[s] = p[s] * (g[s] - m)
 
 
-def _forward(lo: int, hi: int, scale: float, q: Array, kv: Array, p: Array, y: Array) -> None:
-    c = q.dtype.type(scale)
+def _forward(lo: int, hi: int, factor: float, q: Array, kv: Array, p: Array, y: Array) -> None:
+    scale = q.dtype.type(factor)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
-                    p[b, h, t, s] = c * _dot(q[b, t, h], kv[b, s, 0, h])
+                    p[b, h, t, s] = scale * _dot(q[b, t, h], kv[b, s, 0, h])
                 _softmax(p[b, h, t])
                 for s in range(kv.shape[1]):
                     _accumulate(s, p[b, h, t, s], kv[b, s, 1, h], y[b, t, h])
 
 
 def _backward(
-    lo: int, hi: int, scale: float, q: Array, kv: Array, p: Array, dy: Array, g: Array, e: Array, dq: Array, dkv: Array
+    lo: int, hi: int, factor: float, q: Array, kv: Array, p: Array, dy: Array, g: Array, e: Array, dq: Array, dkv: Array
 ) -> None:
-    c = q.dtype.type(scale)
+    scale = q.dtype.type(factor)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -119,20 +119,20 @@ def _backward(
                     g[b, h, t, s] = _dot(dy[b, t, h], kv[b, s, 1, h])
                 _softmax_jacobian(p[b, h, t], g[b, h, t], e[b, h, t])
                 for s in range(kv.shape[1]):
-                    _accumulate(s, c * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
-                    _accumulate(t, c * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
+                    _accumulate(s, scale * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
+                    _accumulate(t, scale * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
                     _accumulate(t, p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
 
 
 def _r_forward(
-    lo: int, hi: int, scale: float, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array
+    lo: int, hi: int, factor: float, q: Array, kv: Array, p: Array, Rq: Array, Rkv: Array, Rp: Array, Ry: Array
 ) -> None:
-    c = q.dtype.type(scale)
+    scale = q.dtype.type(factor)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
                 for s in range(kv.shape[1]):
-                    Rp[b, h, t, s] = c * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
+                    Rp[b, h, t, s] = scale * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
                 _softmax_jacobian(p[b, h, t], Rp[b, h, t], Rp[b, h, t])
                 for s in range(kv.shape[1]):
                     _accumulate(s, Rp[b, h, t, s], kv[b, s, 1, h], Ry[b, t, h])
@@ -149,7 +149,7 @@ def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
 def _r_backward(
     lo: int,
     hi: int,
-    scale: float,
+    factor: float,
     q: Array,
     kv: Array,
     p: Array,
@@ -164,7 +164,7 @@ def _r_backward(
     Rdq: Array,
     Rdkv: Array,
 ) -> None:
-    c = q.dtype.type(scale)
+    scale = q.dtype.type(factor)
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
@@ -172,10 +172,10 @@ def _r_backward(
                     Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, 1, h]) + _dot(dy[b, t, h], Rkv[b, s, 1, h])
                 _R_softmax_jacobian(p[b, h, t], g[b, h, t], Rp[b, h, t], Re[b, h, t])
                 for s in range(kv.shape[1]):
-                    _accumulate(s, c * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
-                    _accumulate(1, c * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
-                    _accumulate(t, c * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
-                    _accumulate(1, c * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
+                    _accumulate(s, scale * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
+                    _accumulate(1, scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
+                    _accumulate(t, scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
+                    _accumulate(1, scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
                     _accumulate(t, Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, 1, h])
                     _accumulate(1, p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, 1, h])
 
