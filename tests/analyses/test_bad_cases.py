@@ -11,7 +11,8 @@ from minigrok.errors import MinigrokError
 
 GRID = range(0, 1300, 100)
 QUICK = {"draws": 100, "surrogates": 5, "most": 4, "repeats": 1, "sweep": 1, "windows": 3, "products": 8, "probes": 2}
-CASES = ("no snapshot", "one snapshot", "never memorised", "p = 5", "one task", "no evaluation", "half-written")
+SLOW = ("no snapshot", "never memorised", "p = 5", "one task", "no evaluation")  # each draws thirty figures
+CASES = ("one snapshot", "half-written", *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW))
 
 
 def run_of(case, folder):
