@@ -47,13 +47,12 @@ def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
         stdout().print(f"{title}: no rows")
         return
     texts = {_heading(name, rows): [cell(row[name]) for row in rows] for name in rows[0]}
-    same = {name.lstrip(">"): column[0] for name, column in texts.items() if len(rows) > 1 and len(set(column)) == 1}
-    if said := ", ".join(f"{name} {text}" for name, text in same.items() if text != "-"):
-        title = f"{title}\nin all rows: {said}"
-    grids = _parts({name: column for name, column in texts.items() if name.lstrip(">") not in same}, stdout())
-    for grid, above in zip(grids, [title, *[""] * len(grids)], strict=False):
-        grid.title = above or None
-        stdout().print(grid)
+    same = {name: column[0] for name, column in texts.items() if len(rows) > 1 and len(set(column)) == 1}
+    said = ", ".join(f"{name.lstrip('>')} {text}" for name, text in same.items() if text != "-")
+    console = stdout()
+    console.print(Text(f"{title}\nin all rows: {said}" if said else title, style="bold"))
+    for grid in _parts({name: column for name, column in texts.items() if name not in same}, console):
+        console.print(grid)
 
 
 def _heading(name: str, rows: Sequence[Mapping[str, object]]) -> str:

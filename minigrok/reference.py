@@ -54,7 +54,6 @@ class Summary(NamedTuple):
 
 def configs(folder: Path) -> tuple[Config, ...]:
     """Configurations of a reference: one of a run, several of a sweep; errors as those of reading its files."""
-    require(folder)
     return reference_sweep.read(folder).configs if is_sweep(folder) else (reference_run.read_config(folder),)
 
 
@@ -89,7 +88,7 @@ def check(folder: Path) -> list[Comparison]:
     Seconds for a run, less than one for each run of a sweep. No tolerance is allowed where the same bits must come out:
     `obstacle` is empty.
     """
-    configs(folder)
+    require(folder)
     return compare(read_expected(folder), _kind(folder).numbers(folder), bits=not obstacle(folder))
 
 
@@ -105,7 +104,7 @@ def check_own(folder: Path, own: Path) -> list[Comparison]:
     ------
     ReferenceOutputError    a file is missing or damaged; other settings; nothing finished
     """
-    configs(folder)
+    require(folder)
     found: list[Expected] = _kind(folder).phenomena(folder, own)
     names = {number.name for number in found}
     kept = [number for number in read_expected(folder) if number.tier == "phenomenon" and number.name in names]
@@ -181,7 +180,7 @@ def regenerate(folder: Path, own: Path, reason: str) -> list[Comparison]:
     ------
     ReferenceOutputError    a run of other settings, a sweep that is not at its end, or no reason
     """
-    configs(folder)
+    require(folder)
     if not reason.strip():
         raise ReferenceOutputError("a reason for new reference numbers", "none", "say why they change")
     old = read_expected(folder) if (folder / "expected.json").exists() else []

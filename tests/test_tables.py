@@ -61,6 +61,11 @@ def test_rows_that_nothing_tells_apart_are_still_shown(capsys: pytest.CaptureFix
     assert [line.split() for line in printed(twins, 80, capsys) if line.strip()[:1].isdigit()] == [["1"], ["2"], ["2"]]
 
 
+def test_rows_that_are_all_alike_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    alike: list[dict[str, object]] = [{"a": 1, "b": "x"}] * 2
+    assert printed(alike, 80, capsys)[:2] == ["title", "in all rows: a 1, b x"]
+
+
 @given(st.floats(-1e300, 1e300))
 def test_a_number_has_four_digits_or_is_whole(x: float) -> None:
     assert float(cell(x)) == pytest.approx(x, rel=5.1e-4)

@@ -16,6 +16,7 @@ from minigrok.analyses.commutator_measure import top_components
 from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.engine import Array
+from minigrok.optim import factors
 from minigrok.run_state import RunState
 from minigrok.runs import Run
 from minigrok.train import trainer_of
@@ -114,7 +115,6 @@ class Measurement:
 
 def adam_update(state: RunState) -> Array:
     """Return what the run's last step added to theta beside the decay, (P,) float64."""
-    s, adamw = state.config.optimiser, state.adamw
-    m, v = adamw.m.astype(np.float64), adamw.v.astype(np.float64)
-    rate, root = s.learning_rate / (1 - s.beta1**adamw.steps), 1 / np.sqrt(1 - s.beta2**adamw.steps)
-    return np.asarray(-rate * m / (np.sqrt(v) * root + s.eps))
+    *_, rate, root, eps = factors(state.config.optimiser, state.adamw.steps)
+    m, v = state.adamw.m.astype(np.float64), state.adamw.v.astype(np.float64)
+    return np.asarray(-rate * m / (np.sqrt(v) * root + eps))
