@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrok import brackets
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
+from minigrok.geometry import brackets
 from minigrok.objective import Objective
 from minigrok.optim import AdamW, norm
 from minigrok.planes import Plane

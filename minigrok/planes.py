@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from minigrok.arms import NO_SOURCE
-from minigrok.bases import Basis, Trajectory
 from minigrok.config import Config, config_hash
 from minigrok.engine import Array, Engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.files import read_arrays, write_arrays
+from minigrok.geometry.bases import Basis, Trajectory
+from minigrok.geometry.subspace import embed, orthonormal, thinned
 from minigrok.milestones import milestones
 from minigrok.params import attention_matrices
 from minigrok.rng import rng
 from minigrok.runs import Run, open_run
-from minigrok.subspace import embed, orthonormal, thinned
 
 FILE = "plane.safetensors"  # in the folder of the intervened run
 MOST = 100  # snapshots that span a plane (paper)

@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from minigrok import attention_spectra, brackets, krylov
 from minigrok.config import Config
 from minigrok.engine import Array
+from minigrok.geometry import attention_spectra, brackets, krylov
 from minigrok.objective import Objective
 from minigrok.params import layout
 from minigrok.reference_numbers import BATCH, EXACT, WHY, Expected, direction, float64
@@ -40,7 +40,10 @@ def _batches(config: Config) -> list[Objective]:
 
 
 def _commutator(a: Objective, b: Objective, theta: Array) -> Iterable[Expected]:
-    exact, source = brackets.bracket(a, b, theta), "minigrok.brackets, first and second 512 train pairs, tasks summed"
+    exact, source = (
+        brackets.bracket(a, b, theta),
+        "minigrok.geometry.brackets, first and second 512 train pairs, tasks summed",
+    )
     values = {
         "|bracket|": brackets.norm(exact.vector),
         "D, exact": brackets.defect(exact),
@@ -55,7 +58,7 @@ def _commutator(a: Objective, b: Objective, theta: Array) -> Iterable[Expected]:
 
 
 def _curvature(a: Objective, theta: Array) -> Iterable[Expected]:
-    start, source = direction(3, theta.size), f"minigrok.krylov, first {BATCH} train pairs, start direction(3)"
+    start, source = direction(3, theta.size), f"minigrok.geometry.krylov, first {BATCH} train pairs, start direction(3)"
     for name, product in (("H", a.hvp), ("G", a.ggn_vp)):
         found = krylov.ritz(krylov.lanczos(partial(product, theta), start, PRODUCTS), EXACT)
         value = float(found.values.max())
@@ -63,7 +66,7 @@ def _curvature(a: Objective, theta: Array) -> Iterable[Expected]:
 
 
 def _weights(config: Config, theta: Array) -> Iterable[Expected]:
-    views, source = layout(config).views(theta), "minigrok.attention_spectra"
+    views, source = layout(config).views(theta), "minigrok.geometry.attention_spectra"
     for layer in range(config.model.blocks):
         Q, K = attention_spectra.query_key(views, layer)
         rows = slice(0, config.model.head_width)
@@ -80,4 +83,6 @@ def _weights(config: Config, theta: Array) -> Iterable[Expected]:
     heads = [views[f"heads.{operation}.weight"].ravel() for operation in config.task.operations]
     if len(heads) > 1:
         cosine = brackets.cosine(heads[0], heads[1])
-        yield Expected("cosine of two heads", cosine, "1", EXACT, 0.0, "exact", WHY, "minigrok.brackets.cosine")
+        yield Expected(
+            "cosine of two heads", cosine, "1", EXACT, 0.0, "exact", WHY, "minigrok.geometry.brackets.cosine"
+        )

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_resume import all_bits
 
-from minigrok import brackets
 from minigrok.arms import ARMS
 from minigrok.config import Config, Intervention, Model, Optimiser, Task, Train, with_values
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
+from minigrok.geometry import brackets
+from minigrok.geometry.subspace import orthonormal
 from minigrok.interventions import TABLE
 from minigrok.objective import Objective
 from minigrok.params import initial, layout
 from minigrok.rng import rng
 from minigrok.runs import create, open_run
-from minigrok.subspace import orthonormal
 from minigrok.train import Observer, Trainer, train
 
 START = 4

@@ -14,10 +14,10 @@ from minigrok.config import Config, Intervention, Model, Task, Train, with_value
 from minigrok.engine import Array, open_engine
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
 from minigrok.files import read_arrays, write_arrays
+from minigrok.geometry.subspace import orthonormal
 from minigrok.params import attention_matrices, layout
 from minigrok.planes import CHUNK, FILE, Plane, find_source, plane_of
 from minigrok.runs import Run, create, open_run
-from minigrok.subspace import orthonormal
 from minigrok.threads import Team, TeamEngine
 
 CONFIG = Config(

@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from minigrok import subspace
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.curves_figure import curves_figure
 from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.checks import require
 from minigrok.engine import Array
+from minigrok.geometry import subspace
 from minigrok.runs import Run
 
 PAPER_STUDIES = ("components", "first columns, rest origin", "first columns, rest final")

@@ -25,9 +25,9 @@ from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.files import make_folder, write_atomically
+from minigrok.geometry.subspace import thinned
 from minigrok.rng import rng
 from minigrok.runs import Run
-from minigrok.subspace import thinned
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
 

@@ -1,6 +1,6 @@
 """The commutator of two gradient steps, and what of it is rounding, normalisation or chance.
 
-At each checkpoint, for each of K pairs of batches A, B (formulas: minigrok.brackets):
+At each checkpoint, for each of K pairs of batches A, B (formulas: minigrok.geometry.brackets):
     exact       D of the bracket H_B g_A - H_A g_B, two Hessian products in float64
     float64     D of the finite difference at eta = 1e-3 in float64: differs from exact by O(eta)
     float32     the paper's procedure: finite difference, float32, 1e-12 in the denominator
@@ -10,9 +10,9 @@ and always |bracket|, |g_A|, |g_B| beside D, since D can grow while the bracket 
 bracket's energy in the attention weights.
 Modes: the total loss on both sides; task i on A and task j on B; task i on both. The total is a sum, with the Hessian
 of every task, so cross / total has no neutral value of 1: "/ total" of the same-task pairs is what to hold it against.
-Shares of the bracket inside and outside of the execution manifold (minigrok.bases), built from the whole run as in the
-paper and from the past alone, over what random bases of the same blocks hold. Not rho: sqrt(1 - K / P) is 1 to four
-digits for every vector.
+Shares of the bracket inside and outside of the execution manifold (minigrok.geometry.bases), built from the whole run
+as in the paper and from the past alone, over what random bases of the same blocks hold. Not rho: sqrt(1 - K / P) is 1
+to four digits for every vector.
 eta sweep: exact does not depend on eta, float64 tends to it with slope 1, the float32 floor goes as 1 / eta^2.
 Protocol "paper": total and cross-task, float32 only, median and 90th percentile of K = 9, rho of one more draw; the
 exact zeros, where both steps are below the spacing of float32 numbers, are kept and shown as zeros.
@@ -26,13 +26,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok import brackets
 from minigrok.analyses import commutator_figure
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.commutator_measure import ETAS, Measurement
 from minigrok.analyses.probes import Mode, duration, measured_seconds, modes
 from minigrok.checks import at_least, check_types, require
 from minigrok.engine import Array
+from minigrok.geometry import brackets
 from minigrok.milestones import milestones
 from minigrok.runs import Run
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrok import brackets
 from minigrok.analyses.base import Work, snapshot_steps
 from minigrok.analyses.probes import Mode, Probe
 from minigrok.analyses.trajectories import attention_matrices, load
-from minigrok.bases import Basis, Trajectory, against_chance
 from minigrok.engine import Array
+from minigrok.geometry import brackets
+from minigrok.geometry.bases import Basis, Trajectory, against_chance
 from minigrok.runs import Run
 
 if TYPE_CHECKING:

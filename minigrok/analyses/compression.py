@@ -1,6 +1,7 @@
 """Compression: which parts of the final network can be taken away, counted from the initial weights and from zero.
 
-theta' = reference + operation(theta_final - reference), minigrok.compression; accuracy on all test pairs. Studies:
+theta' = reference + operation(theta_final - reference), minigrok.geometry.compression; accuracy on all test pairs.
+Studies:
     svd              every matrix cut to rank r (paper; embeddings are matrices too)
     svd, linear      every matrix but the embeddings                 svd, attention   in_proj and out_proj only (paper)
     random rank      every matrix projected on r random directions: rank r without a choice
@@ -23,12 +24,12 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from minigrok import compression as maths
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.curves_figure import curves_figure
 from minigrok.checks import require
 from minigrok.engine import Array
+from minigrok.geometry import compression as maths
 from minigrok.runs import Run
 
 Changed = dict[float | str, Callable[[], Array]]

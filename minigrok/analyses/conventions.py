@@ -2,7 +2,7 @@
 
 The paper has three and quotes the one with which few directions suffice; here they stand side by side, with the ones
 that a claim about the solution would need. What each does to the rows is `Convention`; the maths is in
-minigrok.reconstruction.
+minigrok.geometry.reconstruction.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from minigrok.analyses.trajectories import load
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
+from minigrok.geometry.subspace import thinned
 from minigrok.milestones import milestones
 from minigrok.runs import Run
-from minigrok.subspace import thinned
 
 LEAST_AFTER = 5  # snapshots after the last grok that a PCA of them needs (paper)
 LEAST_ROWS = 3

@@ -7,7 +7,7 @@
     outside    (I - B B^T) H (I - B B^T)
     density    P sum_i w_i N(x; asinh(theta_i / (c m)), s), eigenvalues per unit of x = asinh(lambda / (c m)), from the
                Ritz values theta_i and weights w_i of a random start, one curve a start; m = max |theta_i|
-Source: Gauss-Newton and residual part: Schraudolph 2002, section 3; quadrature: minigrok.krylov.
+Source: Gauss-Newton and residual part: Schraudolph 2002, section 3; quadrature: minigrok.geometry.krylov.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from minigrok import krylov, subspace
 from minigrok.analyses.base import Work
-from minigrok.bases import Basis
 from minigrok.engine import Array
+from minigrok.geometry import krylov, subspace
+from minigrok.geometry.bases import Basis
 from minigrok.objective import Objective
 from minigrok.params import Layout
 from minigrok.runs import Run

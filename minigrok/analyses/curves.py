@@ -14,12 +14,12 @@ import numpy as np
 
 from minigrok.analyses.base import Row, Work, plain
 from minigrok.checks import nearest
-from minigrok.compression import noise_like
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.fleet import passes
 from minigrok.fleet_evaluation import evaluation
+from minigrok.geometry.compression import noise_like
 from minigrok.runs import Run
 from minigrok.tasks import pairs
 

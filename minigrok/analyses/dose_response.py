@@ -31,7 +31,7 @@ from minigrok.analyses.dose_response_runs import BASELINE, Life, lives_of
 from minigrok.arms import ARMS
 from minigrok.errors import ConfigError
 from minigrok.runs import Run
-from minigrok.survival import Estimate, Survival, log_rank, survival
+from minigrok.statistics.survival import Estimate, Survival, log_rank, survival
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from minigrok.analyses.dose_response_runs import BASELINE, Life
 from minigrok.analyses.figures import panel_grid
 from minigrok.plotting import COLOURS, MARKERS
-from minigrok.survival import survival
+from minigrok.statistics.survival import survival
 
 if TYPE_CHECKING:
     from minigrok.analyses.dose_response import Result

@@ -1,6 +1,6 @@
 """Effective rank: the matrices of the final network, of their change from the start, and random ones.
 
-Effective ranks of each matrix (minigrok.compression; none depends on the norm), of
+Effective ranks of each matrix (minigrok.geometry.compression; none depends on the norm), of
     theta     the final matrix W
     change    W_final - W_init, which the paper compresses
     random    Gaussian matrices of the same shape, `surrogates` draws: mean, and the lowest of the entropy rank
@@ -23,8 +23,8 @@ from minigrok.analyses.curves import usable_steps
 from minigrok.analyses.figures import panel_grid
 from minigrok.analyses.trajectories import attention_matrices
 from minigrok.checks import require
-from minigrok.compression import effective_rank
 from minigrok.engine import Array
+from minigrok.geometry.compression import effective_rank
 from minigrok.runs import Run
 
 MEASURES = ("entropy", "participation", "stable", "energy")

@@ -1,6 +1,7 @@
 """Rolling Gram matrix of the updates of the attention weights: g23, R, k*, and the control that the paper lacks.
 
-Definitions of g23, share, R, k* and their null: minigrok.updates. A window belongs to the step at which it ends.
+Definitions of g23, share, R, k* and their null: minigrok.geometry.updates. A window belongs to the step at which it
+ends.
     groks at      first evaluation with every test accuracy >= .95
     decline       largest g23 of the windows up to a step, over the last of them; the paper calls more than 1.5 declined
                   It is 1 or more for any motion, and g23 falls with the size of the updates alone.
@@ -23,7 +24,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrok import updates
 from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.gram_figure import figure
@@ -31,6 +31,7 @@ from minigrok.analyses.trajectories import attention_matrices, joined
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
+from minigrok.geometry import updates
 from minigrok.runs import Run
 
 BAND = (0.025, 0.975)

@@ -30,13 +30,13 @@ from scipy.stats import beta
 from minigrok import model
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.figures import panel_grid
-from minigrok.bases import Basis, angles, random_angles
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.evaluation import CHUNK
 from minigrok.fleet import passes
+from minigrok.geometry.bases import Basis, angles, random_angles
+from minigrok.geometry.subspace import orthonormal
 from minigrok.runs import Run
-from minigrok.subspace import orthonormal
 from minigrok.tasks import pairs
 
 LEVEL = 0.95  # of every null band: our choice

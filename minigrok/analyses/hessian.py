@@ -29,9 +29,9 @@ from minigrok.analyses.curvature import Curvature, End, Ends, Meter, exactly, gr
 from minigrok.analyses.hessian_checkpoint import OPERATORS, PRODUCTS, Checkpoint, Site, Traced, plan
 from minigrok.analyses.hessian_paper import Paper
 from minigrok.analyses.trajectories import attention_matrices, load
-from minigrok.bases import Basis, Trajectory
 from minigrok.checks import at_least, check_types, nearest, require
 from minigrok.errors import ConfigError
+from minigrok.geometry.bases import Basis, Trajectory
 from minigrok.runs import Run
 
 PARTS = ("tasks", "split", "manifold", "traces", "density")

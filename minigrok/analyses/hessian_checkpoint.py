@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrok import traces
 from minigrok.analyses.curvature import (
     Curvature,
     Density,
@@ -22,9 +21,10 @@ from minigrok.analyses.curvature import (
     random_like,
     spectrum,
 )
-from minigrok.bases import Basis
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError
+from minigrok.geometry.bases import Basis
+from minigrok.geometry.hutchinson import hutchinson
 
 if TYPE_CHECKING:
     from minigrok.analyses.hessian import Settings
@@ -198,7 +198,7 @@ class Site:
             Hv, Gv = at.hessian(v), at.gauss_newton(v)
             return np.stack([Hv, Gv, Hv - Gv])
 
-        drawn = traces.hutchinson(all_three, self.theta.size, self.settings.probes, self._rng("traces"), self.masks)
+        drawn = hutchinson(all_three, self.theta.size, self.settings.probes, self._rng("traces"), self.masks)
         return {"mean": drawn.mean, "error": drawn.error}
 
     def _probes(self, at: Curvature, products: int) -> dict[str, Array]:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrok import krylov
 from minigrok.analyses.base import Row, Work, snapshot_steps
 from minigrok.analyses.curvature import Meter
 from minigrok.engine import Array
+from minigrok.geometry import krylov
 from minigrok.objective import Objective
 from minigrok.runs import Run
 from minigrok.tasks import Pairs, pairs

@@ -1,6 +1,6 @@
 """Onset of the commutator defect, and whether it foretells grokking better than events that cannot miss.
 
-Onset of D by the paper's detectors (minigrok.detectors), beside events that say nothing about D:
+Onset of D by the paper's detectors (minigrok.statistics.detectors), beside events that say nothing about D:
     memorised              train accuracy of every task above .99
     half norm              parameter norm half-way between its first and its last value (known at the end only)
     loss < 0.1             train loss of every task, in nats
@@ -29,11 +29,11 @@ from minigrok.analyses.onset_scores import Event, Score, chance_before, score
 from minigrok.analyses.probes import duration, measured_seconds
 from minigrok.analyses.traces import Trace, finished, trace_of
 from minigrok.checks import at_least, check_types
-from minigrok.detectors import DETECTORS, Detector, Onset, shifts, spike
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.runs import Run
-from minigrok.small_samples import LEAST
+from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
+from minigrok.statistics.small_samples import LEAST
 
 FACTORS = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 FLOORS = (0.0, 20.0, 100.0)  # the paper's spike: factor 10, floor 20

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrok.engine import Array
-from minigrok.small_samples import auc, count_law, exponent, rank_test
+from minigrok.statistics.small_samples import auc, count_law, exponent, rank_test
 
 SHUFFLES = 1000  # our choice
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok import fits
 from minigrok.analyses.phase_runs import Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
-from minigrok.fits import Fit, PaperFit
-from minigrok.survival import LogRank, Survival, log_rank, survival
+from minigrok.statistics import fits
+from minigrok.statistics.fits import Fit, PaperFit
+from minigrok.statistics.survival import LogRank, Survival, log_rank, survival
 
 MEAN = "mean of tasks"
 RANGES = {"all wd > 0": np.inf, "wd <= 0.5": 0.5}  # largest wd; 0.5: where the paper's times bend

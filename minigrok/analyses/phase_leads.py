@@ -1,6 +1,7 @@
 """Lead of the defect's onset over the first task's grokking, run by run, from finished analyses `commutator`.
 
-    lead    grok step (first task, the run's criterion) - onset of D by the paper's detectors (minigrok.detectors)
+    lead    grok step (first task, the run's criterion) - onset of D by the paper's detectors
+    (minigrok.statistics.detectors)
 A lead against weight decay says little by itself: at a fixed onset the lead grows with the grok time. The analysis
 `onset` has events that must fail, chance, and controls. Here nothing is measured: without a trace there is no lead.
 Source: arXiv:2602.18523, figWD5 (v2), figTT_W (spike).
@@ -14,8 +15,8 @@ import numpy as np
 
 from minigrok.analyses.phase_runs import Life
 from minigrok.analyses.traces import finished
-from minigrok.detectors import DETECTORS
 from minigrok.runs import Run
+from minigrok.statistics.detectors import DETECTORS
 
 SHOWN = ("v2", "spike")
 

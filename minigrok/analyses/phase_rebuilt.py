@@ -1,11 +1,11 @@
-"""k*: how many principal components of its own trajectory rebuild each run's last network (minigrok.reconstruction).
+"""k*: how many principal components of its own trajectory rebuild each run's last network (geometry.reconstruction).
 
     rows     theta_t - theta_0 at 100 snapshots at most, evenly spaced over the run, all parameters, uncentred (paper)
     theta_k  theta_0 + the part of theta_T - theta_0 in the first k components
     k*       smallest k with .90 in every task: the first crossing (paper), and the one from which on it stays
 On test pairs k* exists only for a run that generalised; on train pairs also for one that only memorised: the control.
 theta_T is one of the rows, and most of theta_T - theta_0 is the initial weights decaying, whatever was learnt: a k*
-that goes with weight decay may do so for that reason. Bridges and other origins: see minigrok.reconstruction.
+that goes with weight decay may do so for that reason. Bridges and other origins: see minigrok.geometry.reconstruction.
 Source: arXiv:2602.18523, figTHR, figTRI_THR; train pairs, lasting crossing: minigrok.
 """
 
@@ -21,7 +21,7 @@ from minigrok.analyses.curves import Scorer
 from minigrok.analyses.trajectories import load
 from minigrok.config import config_hash
 from minigrok.engine import Array
-from minigrok.reconstruction import MARK, directions, first_crossing, lasting_crossing, rebuilt
+from minigrok.geometry.reconstruction import MARK, directions, first_crossing, lasting_crossing, rebuilt
 from minigrok.runs import Run
 
 CHECKPOINTS = 100  # paper

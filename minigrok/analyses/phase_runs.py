@@ -21,7 +21,7 @@ from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.milestones import milestones
 from minigrok.runs import Run
-from minigrok.slingshots import slingshots
+from minigrok.statistics.slingshots import slingshots
 
 REGIMES = ("learning", "memorised", "generalised")
 FREE = (  # settings in which the runs of a diagram may differ; all others are equal
@@ -56,7 +56,7 @@ class Life:
     is_over : bool                      budget used up, or stopped as asked; else the run can go on
     norms : dict of str to float        |theta| at the start, its median in each regime, at the end
     gradients, losses : dict of regime  medians of |gradient| before clipping and of the summed train loss, nats
-    slingshots : (n,) int               steps, see minigrok.slingshots
+    slingshots : (n,) int               steps, see minigrok.statistics.slingshots
     watched : int                       steps after memorisation, in which slingshots were counted
     """
 

@@ -20,8 +20,8 @@ from minigrok.analyses.phase_curvature import Depth
 from minigrok.analyses.phase_laws import Over
 from minigrok.analyses.phase_rebuilt import PARTS, Rebuilding
 from minigrok.analyses.phase_runs import REGIMES, Life
-from minigrok.fits import LAWS
-from minigrok.survival import Survival, at_most
+from minigrok.statistics.fits import LAWS
+from minigrok.statistics.survival import Survival, at_most
 
 if TYPE_CHECKING:
     from minigrok.analyses.phase import Result

@@ -28,8 +28,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from minigrok import reconstruction as maths
-from minigrok import subspace
 from minigrok.analyses import conventions
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.curves import Network, chosen
@@ -37,6 +35,8 @@ from minigrok.analyses.reconstruction_figure import reconstruction_figure
 from minigrok.analyses.trajectories import load
 from minigrok.checks import require
 from minigrok.engine import Array
+from minigrok.geometry import reconstruction as maths
+from minigrok.geometry import subspace
 from minigrok.runs import Run
 
 NULLS = ("random directions", "walk bridge", "decay bridge")

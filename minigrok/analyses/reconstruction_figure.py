@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minigrok.analyses.figures import panel_grid
+from minigrok.geometry.reconstruction import MARK
 from minigrok.plotting import COLOURS, MARKERS
-from minigrok.reconstruction import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The execution manifold: how much of a step stays in the span of the trajectory, and what chance does.
 
-Bases (minigrok.bases; K columns)
+Bases (minigrok.geometry.bases; K columns)
     attention      top 2 (3 for three tasks) centred components of each attention matrix: the paper's manifold
     full           top 20 uncentred components of the full vector: the paper's gradient interventions
 each from the whole run (the paper's: it knows the future), from the past up to the checkpoint, and from the whole of

@@ -14,8 +14,8 @@ import numpy as np
 from minigrok.analyses.base import Work, snapshot_steps
 from minigrok.analyses.commutator_measure import top_components
 from minigrok.analyses.trajectories import attention_matrices, load
-from minigrok.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.engine import Array
+from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.optim import factors
 from minigrok.run_state import RunState
 from minigrok.runs import Run

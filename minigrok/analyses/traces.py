@@ -1,6 +1,6 @@
 """The commutator defect D over the snapshots of a run: from its finished analysis `commutator`, or measured here.
 
-D of the total loss, the median over pairs of batches (minigrok.brackets says what D does not see):
+D of the total loss, the median over pairs of batches (minigrok.geometry.brackets says what D does not see):
     exact    |H_B g_A - H_A g_B| / (|g_A| |g_B|), float64
     paper    |delta| / (|eta g_A| |eta g_B| + 1e-12), float32 finite differences
 Measured here the batches come from a stream that belongs to run and step, whatever runs stand beside it.
@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrok import brackets
 from minigrok.analyses.base import Work, snapshot_steps
 from minigrok.analyses.probes import Probe
 from minigrok.config import config_hash
 from minigrok.engine import Array
+from minigrok.geometry import brackets
 from minigrok.runs import Run
 
 

@@ -1,8 +1,8 @@
 """Spectra and commutators of W_Q and W_K over training, each beside random matrices of the same norms.
 
-What is measured at a snapshot, and which of it depends on how query and key are written: minigrok.attention_spectra.
-Each quantity is a series over the snapshots, with the value that Gaussian matrices of the same Frobenius norms have
-("random"): a series that follows it measures norms.
+What is measured at a snapshot, and which of it depends on how query and key are written:
+minigrok.geometry.attention_spectra. Each quantity is a series over the snapshots, with the value that Gaussian
+matrices of the same Frobenius norms have ("random"): a series that follows it measures norms.
     gap          s_1 - s_2 or s_2 - s_3; its event is the smallest value of the moving average of 3
     commutator   c, or c / (sqrt(2 / d) |A| |B|), which is 1 for random matrices; its event is the largest value
     pair         pair index of W_t - W_0; its event is the largest value. Near 1 two singular values are equal, as a
@@ -21,11 +21,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from minigrok import attention_spectra as spectra
 from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.spectra_figure import figure
 from minigrok.engine import Array
+from minigrok.geometry import attention_spectra as spectra
 from minigrok.runs import Run
 
 FROM = 3  # first snapshot that an event may be at (paper)

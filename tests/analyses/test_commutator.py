@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok import brackets
 from minigrok.analyses import commutator, commutator_measure
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import csv_text, perform, settings_for
 from minigrok.analyses.probes import Probe, modes
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
+from minigrok.geometry import brackets
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 GRID = range(0, 501, 100)

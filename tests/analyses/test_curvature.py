@@ -6,11 +6,11 @@ from synthetic_runs import SMALL, make, rises
 
 from minigrok.analyses import curvature
 from minigrok.analyses.base import Work
-from minigrok.bases import Basis
 from minigrok.config import preset, with_settings
+from minigrok.geometry.bases import Basis
+from minigrok.geometry.subspace import orthonormal
 from minigrok.objective import Objective
 from minigrok.params import initial
-from minigrok.subspace import orthonormal
 from minigrok.tasks import pairs
 
 TINY = [*SMALL, "task.p=5", "model.width=4", "model.mlp_width=3"]

@@ -11,7 +11,7 @@ from minigrok.analyses.dose_response_runs import lives_of
 from minigrok.errors import ConfigError
 from minigrok.interventions import TABLE
 from minigrok.params import initial
-from minigrok.survival import log_rank, survival
+from minigrok.statistics.survival import log_rank, survival
 
 Settings = dose_response.Settings
 BUDGET = ("train.max_steps=2000", "train.stop_when_grokked=false")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok import updates
 from minigrok.analyses import gram
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
 from minigrok.config import preset, with_settings
 from minigrok.errors import RunFolderError
+from minigrok.geometry import updates
 
 Settings = gram.Settings
 GRID = range(0, 2001, 100)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigrok.analyses.onset_scores import Event, alpha_null, chance_before, score
-from minigrok.small_samples import exponent
+from minigrok.statistics.small_samples import exponent
 
 NAN = float("nan")
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, walk
 
-from minigrok import runs, subspace
+from minigrok import runs
 from minigrok.analyses import subspace as analysis
 from minigrok.analyses.base import Work
 from minigrok.analyses.subspace_measure import VECTORS, Measurement
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
+from minigrok.geometry import subspace
 from minigrok.params import initial
 from minigrok.train import train
 

@@ -1,7 +1,7 @@
 """Rebuilding a network from the principal components of its own trajectory: theta_k, k*, and paths without structure.
 
     rows        X_t = theta_t - origin_t                             (S, P), step t
-    directions  V_k (P, k), the first k principal components of X, uncentred or centred (minigrok.subspace)
+    directions  V_k (P, k), the first k principal components of X, uncentred or centred (minigrok.geometry.subspace)
     theta_k     origin_T + V_k V_k^T (theta_T - origin_T)
     outside     1 - |V_k^T delta|^2 / |delta|^2,  delta = theta_T - origin_T
 Origins: the initial weights (paper); 0; what weight decay leaves of the initial weights, (1 - lr wd)^t theta_0, which
@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrok import subspace
 from minigrok.engine import Array
+from minigrok.geometry import subspace
 
 MARK = 0.9  # accuracy that every task must reach at k* (paper)
 

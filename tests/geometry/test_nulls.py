@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrok.nulls import decay_walk, gaussian_gram_root, random_walk
+from minigrok.geometry.nulls import decay_walk, gaussian_gram_root, random_walk
 
 
 @pytest.mark.parametrize(("count", "n"), [(5, 400), (5, 5), (5, 3), (5, 1)])

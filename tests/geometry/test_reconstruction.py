@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrok import reconstruction
+from minigrok.geometry import reconstruction
 
 K = np.arange(1, 7)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from minigrok.errors import ConfigError, ShapeError
-from minigrok.survival import at_most, log_rank, survival
+from minigrok.statistics.survival import at_most, log_rank, survival
 
 RNG = np.random.default_rng(0)
 # Remission of leukaemia in weeks, drug 6-MP and placebo (Freireich et al. 1963); + is censored.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from minigrok import compression
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError
+from minigrok.geometry import compression
 from minigrok.params import layout
 
 CONFIG = with_settings(preset("tiny"), ["task.p=7", "model.width=16", "model.heads=2", "model.mlp_width=24"])

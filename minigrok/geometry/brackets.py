@@ -10,8 +10,8 @@ g and H are gradient and Hessian of a loss at theta; A and B are two losses (two
     rounding error  |delta in float32 - delta in float64| / (eta^2 |g_A| |g_B|), in units of D
 The floor is no bound on the error. Subtracting two fixed steps in either order rounds to the same number unless a power
 of two is crossed, so the floor comes from weights that are one, such as the LayerNorm gains at initialisation (all of
-it: tests/test_brackets.py), and is 100 times lower elsewhere. In the real difference the second steps differ, by less
-than the spacing of float32 numbers where |g| is small, and are rounded apart: only the error shows that.
+it: tests/geometry/test_brackets.py), and is 100 times lower elsewhere. In the real difference the second steps differ,
+by less than the spacing of float32 numbers where |g| is small, and are rounded apart: only the error shows that.
 theta has no unit and a loss is in nats, so |g| is in nats, |[A, B]| in nats^2, and D has no unit.
 
 What D does not see, and what it does: it is bilinear over bilinear, so a factor on either loss, which changes H and g,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minigrok import detectors
-from minigrok.detectors import DETECTORS, Onset
+from minigrok.statistics import detectors
+from minigrok.statistics.detectors import DETECTORS, Onset
 
 N = 40
 STEPS = 100 * np.arange(N)

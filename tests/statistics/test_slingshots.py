@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrok.slingshots import slingshots
+from minigrok.statistics.slingshots import slingshots
 
 
 def count(loss, begin=0, **settings):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrok.traces import Traces, hutchinson
+from minigrok.geometry.hutchinson import Traces, hutchinson
 
 
 def symmetric(n, seed=0):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from minigrok import attention_spectra as spectra
 from minigrok.config import preset, with_settings
+from minigrok.geometry import attention_spectra as spectra
 from minigrok.params import initial, layout
 from minigrok.sharded import Sharded
 

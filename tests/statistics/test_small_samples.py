@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from minigrok import small_samples as small
+from minigrok.statistics import small_samples as small
 
 RNG = np.random.default_rng(0)
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrok.engine import Array
-from minigrok.nulls import gaussian_gram_root
-from minigrok.subspace import CHUNK
+from minigrok.geometry.nulls import gaussian_gram_root
+from minigrok.geometry.subspace import CHUNK
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrok import fits
 from minigrok.errors import ShapeError
-from minigrok.fits import LAWS, fit_laws, paper_fits, slope_interval
+from minigrok.statistics import fits
+from minigrok.statistics.fits import LAWS, fit_laws, paper_fits, slope_interval
 
 WD, SEEDS = np.array([1, 0.5, 0.3, 0.2, 0.1]), np.array([42, 137, 2024])
 TRUTH = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minigrok import brackets
 from minigrok.config import Config, Model, Task, preset
+from minigrok.geometry import brackets
 from minigrok.objective import Objective
 from minigrok.params import initial, layout
 

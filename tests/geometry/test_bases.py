@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minigrok import subspace
-from minigrok.bases import Basis, Trajectory, against_chance, angles, random_angles, top_curvature
+from minigrok.geometry import subspace
+from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles, top_curvature
 
 MATRICES = {"a": slice(3, 23), "b": slice(23, 53)}
 P = 60

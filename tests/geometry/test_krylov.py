@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrok.krylov import Quadrature, ends, lanczos, quadrature, ritz
+from minigrok.geometry.krylov import Quadrature, ends, lanczos, quadrature, ritz
 
 
 def with_spectrum(values, seed=0):

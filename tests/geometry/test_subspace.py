@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrok import nulls, subspace
+from minigrok.geometry import nulls, subspace
 
 
 @given(S=st.integers(2, 12), n=st.integers(12, 40), seed=st.integers(0, 999), is_centred=st.booleans())

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from minigrok import krylov, nulls, subspace
 from minigrok.engine import Array
+from minigrok.geometry import krylov, nulls, subspace
 
 INTERVAL = (0.025, 0.975)  # of the random draws: our choice
 Block = tuple[Array, slice]
