@@ -19,8 +19,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from minigrok.files import make_folder, write_atomically
 from minigrok.info import environment
+from minigrok.storage.files import make_folder, write_atomically
 
 TOP = Path(__file__).parent.parent / "reference_outputs"
 FIGURES = ("dual-s42", "dual-ten", "dual-wd0-s42", "tri-s42")  # the others repeat them; their tables are kept

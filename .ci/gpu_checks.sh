@@ -150,7 +150,7 @@ sanitizer() {
 }
 
 suite() {
-  step 240 'the tests that look for a device' tests tests/test_cuda.py tests/test_info.py tests/test_cli.py -m 'not slow'
+  step 240 'the tests that look for a device' tests tests/engine/test_cuda.py tests/test_info.py tests/test_cli.py -m 'not slow'
   step 60 'the laws of derivatives, on the device' minigrok check --engine cuda
   step 600 'the whole test suite' tests
 }

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from minigrok.portable import SETTINGS
+from minigrok.engine.portable import SETTINGS
 
 STEPS = """
 import hashlib, sys

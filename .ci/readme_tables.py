@@ -11,8 +11,8 @@ from typing import Any
 from minigrok_cli.main import main as command_line
 
 from minigrok.analyses import ANALYSES
-from minigrok.arms import BASES
 from minigrok.bench.report import what
+from minigrok.config.arms import BASES
 from minigrok.info import arms, presets, sweeps
 from minigrok.layers import LAYERS
 

@@ -13,7 +13,7 @@ from .options import debug_option, json_option, make_ready
 if TYPE_CHECKING:
     from minigrok.analyses.base import Analysis
     from minigrok.errors import MinigrokError
-    from minigrok.runs import Run
+    from minigrok.storage.runs import Run
 
 
 @click.command()
@@ -63,7 +63,7 @@ def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tu
 def _opened(folders: tuple[Path, ...]) -> list[Run]:
     """Return the runs of the folders; the folder of a sweep stands for its runs that were begun."""
     from minigrok.experiments.cells import begun
-    from minigrok.runs import open_run
+    from minigrok.storage.runs import open_run
 
     return [
         run for folder in folders for run in (begun(folder) if (folder / "sweep.json").exists() else [open_run(folder)])

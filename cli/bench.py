@@ -143,7 +143,7 @@ def show_device(title: str, rates: list[Rate], products: list[Products]) -> None
 
 def write_json(file: Path, report: dict[str, Any]) -> None:
     """Write numbers, and say where."""
-    from minigrok.files import make_folder, write_atomically
+    from minigrok.storage.files import make_folder, write_atomically
 
     make_folder(file.parent)
     write_atomically(file, (json.dumps(report, indent=2) + "\n").encode())
@@ -160,7 +160,7 @@ def read_settings(
 ) -> Settings:
     """Return the settings that the options make."""
     from minigrok.bench.settings import Settings
-    from minigrok.threads import available_threads
+    from minigrok.engine.threads import available_threads
 
     config = load_config(source, assignments)
     chosen = tuple(dict.fromkeys(name for name in peers.replace(" ", "").split(",") if name not in ("", "none")))
@@ -194,8 +194,8 @@ def show(report: dict[str, Any]) -> None:
 def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) -> None:
     """Write the numbers and the figure, where they were asked for."""
     from minigrok.bench.growth import growth_figure
-    from minigrok.files import make_folder
     from minigrok.plotting import save
+    from minigrok.storage.files import make_folder
 
     if json_file:
         write_json(json_file, report)

@@ -51,7 +51,7 @@ def compress(folders: tuple[Path, ...], name: str, protocol: str, out: Path | No
     import json
 
     from minigrok.analyses.paper_figures import PAPER_FIGURES, figure_names, make
-    from minigrok.runs import open_run
+    from minigrok.storage.runs import open_run
 
     from .tables import print_rows
 

@@ -43,7 +43,7 @@ def intervene(
     """
     from minigrok.config import parsed, with_values
     from minigrok.planes import require_source
-    from minigrok.runs import create, open_run
+    from minigrok.storage.runs import create, open_run
 
     from .sitting import sit
 

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from minigrok.config import Config
-    from minigrok.sections import EngineName
+    from minigrok.config.sections import EngineName
 
 DEBUG = "minigrok.debug"  # key in the context's meta, which a group shares with its commands
 
@@ -81,8 +81,7 @@ def make_ready(config: Config) -> Config:
     from dataclasses import replace
     from typing import cast
 
-    from minigrok import portable
-    from minigrok.engine import chosen, open_engine
+    from minigrok.engine import chosen, open_engine, portable
 
     if config.compute.portable:
         portable.restart()

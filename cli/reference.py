@@ -69,8 +69,8 @@ def check(
     """
     import json
 
-    from minigrok import portable
     from minigrok import reference as references
+    from minigrok.engine import portable
     from minigrok.reference_files import names as all_names
 
     if bits:
@@ -126,7 +126,7 @@ def train_run(folder: Path, run_folder: Path | None, threads: int | None) -> tup
     """Train the run of a reference, a new one unless there is one; return its folder and the exit code."""
     from minigrok.reference import training_folder
     from minigrok.reference_run import read_config
-    from minigrok.runs import create, open_run
+    from minigrok.storage.runs import create, open_run
 
     from .sitting import sit
 

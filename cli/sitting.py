@@ -14,9 +14,9 @@ import click
 from minigrok.config import Config
 from minigrok.counters import Counters
 from minigrok.engine.cpu import cache_folder
+from minigrok.engine.threads import available_threads
 from minigrok.params import layout
-from minigrok.runs import Run
-from minigrok.threads import available_threads
+from minigrok.storage.runs import Run
 from minigrok.train import Observer, train
 
 from .interrupt import EXIT_CODE, Interrupt

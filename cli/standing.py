@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minigrok.milestones import milestones
-from minigrok.runs import Run
+from minigrok.storage.milestones import milestones
+from minigrok.storage.runs import Run
 
 
 class Standing(NamedTuple):

@@ -42,7 +42,7 @@ def train(
     """
     from minigrok.params import layout
     from minigrok.planes import require_source
-    from minigrok.runs import create, load_weights
+    from minigrok.storage.runs import create, load_weights
 
     from .sitting import sit
 
@@ -74,7 +74,7 @@ def resume(ctx: click.Context, folder: Path, after_grok: int | None, threads: in
     A finished run is only shown. With --after-grok a run that stopped because it grokked goes on for that
     many steps after the grok.
     """
-    from minigrok.runs import open_run
+    from minigrok.storage.runs import open_run
 
     from .sitting import sit
 

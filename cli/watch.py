@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from minigrok.run_state import Row
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 from .standing import Standing, standings, step_text
 from .tables import table

@@ -15,9 +15,9 @@ import numpy as np
 from minigrok import model
 from minigrok.config import Config
 from minigrok.engine import Array, chosen
+from minigrok.engine.threads import Team
 from minigrok.params import layout
 from minigrok.sharded import Shard, Sharded
-from minigrok.threads import Team
 
 if TYPE_CHECKING:
     from minigrok.engine.cuda import CudaEngine

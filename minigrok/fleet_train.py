@@ -29,7 +29,7 @@ from minigrok.fleet_step import FleetStep
 from minigrok.optim import Moments
 from minigrok.params import initial
 from minigrok.run_state import RunState
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.train import CHECKPOINT_SECONDS, Observer
 
 

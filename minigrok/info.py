@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_info
 
 from minigrok import __version__
 from minigrok.analyses import ANALYSES
-from minigrok.arms import ARMS
 from minigrok.config import preset, preset_names
+from minigrok.config.arms import ARMS
 from minigrok.engine import ENGINES, chosen, device
 from minigrok.engine.cpu import cache_folder
+from minigrok.engine.threads import available_threads
 from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS
 from minigrok.params import layout
-from minigrok.threads import available_threads
 
 PACKAGES = (
     "numpy",
@@ -156,6 +156,6 @@ def cache() -> dict[str, Any]:
 
 
 def _first_sentence(file: str) -> str:
-    text = (resources.files("minigrok") / "presets" / file).read_text(encoding="utf-8")
+    text = (resources.files("minigrok.config") / "presets" / file).read_text(encoding="utf-8")
     comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     return comment.partition(". ")[0].removesuffix(".") + "."

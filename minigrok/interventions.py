@@ -7,7 +7,8 @@ linear change before it, with the factor of the unchanged gradient, is the same 
     update        theta <- (1 - lr wd) theta + (a u + b P u),            u AdamW's update without the decay
     decay         theta <- theta + (a d + b P d) + u,                    d = -lr wd theta
     parameters    after AdamW: theta <- theta + s |u| n,                 n a unit vector outside the plane: a kick
-a and b follow from the dose s: `minigrok.arms`. Before the start, and at dose 0, a step is that of `minigrok.optim`.
+a and b follow from the dose s: `minigrok.config.arms`. Before the start, and at dose 0, a step is that of
+`minigrok.optim`.
 
 A kick goes along x - P x; x is random, or the exact bracket H_B g_A - H_A g_B of the total losses of two batches.
 Whether it changes what it is meant to change is measured: the defect D of these batches before and after it.

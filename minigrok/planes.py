@@ -6,7 +6,8 @@ Formulas (B (K, P) the orthonormal rows of the plane, x (P,) a gradient, an upda
 Each sum runs over chunks of CHUNK parameters in the working precision, then over the chunks in float64: the bits do not
 depend on the number of threads.
 A plane is built once, when a run starts, and kept in its folder: whoever resumes needs the source run no more.
-Source: the plane of 20 components of at most 100 snapshots: arXiv:2602.18523, code aa4e72f; others: `minigrok.arms`.
+Source: the plane of 20 components of at most 100 snapshots: arXiv:2602.18523, code aa4e72f; others:
+`minigrok.config.arms`.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from minigrok.arms import NO_SOURCE
 from minigrok.config import Config, config_hash
+from minigrok.config.arms import NO_SOURCE
 from minigrok.engine import Array, Engine
 from minigrok.errors import ConfigError, RunFolderError
-from minigrok.files import read_arrays, write_arrays
 from minigrok.geometry.bases import Basis, Trajectory
 from minigrok.geometry.subspace import embed, orthonormal, thinned
-from minigrok.milestones import milestones
 from minigrok.params import attention_matrices
 from minigrok.rng import rng
-from minigrok.runs import Run, open_run
+from minigrok.storage.files import read_arrays, write_arrays
+from minigrok.storage.milestones import milestones
+from minigrok.storage.runs import Run, open_run
 
 FILE = "plane.safetensors"  # in the folder of the intervened run
 MOST = 100  # snapshots that span a plane (paper)

@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from minigrok.config import Config
 from minigrok.errors import RunFolderError
-from minigrok.files import write_atomically
-from minigrok.milestones import Milestones, milestones
-from minigrok.runs import Run
+from minigrok.storage.files import write_atomically
+from minigrok.storage.milestones import Milestones, milestones
+from minigrok.storage.runs import Run
 
 Columns = Mapping[str, npt.NDArray[Any]]
 

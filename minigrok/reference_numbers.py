@@ -20,9 +20,9 @@ from minigrok.config import Config, with_settings
 from minigrok.engine import Array
 from minigrok.fleet import passes
 from minigrok.fleet_evaluation import evaluation
-from minigrok.milestones import MEMORISED, milestones
 from minigrok.objective import Objective
 from minigrok.optim import norm
+from minigrok.storage.milestones import MEMORISED, milestones
 from minigrok.tasks import pairs
 from minigrok.train import Trainer
 

@@ -17,14 +17,14 @@ import numpy as np
 
 from minigrok.config import Config, config_hash, from_toml
 from minigrok.engine import Array
-from minigrok.files import write_atomically
-from minigrok.metrics import read_columns
 from minigrok.params import layout
 from minigrok.plotting import save, training_figure
 from minigrok.reference_files import ReferenceOutputError, damaged, require
 from minigrok.reference_geometry import geometry
 from minigrok.reference_numbers import Expected, beginning, ending, exact, phenomenon, prefix
-from minigrok.runs import Run, open_run
+from minigrok.storage.files import write_atomically
+from minigrok.storage.metrics import read_columns
+from minigrok.storage.runs import Run, open_run
 from minigrok.train import train
 
 

@@ -20,7 +20,7 @@ from minigrok.engine import Array, Engine
 from minigrok.errors import RunFolderError
 from minigrok.evaluation import Scores
 from minigrok.optim import Moments, norm
-from minigrok.runs import METRICS, Run
+from minigrok.storage.runs import METRICS, Run
 from minigrok.tasks import BatchStream, pairs
 
 Row = dict[str, float]

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrok import model, portable
+from minigrok import model
 from minigrok.config import Config
-from minigrok.engine import Array, Calls, Engine, chosen, open_engine, replay
+from minigrok.engine import Array, Calls, Engine, chosen, open_engine, portable, replay
+from minigrok.engine.threads import Team, TeamEngine, available_threads
 from minigrok.errors import EngineError
 from minigrok.layers import cross_entropy
 from minigrok.layers.sums import column_sums
 from minigrok.params import layout
-from minigrok.threads import Team, TeamEngine, available_threads
 
 
 @dataclass

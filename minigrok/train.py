@@ -24,8 +24,8 @@ from minigrok.optim import AdamW, norm
 from minigrok.params import initial
 from minigrok.planes import plane_of
 from minigrok.run_state import Row, RunState
-from minigrok.runs import METRICS, Run
 from minigrok.sharded import Sharded
+from minigrok.storage.runs import METRICS, Run
 
 if TYPE_CHECKING:
     from minigrok.fleet_train import Replay

@@ -13,7 +13,7 @@ from commands import invoke as minigrok
 from minigrok_cli.main import main
 
 from minigrok.config import preset_names
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 
 SMALL = """
 name = "small"

@@ -7,12 +7,13 @@ import pytest
 from click.testing import CliRunner
 from minigrok_cli.main import main
 
-from minigrok import analyses, runs
+from minigrok import analyses
 from minigrok.analyses import grok_order, heads, trajectory_pca
 from minigrok.config import preset, with_settings
 from minigrok.experiments.cells import sweep_to_json
 from minigrok.experiments.sweep_file import read_sweep
 from minigrok.params import initial
+from minigrok.storage import runs
 
 SMALL = ["task.p=7", "model.width=8", "model.heads=2", "model.mlp_width=8"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import minigrok
 
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 
 SMALL = """
 name = "small"

@@ -9,7 +9,7 @@ from commands import minigrok
 
 from minigrok.analyses.grok_order import ANALYSIS
 from minigrok.analyses.perform import performed, settings_for
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 
 SMALL = """
 name = "small"

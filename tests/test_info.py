@@ -9,8 +9,8 @@ import scipy
 
 from minigrok import __version__
 from minigrok.analyses import ANALYSES
-from minigrok.arms import ARMS
 from minigrok.config import preset_names
+from minigrok.config.arms import ARMS
 from minigrok.engine import ENGINES
 from minigrok.info import info
 from minigrok.layers import LAYERS

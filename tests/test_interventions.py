@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_resume import all_bits
 
-from minigrok.arms import ARMS
 from minigrok.config import Config, Intervention, Model, Optimiser, Task, Train, with_values
+from minigrok.config.arms import ARMS
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
 from minigrok.geometry import brackets
@@ -22,7 +22,7 @@ from minigrok.interventions import TABLE
 from minigrok.objective import Objective
 from minigrok.params import initial, layout
 from minigrok.rng import rng
-from minigrok.runs import create, open_run
+from minigrok.storage.runs import create, open_run
 from minigrok.train import Observer, Trainer, train
 
 START = 4

@@ -27,8 +27,8 @@ from minigrok.layers import cross_entropy  # noqa: E402
 from minigrok.objective import Objective  # noqa: E402
 from minigrok.params import initial, layout  # noqa: E402
 from minigrok.peers.problem import key_biases  # noqa: E402
-from minigrok.runs import create, load_weights  # noqa: E402
 from minigrok.sharded import Sharded  # noqa: E402
+from minigrok.storage.runs import create, load_weights  # noqa: E402
 from minigrok.tasks import BatchStream, pairs  # noqa: E402
 from minigrok.train import Trainer, train  # noqa: E402
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from minigrok.config import Config, Intervention, Model, Task, Train, with_values
 from minigrok.engine import Array, open_engine
+from minigrok.engine.threads import Team, TeamEngine
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
-from minigrok.files import read_arrays, write_arrays
 from minigrok.geometry.subspace import orthonormal
 from minigrok.params import attention_matrices, layout
 from minigrok.planes import CHUNK, FILE, Plane, find_source, plane_of
-from minigrok.runs import Run, create, open_run
-from minigrok.threads import Team, TeamEngine
+from minigrok.storage.files import read_arrays, write_arrays
+from minigrok.storage.runs import Run, create, open_run
 
 CONFIG = Config(
     "small",

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from minigrok.config import Config, Task
 from minigrok.errors import RunFolderError
 from minigrok.plotting import save, title, training_figure
-from minigrok.runs import create
+from minigrok.storage.runs import create
 
 TASKS = ("add", "mul", "sq")
 

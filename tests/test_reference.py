@@ -18,7 +18,7 @@ from minigrok.params import layout
 from minigrok.reference import Comparison
 from minigrok.reference_files import ReferenceOutputError
 from minigrok.reference_numbers import Expected
-from minigrok.runs import create
+from minigrok.storage.runs import create
 from minigrok.train import Observer, train
 
 TOP = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from test_files import contents, kill_at
 from minigrok import train as training
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.errors import RunFolderError
-from minigrok.runs import create, open_run
+from minigrok.storage.runs import create, open_run
 
 TOP = Path(__file__).parents[1]
 SHORT = Config(

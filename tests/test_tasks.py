@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrok.config import Task, preset
+from minigrok.config.operations import OPERATIONS
 from minigrok.errors import ConfigError
-from minigrok.tasks import OPERATIONS, BatchStream, pairs
+from minigrok.tasks import BatchStream, pairs
 
 FORMULAS = {
     "add": lambda a, b, p: (a + b) % p,

@@ -32,7 +32,7 @@ from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import subspace
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 PAPER_STUDIES = ("components", "first columns, rest origin", "first columns, rest final")
 STUDIES = (*PAPER_STUDIES, "by variance, rest origin", "by variance, rest final", "random, rest final")

@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.files import make_folder, write_atomically
 from minigrok.geometry.subspace import thinned
 from minigrok.rng import rng
-from minigrok.runs import Run
+from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.runs import Run
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
 

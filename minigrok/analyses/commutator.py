@@ -33,8 +33,8 @@ from minigrok.analyses.probes import Mode, duration, measured_seconds, modes
 from minigrok.checks import at_least, check_types, require
 from minigrok.engine import Array
 from minigrok.geometry import brackets
-from minigrok.milestones import milestones
-from minigrok.runs import Run
+from minigrok.storage.milestones import milestones
+from minigrok.storage.runs import Run
 
 CANNOT_FAIL = "rho is within 0.01 % of 1 for every vector that does not know the basis: it cannot fail"
 

@@ -12,7 +12,7 @@ from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.engine import Array
 from minigrok.geometry import brackets
 from minigrok.geometry.bases import Basis, Trajectory, against_chance
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 if TYPE_CHECKING:
     from minigrok.analyses.commutator import Settings

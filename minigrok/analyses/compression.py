@@ -30,7 +30,7 @@ from minigrok.analyses.curves_figure import curves_figure
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import compression as maths
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 Changed = dict[float | str, Callable[[], Array]]
 STUDIES = ("svd", "svd, linear", "svd, attention", "random rank", "prune", "scale", "keep", "remove", "noise")

@@ -15,8 +15,8 @@ from minigrok.analyses.trajectories import load
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry.subspace import thinned
-from minigrok.milestones import milestones
-from minigrok.runs import Run
+from minigrok.storage.milestones import milestones
+from minigrok.storage.runs import Run
 
 LEAST_AFTER = 5  # snapshots after the last grok that a PCA of them needs (paper)
 LEAST_ROWS = 3

@@ -24,7 +24,7 @@ from minigrok.geometry import krylov, subspace
 from minigrok.geometry.bases import Basis
 from minigrok.objective import Objective
 from minigrok.params import Layout
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
 Product = Callable[[Array], Array]

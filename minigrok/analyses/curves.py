@@ -20,7 +20,7 @@ from minigrok.errors import ConfigError, RunFolderError
 from minigrok.fleet import passes
 from minigrok.fleet_evaluation import evaluation
 from minigrok.geometry.compression import noise_like
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
 REFERENCES = {"init": "theta - init", "zero": "theta itself"}

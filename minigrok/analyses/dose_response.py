@@ -28,10 +28,10 @@ from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.dose_response_figure import figure
 from minigrok.analyses.dose_response_runs import BASELINE, Life, lives_of
-from minigrok.arms import ARMS
+from minigrok.config.arms import ARMS
 from minigrok.errors import ConfigError
-from minigrok.runs import Run
 from minigrok.statistics.survival import Estimate, Survival, log_rank, survival
+from minigrok.storage.runs import Run
 
 
 @dataclass(frozen=True)

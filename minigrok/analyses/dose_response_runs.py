@@ -12,7 +12,7 @@ from minigrok.analyses import events
 from minigrok.config import Intervention
 from minigrok.engine import Array
 from minigrok.interventions import TABLE
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 BASELINE = "baseline"
 DETAILS = ("basis", "start", "rank", "every")  # settings that make another arm where they vary

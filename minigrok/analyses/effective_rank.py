@@ -25,7 +25,7 @@ from minigrok.analyses.trajectories import attention_matrices
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry.compression import effective_rank
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 MEASURES = ("entropy", "participation", "stable", "energy")
 

@@ -9,8 +9,8 @@ import numpy as np
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.milestones import MEMORISED, milestones
-from minigrok.runs import Run
+from minigrok.storage.milestones import MEMORISED, milestones
+from minigrok.storage.runs import Run
 
 # Grokking has several definitions in the paper; each is (test accuracy, evaluations in a row).
 STREAK, FIRST_90, ALL_95 = "0.98 x 3", "first 0.90", "all 0.95"

@@ -32,7 +32,7 @@ from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry import updates
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 BAND = (0.025, 0.975)
 

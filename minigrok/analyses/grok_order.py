@@ -27,8 +27,8 @@ from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.figures import panel_grid
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS
-from minigrok.runs import Run
 from minigrok.statistics.small_samples import sign_test, smallest_p
+from minigrok.storage.runs import Run
 
 LEVELS = (0.5, 0.9, 0.95, 0.98, 0.99)
 MARKS = ("memorised", *(f"{level:.2f}" for level in LEVELS), events.STREAK)

@@ -36,7 +36,7 @@ from minigrok.evaluation import CHUNK
 from minigrok.fleet import passes
 from minigrok.geometry.bases import Basis, angles, random_angles
 from minigrok.geometry.subspace import orthonormal
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
 LEVEL = 0.95  # of every null band: our choice

@@ -32,7 +32,7 @@ from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.checks import at_least, check_types, nearest, require
 from minigrok.errors import ConfigError
 from minigrok.geometry.bases import Basis, Trajectory
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 PARTS = ("tasks", "split", "manifold", "traces", "density")
 COLUMNS = (

@@ -26,7 +26,7 @@ from minigrok.analyses.curvature import Meter
 from minigrok.engine import Array
 from minigrok.geometry import krylov
 from minigrok.objective import Objective
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.tasks import Pairs, pairs
 
 if TYPE_CHECKING:

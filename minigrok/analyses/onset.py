@@ -31,9 +31,9 @@ from minigrok.analyses.traces import Trace, finished, trace_of
 from minigrok.checks import at_least, check_types
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.runs import Run
 from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
 from minigrok.statistics.small_samples import LEAST
+from minigrok.storage.runs import Run
 
 FACTORS = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 FLOORS = (0.0, 20.0, 100.0)  # the paper's spike: factor 10, floor 20

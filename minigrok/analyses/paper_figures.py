@@ -25,9 +25,9 @@ from minigrok.analyses.perform import csv_text
 from minigrok.analyses.reconstruction_figure import draw_tracks
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
-from minigrok.files import make_folder, write_atomically
 from minigrok.plotting import save
-from minigrok.runs import Run
+from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.runs import Run
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from minigrok.analyses.base import Analysis, Row, Work, fingerprint, npz, plain,
 from minigrok.checks import check_types, nearest
 from minigrok.config import config_hash, toml_value
 from minigrok.errors import ConfigError
-from minigrok.files import make_folder, write_atomically
 from minigrok.plotting import save
-from minigrok.runs import Run
+from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.runs import Run
 
 PROTOCOLS = ("exact", "paper")
 

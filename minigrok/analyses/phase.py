@@ -31,8 +31,8 @@ from minigrok.analyses.phase_runs import Condition, Life, conditions, label, lif
 from minigrok.analyses.probes import duration, measured_seconds
 from minigrok.checks import at_least, check_types, require
 from minigrok.errors import RunFolderError
-from minigrok.runs import Run
 from minigrok.statistics.fits import DRAWS
+from minigrok.storage.runs import Run
 
 
 @dataclass(frozen=True)

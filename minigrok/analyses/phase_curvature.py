@@ -29,7 +29,7 @@ from minigrok.analyses.hessian_paper import TOTAL
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.rng import rng
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 DEEPEST, END, AT_LOSS, AT_CLOCK = "deepest", "end", "at loss", "at clock"
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from minigrok.analyses.phase_runs import Life
 from minigrok.analyses.traces import finished
-from minigrok.runs import Run
 from minigrok.statistics.detectors import DETECTORS
+from minigrok.storage.runs import Run
 
 SHOWN = ("v2", "spike")
 

@@ -22,7 +22,7 @@ from minigrok.analyses.trajectories import load
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.geometry.reconstruction import MARK, directions, first_crossing, lasting_crossing, rebuilt
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 CHECKPOINTS = 100  # paper
 PARTS = ("test", "train")

@@ -19,9 +19,9 @@ from minigrok.analyses import events
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.milestones import milestones
-from minigrok.runs import Run
 from minigrok.statistics.slingshots import slingshots
+from minigrok.storage.milestones import milestones
+from minigrok.storage.runs import Run
 
 REGIMES = ("learning", "memorised", "generalised")
 FREE = (  # settings in which the runs of a diagram may differ; all others are equal

@@ -15,7 +15,7 @@ import numpy as np
 from minigrok.engine import Array
 from minigrok.objective import Objective
 from minigrok.params import initial
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
 

@@ -37,7 +37,7 @@ from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import reconstruction as maths
 from minigrok.geometry import subspace
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 NULLS = ("random directions", "walk bridge", "decay bridge")
 PARTS = (*conventions.CONVENTIONS, *NULLS)

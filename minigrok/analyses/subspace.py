@@ -37,7 +37,7 @@ from minigrok.analyses.subspace_measure import FULL, VECTORS, Measurement, other
 from minigrok.checks import require
 from minigrok.config import config_hash
 from minigrok.engine import Array
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 
 @dataclass(frozen=True)

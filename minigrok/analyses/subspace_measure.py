@@ -18,7 +18,7 @@ from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.optim import factors
 from minigrok.run_state import RunState
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 from minigrok.train import trainer_of
 
 if TYPE_CHECKING:

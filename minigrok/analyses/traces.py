@@ -18,7 +18,7 @@ from minigrok.analyses.probes import Probe
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.geometry import brackets
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 
 @dataclass(frozen=True)

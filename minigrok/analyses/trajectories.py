@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrok import params
 from minigrok.engine import Array
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 
 def attention_matrices(run: Run) -> dict[str, slice]:

@@ -26,7 +26,7 @@ from minigrok.analyses.figures import panel_grid
 from minigrok.analyses.trajectories import load, pieces
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation
 

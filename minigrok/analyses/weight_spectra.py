@@ -26,7 +26,7 @@ from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.spectra_figure import figure
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra as spectra
-from minigrok.runs import Run
+from minigrok.storage.runs import Run
 
 FROM = 3  # first snapshot that an event may be at (paper)
 ATTENTION = ("W_Q", "W_K", "W_V", "W_O")

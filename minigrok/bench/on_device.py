@@ -17,7 +17,7 @@ from minigrok.fleet_train import Crew, Lane
 from minigrok.objective import Objective
 from minigrok.peers.problem import Problem, Work
 from minigrok.peers.products import step_products
-from minigrok.runs import create
+from minigrok.storage.runs import create
 
 PRODUCTS = Work("hvp"), Work("hvp", "float64", "train")  # as on the CPU
 

@@ -11,9 +11,9 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from minigrok import portable
 from minigrok.bench.settings import CONTENDERS, Settings
 from minigrok.config import to_toml
+from minigrok.engine import portable
 from minigrok.errors import MinigrokError
 from minigrok.peers.problem import Work
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from minigrok.checks import nearest
 from minigrok.config import Config
+from minigrok.engine.threads import available_threads
 from minigrok.errors import ConfigError
-from minigrok.threads import available_threads
 
 Progress = Callable[[int, int, str], None]  # done, of how many, what is being done
 

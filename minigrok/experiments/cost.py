@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from minigrok.arms import NO_SOURCE
 from minigrok.config import Config, Intervention, to_toml
+from minigrok.config.arms import NO_SOURCE
 from minigrok.experiments.cells import Cell
 from minigrok.params import layout
 from minigrok.train import Trainer

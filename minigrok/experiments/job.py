@@ -20,14 +20,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from minigrok import __version__, portable
+from minigrok import __version__
 from minigrok.analyses.perform import perform
 from minigrok.config import config_hash, from_toml, to_toml
+from minigrok.engine import portable
 from minigrok.errors import BusyError, ConfigError, MinigrokError, SweepError
 from minigrok.experiments.cells import missing_analyses, resolved
 from minigrok.experiments.sweep_file import Order, Sweep
-from minigrok.lock import EXPIRY
-from minigrok.runs import Run, create, open_run
+from minigrok.storage.lock import EXPIRY
+from minigrok.storage.runs import Run, create, open_run
 from minigrok.train import Observer, train
 
 PATIENCE = EXPIRY + 30.0  # seconds to wait for a folder's lock: a dead owner elsewhere has expired by then

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from minigrok import portable
+from minigrok.engine import portable
+from minigrok.engine.threads import available_threads
 from minigrok.experiments.job import Job, Outcome
-from minigrok.files import make_folder
-from minigrok.threads import available_threads
+from minigrok.storage.files import make_folder
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 

@@ -26,10 +26,10 @@ from minigrok.experiments.job import Job, Outcome, comparison_job, run_job
 from minigrok.experiments.status_figure import figure
 from minigrok.experiments.sweep_file import Sweep
 from minigrok.experiments.thinning import thin
-from minigrok.files import make_folder, write_atomically
-from minigrok.lock import Lock
 from minigrok.plotting import save
-from minigrok.runs import open_run
+from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.lock import Lock
+from minigrok.storage.runs import open_run
 
 
 class Executor(Protocol):

@@ -284,4 +284,4 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Entry:
 
 
 def _presets() -> Any:
-    return resources.files("minigrok") / "presets" / "sweeps"
+    return resources.files("minigrok.config") / "presets" / "sweeps"

@@ -6,8 +6,8 @@ import numpy as np
 
 from minigrok.counters import Counters
 from minigrok.errors import RunFolderError
-from minigrok.files import sync_folder
-from minigrok.runs import Run
+from minigrok.storage.files import sync_folder
+from minigrok.storage.runs import Run
 
 
 def kept_steps(steps: list[int], keep: int) -> list[int]:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrok.engine import Array, Engine
+from minigrok.engine.threads import Team
 from minigrok.peers.problem import Problem
-from minigrok.threads import Team
 from minigrok.train import Trainer
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minigrok import runs
 from minigrok.config import preset, with_settings
 from minigrok.params import initial, layout
+from minigrok.storage import runs
 
 STEPS = (1, *range(100, 2100, 100))
 ROWS = len(STEPS)

@@ -8,7 +8,7 @@ from minigrok.analyses import grok_order
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
 from minigrok.errors import RunFolderError
-from minigrok.milestones import milestones
+from minigrok.storage.milestones import milestones
 
 Settings = grok_order.Settings
 

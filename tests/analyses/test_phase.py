@@ -14,7 +14,7 @@ from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.job import comparison_job, perform_job
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.runs import create, open_run
+from minigrok.storage.runs import create, open_run
 from minigrok.train import train
 
 Settings = phase.Settings

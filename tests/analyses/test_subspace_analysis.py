@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, walk
 
-from minigrok import runs
 from minigrok.analyses import subspace as analysis
 from minigrok.analyses.base import Work
 from minigrok.analyses.subspace_measure import VECTORS, Measurement
@@ -12,6 +11,7 @@ from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry import subspace
 from minigrok.params import initial
+from minigrok.storage import runs
 from minigrok.train import train
 
 QUICK = analysis.Settings(most=3, draws=100, full=4)

@@ -9,7 +9,7 @@ from minigrok.bench import growth as module
 from minigrok.bench.growth import axes, growth, growth_figure
 from minigrok.bench.rounds import Lane
 from minigrok.bench.settings import PEERS, Progress, Settings
-from minigrok.threads import available_threads
+from minigrok.engine.threads import available_threads
 
 AXES = {axis.label: axis for axis in axes(1)}
 

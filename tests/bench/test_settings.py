@@ -6,8 +6,8 @@ import fakes
 import pytest
 
 from minigrok.bench.settings import CONTENDERS, OWN, PEERS, obstacle
+from minigrok.engine.threads import available_threads
 from minigrok.errors import ConfigError
-from minigrok.threads import available_threads
 
 
 def test_every_peer_is_a_contender_and_minigrok_is_first() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrok.experiments.sweep_file import Sweep, read_sweep
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 
 SMALL = """
 name = "small"

@@ -7,7 +7,7 @@ from small_sweeps import contents, small
 from minigrok.config import with_settings
 from minigrok.experiments import cost
 from minigrok.experiments.sweep import plan
-from minigrok.runs import create
+from minigrok.storage.runs import create
 from minigrok.train import train
 
 

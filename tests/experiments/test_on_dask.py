@@ -23,7 +23,7 @@ from minigrok.experiments.local import Local
 from minigrok.experiments.on_dask import OnDask, Tls
 from minigrok.experiments.sweep import Conducted, Watcher, conduct
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.lock import owner_of
+from minigrok.storage.lock import owner_of
 
 pytest.importorskip("distributed", reason="needs Dask: install the extra [distributed]")
 pytestmark = [

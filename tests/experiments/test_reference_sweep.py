@@ -15,8 +15,8 @@ from minigrok.errors import ConfigError
 from minigrok.experiments.local import Local
 from minigrok.experiments.sweep import conduct
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.metrics import read_columns
 from minigrok.reference_files import ReferenceOutputError
+from minigrok.storage.metrics import read_columns
 
 TEXT = text(steps=40, seeds=(1, 2))
 NAMES = [f"tiny-wd{decay}-s{seed}" for decay in (1, 0.1) for seed in (1, 2)]

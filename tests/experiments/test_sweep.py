@@ -24,9 +24,9 @@ from minigrok.experiments.job import Job, Outcome, perform_job, run_job
 from minigrok.experiments.local import Local
 from minigrok.experiments.sweep import Watcher, conduct, plan
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.files import write_atomically
-from minigrok.lock import Lock, owner_of
-from minigrok.runs import create, open_run
+from minigrok.storage.files import write_atomically
+from minigrok.storage.lock import Lock, owner_of
+from minigrok.storage.runs import create, open_run
 from minigrok.train import train
 
 TOP = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrok.arms import ARMS, NO_SOURCE
 from minigrok.config import preset
+from minigrok.config.arms import ARMS, NO_SOURCE
 from minigrok.errors import ConfigError
 from minigrok.experiments.cells import awaited, open_sweep, sweep_to_json
 from minigrok.experiments.sweep_file import RESERVED, Order, read_sweep, sweep_names, sweep_text

@@ -10,7 +10,7 @@ from small_sweeps import contents, small
 from minigrok.errors import RunFolderError
 from minigrok.experiments.thinning import kept_steps, thin
 from minigrok.params import initial
-from minigrok.runs import create
+from minigrok.storage.runs import create
 from minigrok.train import train
 
 

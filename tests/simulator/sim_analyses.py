@@ -15,8 +15,8 @@ from minigrok.config import Config
 from minigrok.errors import EngineError
 from minigrok.fleet import passes
 from minigrok.fleet_evaluation import evaluation
-from minigrok.runs import create, open_run
 from minigrok.sharded import Sharded
+from minigrok.storage.runs import create, open_run
 from minigrok.tasks import pairs
 from minigrok.train import train, trainer_of
 

@@ -13,7 +13,7 @@ from minigrok.experiments.on_device import OnDevice
 from minigrok.experiments.sweep import Watcher, conduct
 from minigrok.experiments.sweep_file import read_sweep
 from minigrok.params import layout
-from minigrok.runs import create
+from minigrok.storage.runs import create
 from minigrok.train import train
 
 TEXT = """

@@ -13,7 +13,7 @@ from minigrok.fleet_step import FleetStep
 from minigrok.fleet_train import Crew, Drawer, Lane, kind, together
 from minigrok.layers.select import selection
 from minigrok.params import initial
-from minigrok.runs import create, open_run
+from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
 from minigrok.train import Observer, train
 

@@ -16,10 +16,10 @@ from minigrok.engine import chosen, device, open_engine
 from minigrok.engine.device import Device, Found, problem
 from minigrok.errors import ConfigError, EngineError
 from minigrok.objective import Objective
-from minigrok.runs import create
+from minigrok.storage.runs import create
 from minigrok.tasks import pairs
 
-SIMULATOR = Path(__file__).parent / "simulator"
+SIMULATOR = Path(__file__).parents[1] / "simulator"
 H100 = Device("NVIDIA H100", (9, 0), 80 * 2**30)
 WORKING = Found("0.30.4", "13.0", "13.0.88", (H100,))
 needs_numba_cuda = pytest.mark.skipif(find_spec("numba_cuda") is None, reason="needs the extra [cuda]")

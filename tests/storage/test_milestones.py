@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigrok.config import Config, Task, Train
-from minigrok.milestones import Milestones, milestones
+from minigrok.storage.milestones import Milestones, milestones
 
 
 def columns(train, test):

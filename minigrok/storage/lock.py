@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minigrok.errors import BusyError, RunFolderError
-from minigrok.files import unwritable
+from minigrok.storage.files import unwritable
 
 EXPIRY = 120.0  # seconds without a renewal after which an owner on another machine counts as dead: our choice
 RENEWAL = 20.0  # seconds between renewals: five may fail in a row; our choice

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from minigrok.arms import ARMS, BASES
 from minigrok.config import Intervention
+from minigrok.config.arms import ARMS, BASES
 from minigrok.errors import ConfigError
 
 

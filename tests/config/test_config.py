@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrok import config as cf
-from minigrok.arms import ARMS, BASES
+from minigrok.config.arms import ARMS, BASES
+from minigrok.config.operations import OPERATIONS
 from minigrok.errors import (
     ConfigError,
 )
-from minigrok.tasks import OPERATIONS
 
 PRIMES = (3, 5, 7, 23, 97, 113)
 rates = st.floats(0, 1, exclude_min=True, exclude_max=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from minigrok import lock
 from minigrok.errors import RunFolderError
-from minigrok.lock import EXPIRY, LINK, Lock, Owner, leftover, owner_of
+from minigrok.storage import lock
+from minigrok.storage.lock import EXPIRY, LINK, Lock, Owner, leftover, owner_of
 
 ELSEWHERE = Owner("elsewhere", 4711, "another-boot", "token")
 CALLS = ("symlink", "rename", "unlink", "readlink")  # of which the lock is made
@@ -210,8 +210,8 @@ def kills(folder: Path) -> int:
 
 
 def test_a_kill_at_any_call_leaves_a_lock_that_the_next_one_gets_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.test_lock", str(tmp_path)]
-    result = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.storage.test_lock", str(tmp_path)]
+    result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) >= 12
 

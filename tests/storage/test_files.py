@@ -16,9 +16,9 @@ import pytest
 
 from minigrok.config import Config, Model, Task
 from minigrok.errors import RunFolderError
-from minigrok.files import write_atomically
 from minigrok.params import initial
-from minigrok.runs import Run, create, open_run
+from minigrok.storage.files import write_atomically
+from minigrok.storage.runs import Run, create, open_run
 
 SMALL = Config("small", task=Task(p=5), model=Model(width=4, heads=2, mlp_width=3, blocks=2))
 THETA = initial(SMALL)
@@ -190,8 +190,8 @@ def main(folder: Path) -> int:
 
 
 def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.test_files", str(tmp_path)]
-    top = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "tests.storage.test_files", str(tmp_path)]
+    top = Path(__file__).parents[2]
     result = subprocess.run(command, cwd=top, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 40

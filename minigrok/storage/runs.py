@@ -4,7 +4,7 @@
     metrics.csv                    append-only, one row an evaluation; beside it intervention.csv, if there is one
     snapshots/000200.safetensors   parameters under PyTorch names
     checkpoint.safetensors         what `resume` needs; replaced atomically
-    .lock, .owner                  of the one process that writes: see minigrok.lock
+    .lock, .owner                  of the one process that writes: see minigrok.storage.lock
 
 Nothing in it differs between two identical runs on one machine, no times, no random order; but for the seconds spent,
 which the checkpoint counts.
@@ -24,10 +24,10 @@ import numpy.typing as npt
 from minigrok import __version__
 from minigrok.config import PROVENANCE, Config, config_hash, from_toml, to_toml
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
-from minigrok.files import make_folder, read_arrays, write_arrays, write_atomically
-from minigrok.lock import Lock, leftover
-from minigrok.metrics import append_row, drop_after, read_columns
 from minigrok.params import Layout, layout
+from minigrok.storage.files import make_folder, read_arrays, write_arrays, write_atomically
+from minigrok.storage.lock import Lock, leftover
+from minigrok.storage.metrics import append_row, drop_after, read_columns
 
 Array = npt.NDArray[Any]
 FORMAT = 1  # of the run folder; a reader accepts its own only

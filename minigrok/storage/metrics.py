@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrok.errors import RunFolderError
-from minigrok.files import sync_folder, unwritable, write_all, write_atomically
+from minigrok.storage.files import sync_folder, unwritable, write_all, write_atomically
 
 Columns = dict[str, npt.NDArray[Any]]
 

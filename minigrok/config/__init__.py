@@ -1,7 +1,7 @@
 """Configuration of a run: TOML in and out, presets, single settings, fingerprint.
 
 Files, `--set a.b=c` and Python code all go through the same constructors, which check types and identities.
-The sections with their defaults, and where those come from, are in `minigrok.sections`.
+The sections with their defaults, and where those come from, are in `minigrok.config.sections`.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minigrok.checks import check_types, nearest, require, require_name
+from minigrok.config.sections import Compute, Init, Intervention, Model, Optimiser, Task, Train
 from minigrok.errors import ConfigError
-from minigrok.sections import Compute, Init, Intervention, Model, Optimiser, Task, Train
 
 __all__ = [
     "Compute",
@@ -232,4 +232,4 @@ def toml_value(text: str) -> Any:
 
 
 def _presets() -> Any:
-    return resources.files("minigrok") / "presets"
+    return resources.files("minigrok.config") / "presets"

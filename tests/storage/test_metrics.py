@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minigrok.config import Config, Model, Task
 from minigrok.errors import RunFolderError
-from minigrok.runs import Run, create
+from minigrok.storage.runs import Run, create
 
 SMALL = Config("small", task=Task(p=5), model=Model(width=4, heads=2, mlp_width=3, blocks=2))
 

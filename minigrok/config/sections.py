@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from minigrok.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.checks import at_least, check_types, is_prime, nearest, require
+from minigrok.config.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.errors import ConfigError
 
 CrossEntropy = Literal["stable", "saturating"]
@@ -35,7 +35,7 @@ class Task:
     train_fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        from minigrok.tasks import OPERATIONS  # not at the top: numpy would slow down `minigrok --help`
+        from minigrok.config.operations import OPERATIONS
 
         check_types(self, "task")
         require(is_prime(self.p), "task.p", "a prime", self.p)
@@ -197,7 +197,7 @@ class Compute:
     shards : int    the batch is cut in this many fixed parts, so that the bits do not depend on the number of
                     threads; one on the engine cuda, whatever this says (our choice)
     portable : bool whether to use the instructions of Haswell alone, so that the bits do not depend on the
-                    machine either: see minigrok.portable (our choice: false, the fastest kernels there are)
+                    machine either: see minigrok.engine.portable (our choice: false, the fastest kernels there are)
     """
 
     engine: EngineName = "cpu"
@@ -218,12 +218,12 @@ class Intervention:
 
     Attributes
     ----------
-    arm : str       a key of `minigrok.arms.ARMS`: what is done ("deletion": paper)
+    arm : str       a key of `minigrok.config.arms.ARMS`: what is done ("deletion": paper)
     dose : float    s; 0 changes no bit. For a kick: its length in lengths of that step's AdamW update
     source : str    folder of the run whose trajectory spans the plane, seen from the folder that this run lies in
     start : int     first step that is changed (paper: 500)
     rank : int      directions of the plane (paper: 20)
-    basis : str     a key of `minigrok.arms.BASES`, for a plane that is not the arm's own; "": the arm's
+    basis : str     a key of `minigrok.config.arms.BASES`, for a plane that is not the arm's own; "": the arm's
     every : int     steps between kicks; 0: one, at the start
     repeat : int    0, or the number of a repeat of the same seed: at the start theta is multiplied by 1 + eps N(0, 1),
                     eps the spacing of numbers at 1. Equal runs have equal bits here; this stands in for the paper's

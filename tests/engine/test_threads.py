@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from minigrok.threads import Team, available_threads
+from minigrok.engine.threads import Team, available_threads
 
 SIZES = [1, 2, 3, 5]
 

@@ -1,0 +1,1 @@
+"""The disk: run folders, files that survive a kill, one writer, the tables of a run."""
