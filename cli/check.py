@@ -11,7 +11,7 @@ import click
 from .options import debug_option, json_option
 
 if TYPE_CHECKING:
-    from minigrok.check import Verdict
+    from minigrok.gradcheck.check import Verdict
 
 
 @click.command()
@@ -36,8 +36,8 @@ def check(ctx: click.Context, /, engine: str, seed: int, as_json: bool, **sizes:
 
     Example: minigrok check --pairs 512 --heads 4 --head-width 32 --mlp-width 256 --classes 97
     """
-    from minigrok.cases import Sizes
-    from minigrok.check import run_checks
+    from minigrok.gradcheck.cases import Sizes
+    from minigrok.gradcheck.check import run_checks
 
     verdicts = run_checks(Sizes(**sizes), engine, seed)
     if as_json:
@@ -55,7 +55,7 @@ def as_dict(verdict: Verdict) -> dict[str, Any]:
 
 def show(verdicts: list[Verdict]) -> None:
     """Print the verdicts as a table, and how many laws hold."""
-    from minigrok.laws import LAWS
+    from minigrok.gradcheck.laws import LAWS
 
     from .tables import print_table
 

@@ -15,7 +15,7 @@ from minigrok.config import Config
 from minigrok.counters import Counters
 from minigrok.engine.cpu import cache_folder
 from minigrok.engine.threads import available_threads
-from minigrok.params import layout
+from minigrok.network.params import layout
 from minigrok.storage.runs import Run
 from minigrok.train import Observer, train
 

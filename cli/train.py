@@ -40,7 +40,7 @@ def train(
 
     Example: minigrok train dual --set seed=137 --set optimiser.weight_decay=0.5 --out runs/mine
     """
-    from minigrok.params import layout
+    from minigrok.network.params import layout
     from minigrok.planes import require_source
     from minigrok.storage.runs import create, load_weights
 

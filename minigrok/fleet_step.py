@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minigrok import model
 from minigrok.config import Optimiser
 from minigrok.engine import Array
-from minigrok.fleet import Fleet
 from minigrok.layers.select import Selection
+from minigrok.network import model
+from minigrok.network.fleet import Fleet
+from minigrok.network.params import N_TOKENS
 from minigrok.optim import CHUNK, CLIP_EPS, chunks, factors, step_chunks, sum_of_squares
-from minigrok.params import N_TOKENS
 
 
 def gather(

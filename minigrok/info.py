@@ -20,7 +20,7 @@ from minigrok.engine.cpu import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS
-from minigrok.params import layout
+from minigrok.network.params import layout
 
 PACKAGES = (
     "numpy",

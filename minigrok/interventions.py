@@ -25,11 +25,11 @@ from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
 from minigrok.geometry import brackets
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
+from minigrok.network.sharded import Sharded
 from minigrok.optim import AdamW, norm
 from minigrok.planes import Plane
 from minigrok.rng import rng
-from minigrok.sharded import Sharded
 from minigrok.tasks import pairs
 
 TABLE = "intervention.csv"  # a row an evaluation, in the run's folder

@@ -22,7 +22,7 @@ from minigrok.engine import Array, Engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry.bases import Basis, Trajectory
 from minigrok.geometry.subspace import embed, orthonormal, thinned
-from minigrok.params import attention_matrices
+from minigrok.network.params import attention_matrices
 from minigrok.rng import rng
 from minigrok.storage.files import read_arrays, write_arrays
 from minigrok.storage.milestones import milestones

@@ -15,8 +15,8 @@ import numpy as np
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra, brackets, krylov
-from minigrok.objective import Objective
-from minigrok.params import layout
+from minigrok.network.objective import Objective
+from minigrok.network.params import layout
 from minigrok.reference_numbers import BATCH, EXACT, WHY, Expected, direction, float64
 from minigrok.tasks import pairs
 

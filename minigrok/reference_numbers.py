@@ -18,9 +18,8 @@ import numpy as np
 
 from minigrok.config import Config, with_settings
 from minigrok.engine import Array
-from minigrok.fleet import passes
-from minigrok.fleet_evaluation import evaluation
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
+from minigrok.network.passes import evaluation, passes
 from minigrok.optim import norm
 from minigrok.storage.milestones import MEMORISED, milestones
 from minigrok.tasks import pairs
@@ -113,7 +112,7 @@ def _scores(config: Config, theta: Array) -> list[Expected]:
     found = []
     for part, rows in (("train", data.train), ("test", data.test)):
         scores = evaluation(net, data.tokens[rows], data.targets[:, rows]).scores()
-        source = f"minigrok.evaluation, all {len(rows)} {part} pairs"
+        source = f"minigrok.network.evaluation, all {len(rows)} {part} pairs"
         for k, task in enumerate(config.task.operations):
             loss, accuracy = float(scores.loss[k]), float(scores.accuracy[k])
             found.append(Expected(f"{part} loss, {task}", loss, "nats", EXACT, 0.0, "exact", WHY, source))
@@ -147,7 +146,9 @@ def _derivatives(config: Config, theta: Array) -> list[Expected]:
         "|G d1|": np.linalg.norm(Gd),
         "|J d1|": np.linalg.norm(objective.jvp(theta, d1)),
     }
-    source = f"minigrok.objective, first {len(batch)} train pairs, tasks summed; d1, d2: reference_numbers.direction"
+    source = (
+        f"minigrok.network.objective, first {len(batch)} train pairs, tasks summed; d1, d2: reference_numbers.direction"
+    )
     return [Expected(name, float(x), "nats", EXACT, 0.0, "exact", WHY, source) for name, x in values.items()]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrok.config import Config, config_hash, from_toml
 from minigrok.engine import Array
-from minigrok.params import layout
+from minigrok.network.params import layout
 from minigrok.plotting import save, training_figure
 from minigrok.reference_files import ReferenceOutputError, damaged, require
 from minigrok.reference_geometry import geometry

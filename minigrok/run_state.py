@@ -18,7 +18,7 @@ from minigrok.config import Config
 from minigrok.counters import Counters
 from minigrok.engine import Array, Engine
 from minigrok.errors import RunFolderError
-from minigrok.evaluation import Scores
+from minigrok.network.evaluation import Scores
 from minigrok.optim import Moments, norm
 from minigrok.storage.runs import METRICS, Run
 from minigrok.tasks import BatchStream, pairs

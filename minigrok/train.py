@@ -18,13 +18,13 @@ from minigrok.config import Config
 from minigrok.counters import Counters
 from minigrok.engine import Array, chosen
 from minigrok.errors import NonFiniteError
-from minigrok.evaluation import Evaluation, Scores
 from minigrok.interventions import TABLE, intervener
+from minigrok.network.evaluation import Evaluation, Scores
+from minigrok.network.params import initial
+from minigrok.network.sharded import Sharded
 from minigrok.optim import AdamW, norm
-from minigrok.params import initial
 from minigrok.planes import plane_of
 from minigrok.run_state import Row, RunState
-from minigrok.sharded import Sharded
 from minigrok.storage.runs import METRICS, Run
 
 if TYPE_CHECKING:

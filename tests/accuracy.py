@@ -13,8 +13,8 @@ import oracle
 
 from minigrok.config import Config, preset, with_settings
 from minigrok.engine import Array
-from minigrok.objective import Objective
-from minigrok.params import initial, layout
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial, layout
 from minigrok.peers.problem import key_biases
 from minigrok.tasks import BatchStream, pairs
 from minigrok.train import Trainer

@@ -12,7 +12,7 @@ from minigrok.analyses import grok_order, heads, trajectory_pca
 from minigrok.config import preset, with_settings
 from minigrok.experiments.cells import sweep_to_json
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.params import initial
+from minigrok.network.params import initial
 from minigrok.storage import runs
 
 SMALL = ["task.p=7", "model.width=8", "model.heads=2", "model.mlp_width=8"]

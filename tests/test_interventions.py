@@ -19,8 +19,8 @@ from minigrok.errors import ConfigError
 from minigrok.geometry import brackets
 from minigrok.geometry.subspace import orthonormal
 from minigrok.interventions import TABLE
-from minigrok.objective import Objective
-from minigrok.params import initial, layout
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial, layout
 from minigrok.rng import rng
 from minigrok.storage.runs import create, open_run
 from minigrok.train import Observer, Trainer, train

@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs the extra [cuda]")
 
-from minigrok import model
 from minigrok.engine import device
 from minigrok.engine.cuda import row_source
 from minigrok.engine.stack import Stack
 from minigrok.kernels import FLOAT64, Noting, launches, model_configs, ptx
 from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, select, sums
-from minigrok.params import layout
+from minigrok.network import model
+from minigrok.network.params import layout
 
 compiler = pytest.mark.skipif(
     find_spec("nvidia") is None or device.look().toolkit is None, reason="no CUDA compiler library"

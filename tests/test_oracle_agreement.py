@@ -24,10 +24,10 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from minigrok.config import Config, Model, Task, preset, with_settings  # noqa: E402
 from minigrok.engine import ENGINES, Array, open_engine  # noqa: E402
 from minigrok.layers import cross_entropy  # noqa: E402
-from minigrok.objective import Objective  # noqa: E402
-from minigrok.params import initial, layout  # noqa: E402
+from minigrok.network.objective import Objective  # noqa: E402
+from minigrok.network.params import initial, layout  # noqa: E402
+from minigrok.network.sharded import Sharded  # noqa: E402
 from minigrok.peers.problem import key_biases  # noqa: E402
-from minigrok.sharded import Sharded  # noqa: E402
 from minigrok.storage.runs import create, load_weights  # noqa: E402
 from minigrok.tasks import BatchStream, pairs  # noqa: E402
 from minigrok.train import Trainer, train  # noqa: E402

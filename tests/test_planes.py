@@ -15,7 +15,7 @@ from minigrok.engine import Array, open_engine
 from minigrok.engine.threads import Team, TeamEngine
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
 from minigrok.geometry.subspace import orthonormal
-from minigrok.params import attention_matrices, layout
+from minigrok.network.params import attention_matrices, layout
 from minigrok.planes import CHUNK, FILE, Plane, find_source, plane_of
 from minigrok.storage.files import read_arrays, write_arrays
 from minigrok.storage.runs import Run, create, open_run

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from minigrok import reference, reference_files, reference_run
 from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
-from minigrok.params import layout
+from minigrok.network.params import layout
 from minigrok.reference import Comparison
 from minigrok.reference_files import ReferenceOutputError
 from minigrok.reference_numbers import Expected

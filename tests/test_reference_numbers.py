@@ -9,8 +9,8 @@ import pytest
 
 from minigrok import reference, reference_files, reference_run
 from minigrok.config import Config, Model, Task, Train, with_settings
-from minigrok.objective import Objective
-from minigrok.params import layout
+from minigrok.network.objective import Objective
+from minigrok.network.params import layout
 from minigrok.reference import compare
 from minigrok.reference_numbers import PREFIX, Expected, beginning, direction, ending, exact, phenomenon, prefix
 from minigrok.storage.metrics import read_columns

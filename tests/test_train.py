@@ -14,7 +14,7 @@ from minigrok import train as training
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
-from minigrok.params import initial, layout
+from minigrok.network.params import initial, layout
 from minigrok.storage.runs import Run, create, load_weights, open_run
 from minigrok.train import Observer, Trainer, train
 

@@ -22,8 +22,8 @@ from minigrok.analyses.base import Work
 from minigrok.engine import Array
 from minigrok.geometry import krylov, subspace
 from minigrok.geometry.bases import Basis
-from minigrok.objective import Objective
-from minigrok.params import Layout
+from minigrok.network.objective import Objective
+from minigrok.network.params import Layout
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 

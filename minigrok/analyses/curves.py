@@ -17,9 +17,8 @@ from minigrok.checks import nearest
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError, RunFolderError
-from minigrok.fleet import passes
-from minigrok.fleet_evaluation import evaluation
 from minigrok.geometry.compression import noise_like
+from minigrok.network.passes import evaluation, passes
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 

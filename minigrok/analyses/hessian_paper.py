@@ -25,7 +25,7 @@ from minigrok.analyses.base import Row, Work, snapshot_steps
 from minigrok.analyses.curvature import Meter
 from minigrok.engine import Array
 from minigrok.geometry import krylov
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
 from minigrok.storage.runs import Run
 from minigrok.tasks import Pairs, pairs
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrok.engine import Array
-from minigrok.objective import Objective
-from minigrok.params import initial
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from minigrok import params
 from minigrok.engine import Array
+from minigrok.network import params
 from minigrok.storage.runs import Run
 
 
 def attention_matrices(run: Run) -> dict[str, slice]:
-    """Places of W_Q, W_K, W_V, W_O of each layer: see `minigrok.params`."""
+    """Places of W_Q, W_K, W_V, W_O of each layer: see `minigrok.network.params`."""
     return params.attention_matrices(run.config)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from minigrok.config import Config
 from minigrok.engine import device
 from minigrok.fleet_train import Crew, Lane
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
 from minigrok.peers.problem import Problem, Work
 from minigrok.peers.products import step_products
 from minigrok.storage.runs import create

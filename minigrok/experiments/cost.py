@@ -16,7 +16,7 @@ from typing import NamedTuple
 from minigrok.config import Config, Intervention, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.experiments.cells import Cell
-from minigrok.params import layout
+from minigrok.network.params import layout
 from minigrok.train import Trainer
 
 STEPS = 5  # timed steps, after two that compile and record: our choice

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrok.engine import Array
-from minigrok.params import Layout
+from minigrok.network.params import Layout
 
 TOP = 10  # singular values that are kept: our choice (paper: 5 of the deltas)
 

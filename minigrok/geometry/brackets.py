@@ -42,7 +42,7 @@ class Slope(Protocol):
 
 
 class Curve(Slope, Protocol):
-    """A twice differentiable loss of theta (P,), such as `minigrok.objective.Objective`."""
+    """A twice differentiable loss of theta (P,), such as `minigrok.network.objective.Objective`."""
 
     def hvp(self, theta: Array, v: Array) -> Array:
         """Return the Hessian times v (P,)."""

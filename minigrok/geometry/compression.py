@@ -30,7 +30,7 @@ import numpy as np
 
 from minigrok.checks import require
 from minigrok.engine import Array
-from minigrok.params import Layout
+from minigrok.network.params import Layout
 
 LEAST = 128  # entries of a matrix that is truncated (paper)
 ENERGY = 0.9  # share that the energy rank keeps: our choice

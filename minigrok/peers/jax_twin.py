@@ -1,7 +1,7 @@
 """The JAX twin of minigrok: the same model in plain jax.numpy, for the benchmark.
 
-Parameters are a dict of name to array, names and shapes those of `minigrok.params.layout` (a dict is also faster in
-XLA than slices of one vector). The softmax attention can be written with products or with sums of elementwise
+Parameters are a dict of name to array, names and shapes those of `minigrok.network.params.layout` (a dict is also
+faster in XLA than slices of one vector). The softmax attention can be written with products or with sums of elementwise
 products; which is faster at T = 2 depends on the work and the machine, so both are here.
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from minigrok.config import Config, Optimiser
-from minigrok.params import layout
+from minigrok.network.params import layout
 
 Parameters = dict[str, Any]
 Attention = Callable[[Any, Any, Any], Any]  # of q, k, v (B, T, H, K) to (B, T, H, K)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from minigrok.engine import Array
-from minigrok.evaluation import Evaluation, Scores
-from minigrok.objective import Objective
+from minigrok.network.evaluation import Evaluation, Scores
+from minigrok.network.objective import Objective
+from minigrok.network.sharded import Sharded
 from minigrok.peers.problem import Peer, Problem, step_outcome
 from minigrok.peers.products import step_products
-from minigrok.sharded import Sharded
 from minigrok.train import Trainer
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrok.config import Config
-from minigrok.params import initial, layout
+from minigrok.network.params import initial, layout
 from minigrok.rng import rng
 from minigrok.tasks import BatchStream, Pairs, pairs
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from minigrok import __version__
 from minigrok.config import PROVENANCE, Config, config_hash, from_toml, to_toml
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
-from minigrok.params import Layout, layout
+from minigrok.network.params import Layout, layout
 from minigrok.storage.files import make_folder, read_arrays, write_arrays, write_atomically
 from minigrok.storage.lock import Lock, leftover
 from minigrok.storage.metrics import append_row, drop_after, read_columns

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigrok.config import preset, with_settings
-from minigrok.params import initial, layout
+from minigrok.network.params import initial, layout
 from minigrok.storage import runs
 
 STEPS = (1, *range(100, 2100, 100))

@@ -10,7 +10,7 @@ from minigrok.analyses.curves import Network
 from minigrok.analyses.trajectories import attention_matrices
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
-from minigrok.params import initial
+from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 RANKS = (1, 2, 24)

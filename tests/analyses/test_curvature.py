@@ -9,8 +9,8 @@ from minigrok.analyses.base import Work
 from minigrok.config import preset, with_settings
 from minigrok.geometry.bases import Basis
 from minigrok.geometry.subspace import orthonormal
-from minigrok.objective import Objective
-from minigrok.params import initial
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial
 from minigrok.tasks import pairs
 
 TINY = [*SMALL, "task.p=5", "model.width=4", "model.mlp_width=3"]

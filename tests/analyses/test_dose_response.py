@@ -10,7 +10,7 @@ from minigrok.analyses.dose_response_figure import figure
 from minigrok.analyses.dose_response_runs import lives_of
 from minigrok.errors import ConfigError
 from minigrok.interventions import TABLE
-from minigrok.params import initial
+from minigrok.network.params import initial
 from minigrok.statistics.survival import log_rank, survival
 
 Settings = dose_response.Settings

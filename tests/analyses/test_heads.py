@@ -7,7 +7,7 @@ from synthetic_runs import make, rises, walk
 from minigrok.analyses import heads
 from minigrok.analyses.base import Work
 from minigrok.config import preset, with_settings
-from minigrok.params import initial
+from minigrok.network.params import initial
 
 SHAPE = ["task.p=11", "model.width=32", "model.heads=2", "model.mlp_width=8"]
 CONFIG = with_settings(preset("tiny"), SHAPE)

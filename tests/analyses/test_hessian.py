@@ -11,7 +11,7 @@ from minigrok.analyses.base import Work
 from minigrok.analyses.perform import csv_text, perform, settings_for
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, NonFiniteError, RunFolderError
-from minigrok.params import initial
+from minigrok.network.params import initial
 
 TINY = [*SMALL, "task.p=5", "model.width=4", "model.mlp_width=3"]
 CONFIG = with_settings(preset("tiny"), TINY)

@@ -14,7 +14,7 @@ from minigrok.analyses.base import Analysis, Work, to_files
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError
-from minigrok.params import initial
+from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 

@@ -6,8 +6,8 @@ from synthetic_runs import SMALL, make, rises
 
 from minigrok.analyses.probes import Probe, duration, measured_seconds, modes
 from minigrok.config import preset, with_settings
-from minigrok.objective import Objective
-from minigrok.params import initial
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial
 from minigrok.tasks import pairs
 
 CONFIG = with_settings(preset("tiny"), SMALL)

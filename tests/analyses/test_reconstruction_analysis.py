@@ -9,7 +9,7 @@ from minigrok.analyses.base import Work
 from minigrok.analyses.curves import Network
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
-from minigrok.params import initial
+from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 GRID = range(0, 1300, 100)

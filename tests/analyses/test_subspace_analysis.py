@@ -10,7 +10,7 @@ from minigrok.analyses.subspace_measure import VECTORS, Measurement
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry import subspace
-from minigrok.params import initial
+from minigrok.network.params import initial
 from minigrok.storage import runs
 from minigrok.train import train
 

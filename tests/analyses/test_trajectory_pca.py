@@ -8,7 +8,7 @@ from minigrok.analyses import trajectory_pca
 from minigrok.analyses.base import Work
 from minigrok.config import preset, with_settings
 from minigrok.errors import RunFolderError
-from minigrok.params import initial
+from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 

@@ -9,7 +9,7 @@ from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
 from minigrok.config import preset, with_settings
 from minigrok.errors import RunFolderError
-from minigrok.params import layout
+from minigrok.network.params import layout
 
 Settings = weight_spectra.Settings
 CONFIG = with_settings(preset("tiny"), [*SMALL, "model.blocks=2"])

@@ -15,7 +15,7 @@ from minigrok.config import Compute, preset, with_settings
 from minigrok.engine import chosen, device, open_engine
 from minigrok.engine.device import Device, Found, problem
 from minigrok.errors import ConfigError, EngineError
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
 from minigrok.storage.runs import create
 from minigrok.tasks import pairs
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 import minigrok
-from minigrok.cases import CASES, Sizes
 from minigrok.config import Config, Model, Optimiser, Task
 from minigrok.engine import ENGINES, Array, Engine, open_engine
 from minigrok.errors import EngineError
-from minigrok.laws import Case, Tree, draw, flat, leaves, tree_map
+from minigrok.gradcheck.cases import CASES, Sizes
+from minigrok.gradcheck.laws import Case, Tree, draw, flat, leaves, tree_map
 from minigrok.layers import LAYERS, embedding
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial, layout
 from minigrok.optim import AdamW, norm
-from minigrok.params import initial, layout
 
 CONFIG = Config("small", task=Task(p=5, exclude_zero=False), model=Model(width=6, heads=2, mlp_width=5))
 

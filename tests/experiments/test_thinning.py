@@ -9,7 +9,7 @@ from small_sweeps import contents, small
 
 from minigrok.errors import RunFolderError
 from minigrok.experiments.thinning import kept_steps, thin
-from minigrok.params import initial
+from minigrok.network.params import initial
 from minigrok.storage.runs import create
 from minigrok.train import train
 

@@ -6,8 +6,8 @@ from scipy.stats import ortho_group
 
 from minigrok.config import preset, with_settings
 from minigrok.geometry import attention_spectra as spectra
-from minigrok.params import initial, layout
-from minigrok.sharded import Sharded
+from minigrok.network.params import initial, layout
+from minigrok.network.sharded import Sharded
 
 CONFIG = with_settings(preset("tiny"), ["task.p=11", "model.width=16", "model.mlp_width=8", "model.blocks=2"])
 LAYOUT, HEADS = layout(CONFIG), CONFIG.model.heads

@@ -5,8 +5,8 @@ import pytest
 
 from minigrok.config import Config, Model, Task, preset
 from minigrok.geometry import brackets
-from minigrok.objective import Objective
-from minigrok.params import initial, layout
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial, layout
 
 CONFIG = Config("small", task=Task(p=5, exclude_zero=False), model=Model(width=4, heads=2, mlp_width=3))
 

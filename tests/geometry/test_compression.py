@@ -6,7 +6,7 @@ import pytest
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError
 from minigrok.geometry import compression
-from minigrok.params import layout
+from minigrok.network.params import layout
 
 CONFIG = with_settings(preset("tiny"), ["task.p=7", "model.width=16", "model.heads=2", "model.mlp_width=24"])
 LAYOUT = layout(CONFIG)

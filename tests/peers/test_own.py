@@ -5,7 +5,7 @@ import pytest
 from equal import SMALL
 
 from minigrok.config import Config, Model, Task
-from minigrok.objective import Objective
+from minigrok.network.objective import Objective
 from minigrok.peers import own
 from minigrok.peers.problem import Problem, Work
 from minigrok.train import Trainer

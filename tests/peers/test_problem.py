@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from equal import SMALL
 
-from minigrok.params import initial, layout
+from minigrok.network.params import initial, layout
 from minigrok.peers.problem import Problem, Work, fastest, key_biases
 
 

@@ -13,9 +13,8 @@ from minigrok.analyses.heads import Reader
 from minigrok.analyses.subspace_measure import adam_update
 from minigrok.config import Config
 from minigrok.errors import EngineError
-from minigrok.fleet import passes
-from minigrok.fleet_evaluation import evaluation
-from minigrok.sharded import Sharded
+from minigrok.network.passes import evaluation, passes
+from minigrok.network.sharded import Sharded
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import pairs
 from minigrok.train import train, trainer_of
@@ -57,7 +56,7 @@ def test_scores_of_more_pairs_than_a_chunk(trained, monkeypatch):
     """Both chunks of a set have a size of their own, and the second one uses a part of the first one's memory."""
     data, found = pairs(trained.config.task, 1), []
     rows = np.random.default_rng(0).integers(0, len(data.tokens), 8)
-    monkeypatch.setattr("minigrok.fleet_evaluation.CHUNK", 5)
+    monkeypatch.setattr("minigrok.network.fleet_evaluation.CHUNK", 5)
     for engine in ("plain", "cuda"):
         net = passes(trained.config, engine, "float64", 1)
         net.theta[:] = trained.load_snapshot(3)

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minigrok.cases import CASES, Sizes
 from minigrok.engine import Engine, device, open_engine
 from minigrok.engine.cuda import CudaEngine, HostedCuda, graph
 from minigrok.engine.cuda_products import Tiles
 from minigrok.errors import EngineError, ShapeError
-from minigrok.laws import LAWS, draw, flat
+from minigrok.gradcheck.cases import CASES, Sizes
+from minigrok.gradcheck.laws import LAWS, draw, flat
 from minigrok.layers import gelu
 from minigrok.layers.sums import column_sums
 

@@ -6,10 +6,10 @@ import pytest
 from minigrok.config import Config, Model, Task
 from minigrok.engine import Engine
 from minigrok.engine.cuda import CudaEngine
-from minigrok.fleet import Fleet
-from minigrok.objective import Objective
-from minigrok.params import initial, layout
-from minigrok.sharded import Sharded
+from minigrok.network.fleet import Fleet
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial, layout
+from minigrok.network.sharded import Sharded
 
 
 def config_of(blocks):

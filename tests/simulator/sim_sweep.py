@@ -12,7 +12,7 @@ from minigrok.engine import device
 from minigrok.experiments.on_device import OnDevice
 from minigrok.experiments.sweep import Watcher, conduct
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.params import layout
+from minigrok.network.params import layout
 from minigrok.storage.runs import create
 from minigrok.train import train
 

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minigrok import model
 from minigrok.config import Compute, Config, Model, Optimiser, Task, Train, with_settings
 from minigrok.errors import ConfigError, EngineError, NonFiniteError
 from minigrok.fleet_step import FleetStep
 from minigrok.fleet_train import Crew, Drawer, Lane, kind, together
 from minigrok.layers.select import selection
-from minigrok.params import initial
+from minigrok.network import model
+from minigrok.network.params import initial
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
 from minigrok.train import Observer, train

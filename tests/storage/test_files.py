@@ -16,7 +16,7 @@ import pytest
 
 from minigrok.config import Config, Model, Task
 from minigrok.errors import RunFolderError
-from minigrok.params import initial
+from minigrok.network.params import initial
 from minigrok.storage.files import write_atomically
 from minigrok.storage.runs import Run, create, open_run
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from minigrok.config import Config, Model, Task, config_hash, from_toml, with_settings
 from minigrok.errors import RunFolderError, ShapeError
-from minigrok.params import initial, layout
+from minigrok.network.params import initial, layout
 from minigrok.storage.runs import Run, create, load_weights, open_run
 
 SMALL = Config("small", task=Task(p=5), model=Model(width=4, heads=2, mlp_width=3, blocks=2))

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from minigrok import model
 from minigrok.config import Config, Model, Task
 from minigrok.engine import open_engine
 from minigrok.errors import ShapeError
-from minigrok.objective import Objective
-from minigrok.params import initial, layout
+from minigrok.network import model
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial, layout
 
 CONFIG = Config("small", task=Task(p=5, exclude_zero=False), model=Model(width=4, heads=2, mlp_width=3))
 WEIGHTS = np.array([1.0, 0.5])

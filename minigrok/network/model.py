@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrok import block
-from minigrok.block import Attend, AttendTape, Mlp, MlpTape, Rows
 from minigrok.config import Config
 from minigrok.engine.base import Array, Engine
 from minigrok.layers import embedding, layernorm, linear, select
@@ -28,6 +26,8 @@ from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
 from minigrok.layers.select import Selection, selection
 from minigrok.layers.sums import add
+from minigrok.network import block
+from minigrok.network.block import Attend, AttendTape, Mlp, MlpTape, Rows
 
 
 class Weights(NamedTuple):

@@ -7,10 +7,10 @@ import pytest
 
 from minigrok.config import Config, Model, Task, with_settings
 from minigrok.engine import Array, open_engine
-from minigrok.evaluation import CHUNK, Evaluation, is_correct
-from minigrok.model import forward, plan
-from minigrok.params import initial, layout
-from minigrok.sharded import Sharded
+from minigrok.network.evaluation import CHUNK, Evaluation, is_correct
+from minigrok.network.model import forward, plan
+from minigrok.network.params import initial, layout
+from minigrok.network.sharded import Sharded
 from minigrok.tasks import pairs
 
 CONFIG = Config("wide", task=Task(p=29), model=Model(width=8, heads=2, mlp_width=6))  # 784 pairs

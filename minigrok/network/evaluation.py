@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrok import model
 from minigrok.engine import Array
 from minigrok.layers import cross_entropy
-from minigrok.sharded import Sharded
+from minigrok.network import model
+from minigrok.network.sharded import Sharded
 
 CHUNK = 256  # pairs a forward pass: the size of a training shard, so that no further memory is needed
 

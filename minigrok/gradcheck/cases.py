@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from minigrok import block, model
-from minigrok.block import Attend, Mlp, Rows
 from minigrok.config import Config, Model, Task
 from minigrok.engine import Array, Engine
-from minigrok.laws import Case, Tree, tree_map
+from minigrok.gradcheck.laws import Case, Tree, tree_map
 from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, projection, select
 from minigrok.layers.embedding import Embedding
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
 from minigrok.layers.select import selection
-from minigrok.params import layout
+from minigrok.network import block, model
+from minigrok.network.block import Attend, Mlp, Rows
+from minigrok.network.params import layout
 
 EPS = 1e-5  # of the LayerNorms, PyTorch's default
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from minigrok import model
 from minigrok.config import Config, Model, Task, with_settings
 from minigrok.engine import Array, Engine, open_engine
-from minigrok.params import initial, layout
+from minigrok.network import model
+from minigrok.network.params import initial, layout
 
 
 class Maps(NamedTuple):
@@ -107,7 +107,7 @@ def assert_same(a: object, b: object) -> None:
 
 def block_outputs(config: Config) -> list[Array]:
     """What each block of the initial network makes of one fixed input."""
-    from minigrok import block
+    from minigrok.network import block
 
     engine, parts, theta = open_engine("plain", "float64"), layout(config), initial(config).astype(np.float64)
     w, rows = model.weights(parts.views(theta), config), block.Rows(2, 2, None, None, 1e-5)

@@ -7,10 +7,10 @@ import pytest
 
 from minigrok.config import Config, preset, with_settings
 from minigrok.engine import Array
-from minigrok.evaluation import Evaluation
-from minigrok.objective import Objective
-from minigrok.params import initial
-from minigrok.sharded import Sharded
+from minigrok.network.evaluation import Evaluation
+from minigrok.network.objective import Objective
+from minigrok.network.params import initial
+from minigrok.network.sharded import Sharded
 from minigrok.tasks import pairs
 
 SMALL = ["task.p=7", "model.width=12", "model.heads=3", "model.mlp_width=10", "compute.shards=2"]

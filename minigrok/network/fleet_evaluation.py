@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrok import model
 from minigrok.engine import Array
-from minigrok.evaluation import Evaluation, Scores, is_correct
-from minigrok.fleet import Fleet
 from minigrok.layers import cross_entropy
-from minigrok.sharded import Sharded
+from minigrok.network import model
+from minigrok.network.evaluation import Scores, is_correct
+from minigrok.network.fleet import Fleet
 
 # Pairs a forward pass: few launches for more memory, 58 MiB a replica of the preset dual in float32 beside the 35 of
 # its training step (counted by `kernels.Noting`); our choice, speed not yet measured.
@@ -61,10 +60,3 @@ class FleetEvaluation:
             losses.append(loss.host())  # type: ignore[attr-defined]
             correct.append(self._correct.host()[:, : target.size] == 1)
         return np.stack(losses, axis=1), np.stack(correct, axis=1)
-
-
-def evaluation(net: Sharded, tokens: Array, targets: Array) -> Evaluation | FleetEvaluation:
-    """Return the pairs (M, T) and classes (n_tasks, M), to score at the parameters of what `fleet.passes` returned."""
-    if isinstance(net, Fleet):
-        return FleetEvaluation(net, [(tokens, targets)] * net.replicas)
-    return Evaluation(net, tokens, targets)

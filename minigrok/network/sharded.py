@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrok import model
 from minigrok.config import Config
 from minigrok.engine import Array, Calls, Engine, chosen, open_engine, portable, replay
 from minigrok.engine.threads import Team, TeamEngine, available_threads
 from minigrok.errors import EngineError
 from minigrok.layers import cross_entropy
 from minigrok.layers.sums import column_sums
-from minigrok.params import layout
+from minigrok.network import model
+from minigrok.network.params import layout
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Sharded:
     config : Config
         Task and model; the rest of it is not read here.
     engine, dtype : str
-        Where the passes run, on the host (`fleet.passes` knows the device, too), and the type of all their arrays.
+        Where the passes run, on the host (`network.passes` knows the device, too), and the type of all their arrays.
     shards : int
         Number of parts of a batch; more than there are pairs is cut down to one pair each.
     threads : int, optional
@@ -72,7 +72,7 @@ class Sharded:
         self.config, self.layout = config, layout(config)
         engine, _ = chosen(engine)
         if engine == "cuda":
-            do = "take fleet.passes for the passes of any engine, or train.train for a run"
+            do = "take network.passes for the passes of any engine, or train.train for a run"
             raise EngineError("an engine whose arrays are NumPy's, cpu or plain", repr(engine), do)
         self.engines = [open_engine(engine, dtype) for _ in range(shards)]
         self.dtype = self.engines[0].dtype

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrok import model
 from minigrok.config import Config
-from minigrok.engine import Array, chosen
+from minigrok.engine import Array
 from minigrok.engine.threads import Team
-from minigrok.params import layout
-from minigrok.sharded import Shard, Sharded
+from minigrok.network import model
+from minigrok.network.params import layout
+from minigrok.network.sharded import Shard, Sharded
 
 if TYPE_CHECKING:
     from minigrok.engine.cuda import CudaEngine
@@ -109,9 +109,3 @@ class Fleet(Sharded):
         model.backward(self.machine, self.w, shard.plan, shard.tape, parts, self._dw[0])
         self.machine.rewind(mark)
         self.reduce(out)
-
-
-def passes(config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> Sharded:
-    """Return what makes the passes over a batch on an engine: a `Sharded`, or a `Fleet` of one on the device."""
-    name, _ = chosen(engine)
-    return Fleet(config, dtype) if name == "cuda" else Sharded(config, name, dtype, shards, threads)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrok.cases import CASES, Sizes
 from minigrok.engine import ENGINES, open_engine
-from minigrok.laws import LAWS, draw, flat, leaves, tree_map
+from minigrok.gradcheck.cases import CASES, Sizes
+from minigrok.gradcheck.laws import LAWS, draw, flat, leaves, tree_map
 
 PAIRS = [(case, law) for case in CASES for law in LAWS]
 # D >= 3: with two channels a LayerNorm gives +-1, its derivative is eps / variance: only rounding is left to compare.

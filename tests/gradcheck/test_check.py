@@ -5,11 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from minigrok.cases import CASES, Sizes
-from minigrok.check import run_checks
 from minigrok.engine import ENGINES
 from minigrok.errors import ConfigError, EngineError
-from minigrok.laws import LAWS
+from minigrok.gradcheck.cases import CASES, Sizes
+from minigrok.gradcheck.check import run_checks
+from minigrok.gradcheck.laws import LAWS
 from minigrok.layers import gelu
 
 

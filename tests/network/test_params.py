@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minigrok.config import Config, Init, Model, Task, preset, with_settings
 from minigrok.errors import ConfigError, ShapeError
-from minigrok.params import Layout, initial, layout
+from minigrok.network.params import Layout, initial, layout
 from minigrok.rng import rng
 
 SMALL = Config("small", task=Task(p=5), model=Model(width=4, heads=2, mlp_width=3, blocks=3))

@@ -22,7 +22,7 @@ from scipy.sparse.linalg import LinearOperator
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
-from minigrok.fleet import passes
+from minigrok.network.passes import passes
 
 
 class Objective:

@@ -1,15 +1,15 @@
-"""The laws (`minigrok.laws`) on the layers (`minigrok.cases`), at sizes of the caller's choosing."""
+"""The laws (`gradcheck.laws`) on the layers (`gradcheck.cases`), at sizes of the caller's choosing."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import NamedTuple
 
-from minigrok.cases import CASES, Sizes
 from minigrok.checks import is_prime
 from minigrok.engine import open_engine
 from minigrok.errors import ConfigError
-from minigrok.laws import LAWS
+from minigrok.gradcheck.cases import CASES, Sizes
+from minigrok.gradcheck.laws import LAWS
 from minigrok.rng import rng
 
 

@@ -1,0 +1,23 @@
+"""Passes over a batch, and scores of a set of pairs, on the engine that is asked for: the CPU's or the device's."""
+
+from __future__ import annotations
+
+from minigrok.config import Config
+from minigrok.engine import Array, chosen
+from minigrok.network.evaluation import Evaluation
+from minigrok.network.fleet import Fleet
+from minigrok.network.fleet_evaluation import FleetEvaluation
+from minigrok.network.sharded import Sharded
+
+
+def passes(config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> Sharded:
+    """Return what makes the passes over a batch on an engine: a `Sharded`, or a `Fleet` of one on the device."""
+    name, _ = chosen(engine)
+    return Fleet(config, dtype) if name == "cuda" else Sharded(config, name, dtype, shards, threads)
+
+
+def evaluation(net: Sharded, tokens: Array, targets: Array) -> Evaluation | FleetEvaluation:
+    """Return the pairs (M, T) and classes (n_tasks, M), to score at the parameters of what `passes` returned."""
+    if isinstance(net, Fleet):
+        return FleetEvaluation(net, [(tokens, targets)] * net.replicas)
+    return Evaluation(net, tokens, targets)
