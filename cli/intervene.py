@@ -42,8 +42,8 @@ def intervene(
     Example: minigrok intervene runs/dual-s42 --arm deletion --dose 0.1 --set train.max_steps=50_000
     """
     from minigrok.config import parsed, with_values
-    from minigrok.planes import require_source
     from minigrok.storage.runs import create, open_run
+    from minigrok.training.planes import require_source
 
     from .sitting import sit
 

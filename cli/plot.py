@@ -18,8 +18,9 @@ def plot(folders: tuple[Path, ...], log_steps: bool) -> None:
 
     Writes training.png and training.svg into each run folder; a run that is still training may be drawn too.
     """
-    from minigrok.plotting import save, training_figure
+    from minigrok.plotting import save
     from minigrok.storage.runs import open_run
+    from minigrok.training.figure import training_figure
 
     for folder in folders:
         for path in save(training_figure(open_run(folder), log_steps), folder / "training"):

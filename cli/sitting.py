@@ -12,12 +12,13 @@ from pathlib import Path
 import click
 
 from minigrok.config import Config
-from minigrok.counters import Counters
 from minigrok.engine.cpu import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.network.params import layout
 from minigrok.storage.runs import Run
-from minigrok.train import Observer, train
+from minigrok.training.counters import Counters
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
 
 from .interrupt import EXIT_CODE, Interrupt
 from .standing import Standing, standings, step_text
@@ -36,7 +37,7 @@ def sit(
     Parameters
     ----------
     run : Run
-    threads, after_grok : optional    as for `minigrok.train.train`
+    threads, after_grok : optional    as for `minigrok.training.train.train`
     as_json : bool                    print JSON instead of a table
 
     Returns

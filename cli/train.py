@@ -41,8 +41,8 @@ def train(
     Example: minigrok train dual --set seed=137 --set optimiser.weight_decay=0.5 --out runs/mine
     """
     from minigrok.network.params import layout
-    from minigrok.planes import require_source
     from minigrok.storage.runs import create, load_weights
+    from minigrok.training.planes import require_source
 
     from .sitting import sit
 

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from minigrok.run_state import Row
 from minigrok.storage.runs import Run
+from minigrok.training.run_state import Row
 
 from .standing import Standing, standings, step_text
 from .tables import table

@@ -24,9 +24,9 @@ from minigrok.engine import Array, Calls, device
 from minigrok.engine.cuda import CudaEngine
 from minigrok.engine.stack import Stack
 from minigrok.errors import EngineError
-from minigrok.fleet_step import FleetStep
 from minigrok.network.fleet import Fleet
 from minigrok.network.fleet_evaluation import FleetEvaluation
+from minigrok.training.fleet_step import FleetStep
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 FLOAT64 = re.compile(r"\S*\.f64\S*")

@@ -1,35 +1,23 @@
-"""Pictures: one style for all of them, the picture of a training run, and how a picture is saved.
+"""Pictures: one style for all of them, frames of panels, and how a picture is saved.
 
-A task has a colour and a marker, the train part is dashed and the test part solid, so a grey print still
-tells the lines apart. No picture computes anything: numbers come from the run folder as they are.
+No picture computes anything: numbers come as they are from a run folder, or from the result of an analysis.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from minigrok.config import Config
-from minigrok.errors import RunFolderError
 from minigrok.storage.files import write_atomically
-from minigrok.storage.milestones import Milestones, milestones
-from minigrok.storage.runs import Run
-
-Columns = Mapping[str, npt.NDArray[Any]]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#555555"
-N_MARKERS = 7  # on each line
 STYLE: Any = {
     "font.size": 11,
     "axes.titlesize": 11,
@@ -45,54 +33,6 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "minigrok",  # equal runs, equal files
 }
-
-
-def training_figure(run: Run, log_steps: bool = False) -> Figure:
-    """Accuracy, loss, gradient norm and parameter norm of a run against the step, with the grok steps.
-
-    Parameters
-    ----------
-    run : Run           needs one evaluation at least; may still be training
-    log_steps : bool    steps on a logarithmic axis: memorisation and grokking side by side
-
-    Returns
-    -------
-    Figure
-        11 by 7 inches
-
-    Raises
-    ------
-    RunFolderError    no evaluation yet
-    """
-    columns = run.metrics()
-    if not columns or not len(columns["step"]):
-        do = f"train it first: minigrok resume {run.folder}"
-        raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", do)
-    reached = milestones(run.config, columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 7), layout="constrained")
-        figure.suptitle(title(run.config), x=0.01, ha="left", fontsize=14, fontweight="bold")
-        axes = figure.subplots(2, 2, sharex=True)
-        _accuracy(axes[0, 0], run.config, columns, log_steps)
-        _loss(axes[0, 1], run.config, columns, log_steps)
-        _norm(axes[1, 0], columns, "grad_norm", "gradient norm, unclipped\n(nats)")
-        axes[1, 0].set_yscale("log")
-        _norm(axes[1, 1], columns, "param_norm", "parameter norm\n(dimensionless)")
-        for axis in axes.flat:
-            _mark_groks(axis, reached)
-            _steps(axis, log_steps)
-        for axis in axes[1]:
-            axis.set_xlabel("optimiser step")
-        lines, labels = axes[0, 1].get_lines()[: 2 * len(reached)], _labels(run.config, reached)
-        figure.legend(lines, labels, loc="outside lower center", ncols=len(reached), handlelength=3.5)
-    return figure
-
-
-def title(config: Config) -> str:
-    """One line that says which run a picture shows."""
-    tasks = " + ".join(config.task.operations)
-    decay = f"weight decay {config.optimiser.weight_decay:g}"
-    return f"{config.name}: {tasks} mod {config.task.p}, {decay}, seed {config.seed}{config.intervention.words}"
 
 
 def save(figure: Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
@@ -124,65 +64,25 @@ def save(figure: Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) ->
     return files
 
 
-def _accuracy(axis: Axes, config: Config, columns: Columns, log_steps: bool) -> None:
-    _task_lines(axis, config, columns, "accuracy", log_steps)
-    axis.set_ylabel("accuracy\n(share of pairs)")
-    axis.set_ylim(-0.03, 1.03)
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+def panel_grid(
+    count: int, title: str, columns: int = 3, size: tuple[float, float] = (4, 2.8)
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels in rows of `columns`, each `size` inches, and the list of panels."""
+    rows = -(-count // columns)
+    columns = min(columns, count)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.5), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count]
 
 
-def _loss(axis: Axes, config: Config, columns: Columns, log_steps: bool) -> None:
-    _task_lines(axis, config, columns, "loss", log_steps)
-    axis.set_ylabel("cross-entropy\n(nats)")
-    axis.set_yscale("log", nonpositive="mask")
-
-
-def _task_lines(axis: Axes, config: Config, columns: Columns, quantity: str, log_steps: bool) -> None:
-    steps, tasks = columns["step"], config.task.operations
-    for k, task in enumerate(tasks):
-        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
-        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5}
-        look["markevery"] = _marked_rows(steps, (k + 0.5) / len(tasks), log_steps)
-        train, test = columns[f"train_{quantity}_{task}"], columns[f"test_{quantity}_{task}"]
-        axis.plot(steps, train, linestyle=(0, (4, 2)), linewidth=1.2, markerfacecolor="white", **look)
-        axis.plot(steps, test, linestyle="-", **look)
-
-
-def _marked_rows(steps: npt.NDArray[Any], phase: float, log_steps: bool) -> list[int]:
-    """Rows that get a marker: evenly spaced on the axis, and tasks of another phase at other rows."""
-    scale, back = (np.log, np.exp) if log_steps else (np.asarray, np.asarray)
-    first, last = scale(steps[0]), scale(steps[-1])
-    wanted = back(first + (last - first) * (np.arange(N_MARKERS) + phase) / N_MARKERS)
-    return sorted({int(np.argmin(np.abs(steps - step))) for step in wanted})
-
-
-def _norm(axis: Axes, columns: Columns, name: str, label: str) -> None:
-    axis.plot(columns["step"], columns[name], color=GREY)
-    axis.set_ylabel(label)
-
-
-def _mark_groks(axis: Axes, reached: Mapping[str, Milestones]) -> None:
-    """Draw a dotted line at each grok step, with the task's marker at its top."""
-    for k, (_, grokked_at) in enumerate(reached.values()):
-        if grokked_at is not None:
-            colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
-            line = axis.axvline(grokked_at, color=colour, marker=marker, markevery=[1], linestyle=":", zorder=1)
-            line.set_clip_on(False)  # the marker sits on the upper edge
-
-
-def _steps(axis: Axes, log_steps: bool) -> None:
-    if log_steps:
-        axis.set_xscale("log")
-    else:
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-
-
-def _labels(config: Config, reached: Mapping[str, Milestones]) -> list[str]:
-    """Labels of the task lines, train and test of each task in turn."""
-    labels = []
-    for task in config.task.operations:
-        memorised, grokked = reached[task]
-        labels.append(f"{task}, train" + (f": memorised at {memorised:,}" if memorised is not None else ""))
-        labels.append(f"{task}, test" + (f": grokked at {grokked:,} (dotted)" if grokked is not None else ""))
-    return labels
+def legend_of_all(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Put one legend below the panels: every label of any of them once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9, handlelength=3.5)

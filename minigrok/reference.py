@@ -20,11 +20,11 @@ from minigrok import reference_run, reference_sweep
 from minigrok.config import Config
 from minigrok.engine import portable
 from minigrok.info import environment
-from minigrok.plotting import title
 from minigrok.reference_files import ReferenceOutputError, read_environment, read_expected, require, to_json
 from minigrok.reference_numbers import Expected
 from minigrok.reference_sweep import is_sweep
 from minigrok.storage.files import write_atomically
+from minigrok.training.figure import title
 
 TIERS = ("exact", "prefix", "phenomenon")
 DECIDE_BITS = ("numpy", "numba", "llvmlite")  # whose versions decide the last bits: BLAS and generated code

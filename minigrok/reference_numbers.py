@@ -20,10 +20,10 @@ from minigrok.config import Config, with_settings
 from minigrok.engine import Array
 from minigrok.network.objective import Objective
 from minigrok.network.passes import evaluation, passes
-from minigrok.optim import norm
 from minigrok.storage.milestones import MEMORISED, milestones
 from minigrok.tasks import pairs
-from minigrok.train import Trainer
+from minigrok.training.optim import norm
+from minigrok.training.trainer import Trainer
 
 BATCH = 512  # train pairs of the exact tier: the paper's batch size
 PREFIX = (1, 2, 5, 10, 20, 50)  # steps of the prefix tier at which numbers are kept
@@ -178,7 +178,16 @@ def prefix(config: Config) -> list[Expected]:
             values["gradient norm"] = trainer.grad_norm, "nats"
             values["parameter norm"] = norm(trainer.engine, trainer.net.theta), "dimensionless"
             found += [
-                Expected(f"step {step}: {name}", float(x), unit, TRAINED, 0.0, "prefix", WHY_TRAINED, "minigrok.train")
+                Expected(
+                    f"step {step}: {name}",
+                    float(x),
+                    unit,
+                    TRAINED,
+                    0.0,
+                    "prefix",
+                    WHY_TRAINED,
+                    "minigrok.training.train",
+                )
                 for name, (x, unit) in values.items()
             ]
     return found
@@ -204,9 +213,9 @@ def beginning(config: Config, last: int) -> list[Expected]:
 
 def _single(name: str, value: float) -> Expected:
     if "accuracy" in name:
-        return Expected(name, value, "share", 0.0, FLIPS, "prefix", WHY_SINGLE, "minigrok.train")
+        return Expected(name, value, "share", 0.0, FLIPS, "prefix", WHY_SINGLE, "minigrok.training.train")
     unit = "dimensionless" if name.endswith("param_norm") else "nats"
-    return Expected(name, value, unit, SINGLE, 0.0, "prefix", WHY_SINGLE, "minigrok.train")
+    return Expected(name, value, unit, SINGLE, 0.0, "prefix", WHY_SINGLE, "minigrok.training.train")
 
 
 def ending(config: Config, columns: Mapping[str, Array]) -> dict[str, float | None]:

@@ -17,7 +17,7 @@ from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
 from minigrok.peers.problem import key_biases
 from minigrok.tasks import BatchStream, pairs
-from minigrok.train import Trainer
+from minigrok.training.trainer import Trainer
 
 B, N_SEEDS, N_STEPS = 64, 5, 200
 COLUMNS = ("loss", "gradient, worst block", "Hv", "Gauss-Newton v", "J v", "200 training steps")

@@ -30,7 +30,8 @@ from minigrok.network.sharded import Sharded  # noqa: E402
 from minigrok.peers.problem import key_biases  # noqa: E402
 from minigrok.storage.runs import create, load_weights  # noqa: E402
 from minigrok.tasks import BatchStream, pairs  # noqa: E402
-from minigrok.train import Trainer, train  # noqa: E402
+from minigrok.training.train import train  # noqa: E402
+from minigrok.training.trainer import Trainer  # noqa: E402
 
 pytestmark = pytest.mark.oracle
 

@@ -19,7 +19,8 @@ from minigrok.reference import Comparison
 from minigrok.reference_files import ReferenceOutputError
 from minigrok.reference_numbers import Expected
 from minigrok.storage.runs import create
-from minigrok.train import Observer, train
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
 
 TOP = Path(__file__).parents[1]
 CONFIG = Config(

@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minigrok.analyses.figures import panel_grid
 from minigrok.engine import Array
-from minigrok.plotting import MARKERS
+from minigrok.plotting import MARKERS, panel_grid
 
 if TYPE_CHECKING:
     from minigrok.analyses.commutator import Result

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from minigrok.analyses.curves import Curve
-from minigrok.analyses.figures import legend_of_all, panel_grid
-from minigrok.plotting import COLOURS, MARKERS
+from minigrok.plotting import COLOURS, MARKERS, legend_of_all, panel_grid
 
 X_LABELS = {
     "svd": "rank kept of each matrix",

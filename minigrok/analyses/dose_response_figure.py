@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from minigrok.analyses.dose_response_runs import BASELINE, Life
-from minigrok.analyses.figures import panel_grid
-from minigrok.plotting import COLOURS, MARKERS
+from minigrok.plotting import COLOURS, MARKERS, panel_grid
 from minigrok.statistics.survival import survival
 
 if TYPE_CHECKING:

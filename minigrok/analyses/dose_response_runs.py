@@ -11,8 +11,8 @@ import numpy as np
 from minigrok.analyses import events
 from minigrok.config import Intervention
 from minigrok.engine import Array
-from minigrok.interventions import TABLE
 from minigrok.storage.runs import Run
+from minigrok.training.interventions import TABLE
 
 BASELINE = "baseline"
 DETAILS = ("basis", "start", "rank", "every")  # settings that make another arm where they vary

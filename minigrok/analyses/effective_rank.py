@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.curves import usable_steps
-from minigrok.analyses.figures import panel_grid
 from minigrok.analyses.trajectories import attention_matrices
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry.compression import effective_rank
+from minigrok.plotting import panel_grid
 from minigrok.storage.runs import Run
 
 MEASURES = ("entropy", "participation", "stable", "energy")

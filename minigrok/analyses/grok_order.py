@@ -24,9 +24,8 @@ from matplotlib.figure import Figure
 
 from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.figures import panel_grid
 from minigrok.engine import Array
-from minigrok.plotting import COLOURS, MARKERS
+from minigrok.plotting import COLOURS, MARKERS, panel_grid
 from minigrok.statistics.small_samples import sign_test, smallest_p
 from minigrok.storage.runs import Run
 

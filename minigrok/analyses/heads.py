@@ -28,7 +28,6 @@ from matplotlib.figure import Figure
 from scipy.stats import beta
 
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
-from minigrok.analyses.figures import panel_grid
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, angles, random_angles
@@ -36,6 +35,7 @@ from minigrok.geometry.subspace import orthonormal
 from minigrok.network import model
 from minigrok.network.evaluation import CHUNK
 from minigrok.network.passes import passes
+from minigrok.plotting import panel_grid
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minigrok.analyses.curvature import LINEAR
-from minigrok.analyses.figures import panel_grid
 from minigrok.engine import Array
-from minigrok.plotting import COLOURS, MARKERS
+from minigrok.plotting import COLOURS, MARKERS, panel_grid
 
 if TYPE_CHECKING:
     from minigrok.analyses.hessian import Result

@@ -20,12 +20,11 @@ from minigrok.analyses import ablation, compression, reconstruction
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
 from minigrok.analyses.conventions import AFTER
 from minigrok.analyses.curves_figure import draw_study
-from minigrok.analyses.figures import legend_of_all, panel_grid
 from minigrok.analyses.perform import csv_text
 from minigrok.analyses.reconstruction_figure import draw_tracks
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
-from minigrok.plotting import save
+from minigrok.plotting import legend_of_all, panel_grid, save
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 

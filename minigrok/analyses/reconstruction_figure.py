@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minigrok.analyses.figures import panel_grid
 from minigrok.geometry.reconstruction import MARK
-from minigrok.plotting import COLOURS, MARKERS
+from minigrok.plotting import COLOURS, MARKERS, panel_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

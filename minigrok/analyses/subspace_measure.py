@@ -16,10 +16,10 @@ from minigrok.analyses.commutator_measure import top_components
 from minigrok.analyses.trajectories import attention_matrices, load
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
-from minigrok.optim import factors
-from minigrok.run_state import RunState
 from minigrok.storage.runs import Run
-from minigrok.train import trainer_of
+from minigrok.training.optim import factors
+from minigrok.training.run_state import RunState
+from minigrok.training.train import trainer_of
 
 if TYPE_CHECKING:
     from minigrok.analyses.subspace import Settings

@@ -22,10 +22,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
-from minigrok.analyses.figures import panel_grid
 from minigrok.analyses.trajectories import load, pieces
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
+from minigrok.plotting import panel_grid
 from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation

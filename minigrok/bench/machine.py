@@ -67,7 +67,7 @@ def startup(settings: Settings, progress: Progress) -> list[Row]:
     python = (sys.executable, "-c")
     rows = [_repeat("python, nothing imported", (*python, "pass"), settings, progress)]
     rows.append(_repeat("minigrok --help", (*settings.command, "--help"), settings, progress))
-    for module in ("minigrok.train", "torch", "jax"):
+    for module in ("minigrok.training.train", "torch", "jax"):
         rows.append(_repeat(f"import {module}", (*python, f"import {module}"), settings, progress))
     rows += _trainings(settings, progress)
     for name in settings.contenders:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from minigrok.config import Config
 from minigrok.engine import device
-from minigrok.fleet_train import Crew, Lane
 from minigrok.network.objective import Objective
 from minigrok.peers.problem import Problem, Work
 from minigrok.peers.products import step_products
 from minigrok.storage.runs import create
+from minigrok.training.fleet_train import Crew, Lane
 
 PRODUCTS = Work("hvp"), Work("hvp", "float64", "train")  # as on the CPU
 

@@ -15,8 +15,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minigrok.bench.settings import Progress, Settings
-from minigrok.optim import norm
-from minigrok.train import Trainer
+from minigrok.training.optim import norm
+from minigrok.training.trainer import Trainer
 
 PASSES = 60  # over all calls; the median of each call is kept (our choice)
 Named = tuple[str, float, Callable[[], Any]]  # kernel, floating-point operations if it is a product, call

@@ -79,16 +79,19 @@ def _callable(value: Any) -> Any:
     return VECTORISED.get(value, value) if callable(value) else value
 
 
+COMPILED = ("engine/*.py", "layers/*.py", "network/evaluation.py", "training/optim.py", "training/planes.py")
+
+
 @cache
 def cache_folder() -> Path:
-    """Folder of the compiled functions: its name holds a hash of minigrok's sources.
+    """Folder of the compiled functions: its name holds a hash of the sources of all bodies, `COMPILED`.
 
     Numba's own key is the file of the function alone, so a change in a function that it calls would go unnoticed.
     `NUMBA_CACHE_DIR` moves the folder; default: minigrok/numba in the user's cache folder (XDG_CACHE_HOME).
     """
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for source in sorted([*package.glob("layers/*.py"), *package.glob("engine/*.py"), package / "optim.py"]):
+    for source in sorted(path for pattern in COMPILED for path in package.glob(pattern)):
         digest.update(source.read_bytes())
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     root = Path(os.environ.get("NUMBA_CACHE_DIR") or user / "minigrok" / "numba")

@@ -21,13 +21,13 @@ from minigrok.analyses.base import Analysis, Row
 from minigrok.analyses.perform import performed, settings_for
 from minigrok.config import Config, config_hash, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
-from minigrok.counters import Counters
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.sweep_file import Order, Sweep
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.lock import owner_of
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import Run, open_run
+from minigrok.training.counters import Counters
 
 FORMAT = 1  # of sweep.json
 State = Literal["not begun", "half done", "running", "failed", "done"]

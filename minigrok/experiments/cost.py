@@ -17,7 +17,7 @@ from minigrok.config import Config, Intervention, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.experiments.cells import Cell
 from minigrok.network.params import layout
-from minigrok.train import Trainer
+from minigrok.training.trainer import Trainer
 
 STEPS = 5  # timed steps, after two that compile and record: our choice
 ENOUGH = 200  # steps after which a run's own speed is believed: our choice

@@ -29,7 +29,8 @@ from minigrok.experiments.cells import missing_analyses, resolved
 from minigrok.experiments.sweep_file import Order, Sweep
 from minigrok.storage.lock import EXPIRY
 from minigrok.storage.runs import Run, create, open_run
-from minigrok.train import Observer, train
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
 
 PATIENCE = EXPIRY + 30.0  # seconds to wait for a folder's lock: a dead owner elsewhere has expired by then
 DECIDING = ("numpy", "numba", "safetensors")  # packages whose versions decide bits or files

@@ -13,8 +13,8 @@ from minigrok.config import Config, from_toml
 from minigrok.engine import device
 from minigrok.errors import MinigrokError
 from minigrok.experiments.job import Job, Outcome, Stopped, locked, perform_job
-from minigrok.fleet_train import Lane, kind, together
-from minigrok.train import Observer
+from minigrok.training.fleet_train import Lane, kind, together
+from minigrok.training.observer import Observer
 
 REPLICAS = 64  # at most, unless asked for: our choice, not yet measured
 

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from minigrok.experiments.cells import STATES, Cell, State
-from minigrok.plotting import COLOURS, GREY, MARKERS, STYLE
+from minigrok.plotting import COLOURS, MARKERS, STYLE
+from minigrok.training.figure import GREY
 
 LINES: dict[State, tuple[str, Any]] = {  # colour and style of the line up to the present step
     "done": ("#000000", "-"),

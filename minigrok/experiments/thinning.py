@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrok.counters import Counters
 from minigrok.errors import RunFolderError
 from minigrok.storage.files import sync_folder
 from minigrok.storage.runs import Run
+from minigrok.training.counters import Counters
 
 
 def kept_steps(steps: list[int], keep: int) -> list[int]:

@@ -10,7 +10,7 @@ from minigrok.network.objective import Objective
 from minigrok.network.sharded import Sharded
 from minigrok.peers.problem import Peer, Problem, step_outcome
 from minigrok.peers.products import step_products
-from minigrok.train import Trainer
+from minigrok.training.trainer import Trainer
 
 
 class Step:

@@ -15,7 +15,7 @@ import numpy as np
 from minigrok.engine import Array, Engine
 from minigrok.engine.threads import Team
 from minigrok.peers.problem import Problem
-from minigrok.train import Trainer
+from minigrok.training.trainer import Trainer
 
 
 class Product(NamedTuple):

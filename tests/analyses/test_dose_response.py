@@ -9,9 +9,9 @@ from minigrok.analyses.base import Work
 from minigrok.analyses.dose_response_figure import figure
 from minigrok.analyses.dose_response_runs import lives_of
 from minigrok.errors import ConfigError
-from minigrok.interventions import TABLE
 from minigrok.network.params import initial
 from minigrok.statistics.survival import log_rank, survival
+from minigrok.training.interventions import TABLE
 
 Settings = dose_response.Settings
 BUDGET = ("train.max_steps=2000", "train.stop_when_grokked=false")

@@ -15,7 +15,7 @@ from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.job import comparison_job, perform_job
 from minigrok.experiments.sweep_file import read_sweep
 from minigrok.storage.runs import create, open_run
-from minigrok.train import train
+from minigrok.training.train import train
 
 Settings = phase.Settings
 STEPS = (1, *range(100, 60_100, 100))

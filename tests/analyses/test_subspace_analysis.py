@@ -12,7 +12,7 @@ from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry import subspace
 from minigrok.network.params import initial
 from minigrok.storage import runs
-from minigrok.train import train
+from minigrok.training.train import train
 
 QUICK = analysis.Settings(most=3, draws=100, full=4)
 EXACT = analysis.Settings(most=3, draws=100, full=4, warm=10_000)

@@ -17,13 +17,14 @@ import pytest
 import minigrok
 from minigrok.config import Config, Model, Optimiser, Task
 from minigrok.engine import ENGINES, Array, Engine, open_engine
+from minigrok.engine.cpu import COMPILED
 from minigrok.errors import EngineError
 from minigrok.gradcheck.cases import CASES, Sizes
 from minigrok.gradcheck.laws import Case, Tree, draw, flat, leaves, tree_map
 from minigrok.layers import LAYERS, embedding
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
-from minigrok.optim import AdamW, norm
+from minigrok.training.optim import AdamW, norm
 
 CONFIG = Config("small", task=Task(p=5, exclude_zero=False), model=Model(width=6, heads=2, mlp_width=5))
 
@@ -276,6 +277,16 @@ def test_engines_agree_in_float32_block_by_block() -> None:
         for i in (0, 4, 5):
             assert np.abs(found[i] - exact[i]).max() < 1e-5 * np.abs(exact[i]).max()
         assert all(a.dtype == np.float32 for a in found[1:])
+
+
+def test_the_cache_of_compiled_functions_knows_every_source_that_is_compiled() -> None:
+    """A body from a file outside of `COMPILED` could change and be run as it was compiled before."""
+    package = Path(minigrok.__file__).parent
+    known = {path.relative_to(package).as_posix() for pattern in COMPILED for path in package.glob(pattern)}
+    users = {p.relative_to(package).as_posix() for p in package.rglob("*.py") if "lo: int, hi: int" in p.read_text()}
+    on_the_device_alone = {"training/fleet_step.py"}
+    assert users - on_the_device_alone <= known
+    assert {"layers/linear.py", "training/planes.py", "network/evaluation.py"} <= users
 
 
 def test_fast_math_is_switched_on_in_one_place_only() -> None:

@@ -8,7 +8,7 @@ from minigrok.config import with_settings
 from minigrok.experiments import cost
 from minigrok.experiments.sweep import plan
 from minigrok.storage.runs import create
-from minigrok.train import train
+from minigrok.training.train import train
 
 
 def test_the_predicted_disk_is_a_bound_and_a_close_one(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from minigrok.experiments.sweep_file import read_sweep
 from minigrok.storage.files import write_atomically
 from minigrok.storage.lock import Lock, owner_of
 from minigrok.storage.runs import create, open_run
-from minigrok.train import train
+from minigrok.training.train import train
 
 TOP = Path(__file__).parents[2]
 

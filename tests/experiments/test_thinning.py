@@ -11,7 +11,7 @@ from minigrok.errors import RunFolderError
 from minigrok.experiments.thinning import kept_steps, thin
 from minigrok.network.params import initial
 from minigrok.storage.runs import create
-from minigrok.train import train
+from minigrok.training.train import train
 
 
 @pytest.mark.parametrize("keep", [2, 3, 5, 11, 12])

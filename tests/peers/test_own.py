@@ -8,7 +8,7 @@ from minigrok.config import Config, Model, Task
 from minigrok.network.objective import Objective
 from minigrok.peers import own
 from minigrok.peers.problem import Problem, Work
-from minigrok.train import Trainer
+from minigrok.training.trainer import Trainer
 
 
 def test_a_step_is_the_trainers() -> None:

@@ -17,7 +17,7 @@ from minigrok.network.passes import evaluation, passes
 from minigrok.network.sharded import Sharded
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import pairs
-from minigrok.train import train, trainer_of
+from minigrok.training.train import train, trainer_of
 
 
 def on(engine: str, config: Config) -> Config:

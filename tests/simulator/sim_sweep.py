@@ -14,7 +14,7 @@ from minigrok.experiments.sweep import Watcher, conduct
 from minigrok.experiments.sweep_file import read_sweep
 from minigrok.network.params import layout
 from minigrok.storage.runs import create
-from minigrok.train import train
+from minigrok.training.train import train
 
 TEXT = """
 name = "small"

@@ -8,14 +8,15 @@ import pytest
 
 from minigrok.config import Compute, Config, Model, Optimiser, Task, Train, with_settings
 from minigrok.errors import ConfigError, EngineError, NonFiniteError
-from minigrok.fleet_step import FleetStep
-from minigrok.fleet_train import Crew, Drawer, Lane, kind, together
 from minigrok.layers.select import selection
 from minigrok.network import model
 from minigrok.network.params import initial
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
-from minigrok.train import Observer, train
+from minigrok.training.fleet_step import FleetStep
+from minigrok.training.fleet_train import Crew, Drawer, Lane, kind, together
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
 
 
 def config_of(seed=1, decay=1.0, steps=3, engine="cuda", dtype="float32", blocks=1):

@@ -8,7 +8,7 @@ linear change before it, with the factor of the unchanged gradient, is the same 
     decay         theta <- theta + (a d + b P d) + u,                    d = -lr wd theta
     parameters    after AdamW: theta <- theta + s |u| n,                 n a unit vector outside the plane: a kick
 a and b follow from the dose s: `minigrok.config.arms`. Before the start, and at dose 0, a step is that of
-`minigrok.optim`.
+`minigrok.training.optim`.
 
 A kick goes along x - P x; x is random, or the exact bracket H_B g_A - H_A g_B of the total losses of two batches.
 Whether it changes what it is meant to change is measured: the defect D of these batches before and after it.
@@ -27,10 +27,10 @@ from minigrok.errors import ConfigError
 from minigrok.geometry import brackets
 from minigrok.network.objective import Objective
 from minigrok.network.sharded import Sharded
-from minigrok.optim import AdamW, norm
-from minigrok.planes import Plane
 from minigrok.rng import rng
 from minigrok.tasks import pairs
+from minigrok.training.optim import AdamW, norm
+from minigrok.training.planes import Plane
 
 TABLE = "intervention.csv"  # a row an evaluation, in the run's folder
 DEFECT_EVERY = 5  # evaluations between two measurements of D, which takes the time of some 15 steps: our choice
@@ -59,7 +59,7 @@ class Intervener:
         self._is_norm = self.settings.plane == "norm"
         rows = np.zeros((1, self.theta.size)) if self._is_norm else B
         if rows is None and self.settings.plane:
-            do = "pass plane = planes.plane_of(run), as minigrok.train.train does"
+            do = "pass plane = planes.plane_of(run), as minigrok.training.train.train does"
             raise ConfigError(f"the rows of the plane of {self.settings.arm}", "none", do)
         self.plane = None if rows is None else Plane(self.engine, rows)
         self._changed, self._update = np.zeros_like(self.theta), np.zeros_like(self.theta)

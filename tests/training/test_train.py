@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrok import train as training
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.params import initial, layout
 from minigrok.storage.runs import Run, create, load_weights, open_run
-from minigrok.train import Observer, Trainer, train
+from minigrok.training import train as training
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
+from minigrok.training.trainer import Trainer
 
 CONFIG = Config(
     "small",

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from minigrok.config import Config
-from minigrok.counters import Counters
 from minigrok.engine import Array, Engine
 from minigrok.errors import RunFolderError
 from minigrok.network.evaluation import Scores
-from minigrok.optim import Moments, norm
 from minigrok.storage.runs import METRICS, Run
 from minigrok.tasks import BatchStream, pairs
+from minigrok.training.counters import Counters
+from minigrok.training.optim import Moments, norm
 
 Row = dict[str, float]
 

@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from test_files import contents, kill_at
 
-from minigrok import train as training
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.storage.runs import create, open_run
+from minigrok.training import train as training
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 SHORT = Config(
     "short",
     task=Task(p=5),

@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from minigrok.config import Config, Init, Optimiser, Train
-from minigrok.counters import Counters
 from minigrok.engine import Array, device, open_engine
 from minigrok.errors import ConfigError, NonFiniteError
-from minigrok.fleet_step import FleetStep
 from minigrok.network.evaluation import Scores
 from minigrok.network.fleet import Fleet
 from minigrok.network.fleet_evaluation import FleetEvaluation
 from minigrok.network.params import initial
-from minigrok.optim import Moments
-from minigrok.run_state import RunState
 from minigrok.storage.runs import Run
-from minigrok.train import CHECKPOINT_SECONDS, Observer
+from minigrok.training.counters import Counters
+from minigrok.training.fleet_step import FleetStep
+from minigrok.training.observer import CHECKPOINT_SECONDS, Observer
+from minigrok.training.optim import Moments
+from minigrok.training.run_state import RunState
 
 
 class Lane(RunState):

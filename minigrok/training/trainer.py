@@ -1,52 +1,24 @@
-"""The training loop: steps, evaluations, snapshots, checkpoints; nothing else.
+"""A run in memory that makes its own steps, on the CPU.
 
 One step (the order of arXiv:2602.18523, code aa4e72f): draw a batch, forward, backward, clip the global norm, AdamW.
-What is written after it, and when a task has grokked: `run_state`. Training stops when the last task has, `after_grok`
-steps later, or at `max_steps`. When a checkpoint is written never changes a number, so it is written by the clock.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrok.config import Config
-from minigrok.counters import Counters
-from minigrok.engine import Array, chosen
+from minigrok.engine import Array
 from minigrok.errors import NonFiniteError
-from minigrok.interventions import TABLE, intervener
 from minigrok.network.evaluation import Evaluation, Scores
 from minigrok.network.params import initial
 from minigrok.network.sharded import Sharded
-from minigrok.optim import AdamW, norm
-from minigrok.planes import plane_of
-from minigrok.run_state import Row, RunState
 from minigrok.storage.runs import METRICS, Run
-
-if TYPE_CHECKING:
-    from minigrok.fleet_train import Replay
-
-CHECKPOINT_SECONDS = 30.0  # a kill costs at most about this much work: our choice
-
-
-@dataclass
-class Observer:
-    """What the caller sees and says while a run goes on; the default does nothing.
-
-    Attributes
-    ----------
-    stepped : called with the number of steps done after each step
-    evaluated : called with each row of metrics
-    stop : asked after each step; True saves the state and ends the sitting
-    """
-
-    stepped: Callable[[int], None] = field(default=lambda step: None)
-    evaluated: Callable[[Row], None] = field(default=lambda row: None)
-    stop: Callable[[], bool] = field(default=lambda: False)
+from minigrok.training.interventions import TABLE, intervener
+from minigrok.training.optim import AdamW, norm
+from minigrok.training.run_state import Row, RunState
 
 
 class Trainer(RunState):
@@ -137,78 +109,3 @@ class Trainer(RunState):
         if self.intervener and self.evaluation_due:
             run.append_metrics(self.intervener.measure(self.grad), TABLE)
         return super().record(run)
-
-
-def trainer_of(run: Run) -> Trainer | Replay:
-    """Return what makes steps of a run again, nothing restored and nothing recorded, on the engine of its config."""
-    if chosen(run.config.compute.engine)[0] == "cuda":
-        from minigrok.fleet_train import Replay
-
-        return Replay(run)
-    return Trainer(run.config)
-
-
-def train(
-    run: Run,
-    threads: int | None = None,
-    after_grok: int | None = None,
-    observer: Observer | None = None,
-) -> Counters:
-    """Train a run from its checkpoint, or from the start, to its end.
-
-    Parameters
-    ----------
-    run : Run
-        A locked run folder (`runs.create`, or `runs.open_run` and `lock`).
-    threads : int, optional
-        See `Trainer`.
-    after_grok : int, optional
-        Steps to go on after the last task has grokked; default: the config's.
-    observer : Observer, optional
-
-    Returns
-    -------
-    Counters
-        Where the run ended; `trainer.finished` tells whether that is its end.
-
-    Raises
-    ------
-    NonFiniteError
-        After saving the last finite state.
-    RunFolderError
-        The folder cannot be read or written.
-
-    Notes
-    -----
-    After any other exception the last checkpoint stands, from which the lost steps are made again: a state in the
-    middle of a step, or past a row of metrics that found no room, is never saved.
-    """
-    if chosen(run.config.compute.engine)[0] == "cuda":
-        from minigrok.fleet_train import train_alone
-
-        return train_alone(run, after_grok, observer)
-    observer = observer or Observer()
-    trainer = Trainer(run.config, threads, plane=plane_of(run))
-    after = run.config.train.after_grok if after_grok is None else after_grok
-    trainer.begin(run)
-    saved = started = time.monotonic()
-    before = trainer.counters.seconds
-    try:
-        while not trainer.finished(after):
-            trainer.step()
-            row = trainer.record(run)
-            if row:
-                observer.evaluated(row)
-            now = time.monotonic()
-            trainer.counters.seconds = before + now - started
-            if now - saved > CHECKPOINT_SECONDS:
-                trainer.save(run)
-                saved = now
-            observer.stepped(trainer.counters.step)
-            if observer.stop():
-                break
-    except NonFiniteError:
-        trainer.save(run)
-        raise
-    trainer.close(run, after)
-    return trainer.counters

@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 
 from minigrok.config import Config, Task
 from minigrok.errors import RunFolderError
-from minigrok.plotting import save, title, training_figure
+from minigrok.plotting import save
 from minigrok.storage.runs import create
+from minigrok.training.figure import title, training_figure
 
 TASKS = ("add", "mul", "sq")
 

@@ -16,9 +16,9 @@ from minigrok.engine.threads import Team, TeamEngine
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
 from minigrok.geometry.subspace import orthonormal
 from minigrok.network.params import attention_matrices, layout
-from minigrok.planes import CHUNK, FILE, Plane, find_source, plane_of
 from minigrok.storage.files import read_arrays, write_arrays
 from minigrok.storage.runs import Run, create, open_run
+from minigrok.training.planes import CHUNK, FILE, Plane, find_source, plane_of
 
 CONFIG = Config(
     "small",

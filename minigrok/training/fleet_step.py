@@ -22,7 +22,7 @@ from minigrok.layers.select import Selection
 from minigrok.network import model
 from minigrok.network.fleet import Fleet
 from minigrok.network.params import N_TOKENS
-from minigrok.optim import CHUNK, CLIP_EPS, chunks, factors, step_chunks, sum_of_squares
+from minigrok.training.optim import CHUNK, CLIP_EPS, chunks, factors, step_chunks, sum_of_squares
 
 
 def gather(

@@ -9,7 +9,7 @@ import pytest
 
 from minigrok.config import Optimiser
 from minigrok.engine import Array, open_engine
-from minigrok.optim import CHUNK, AdamW, norm
+from minigrok.training.optim import CHUNK, AdamW, norm
 
 ENGINES = ["plain", "cpu"]
 P = 2 * CHUNK + 5

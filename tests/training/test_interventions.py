@@ -18,12 +18,14 @@ from minigrok.engine import Array
 from minigrok.errors import ConfigError
 from minigrok.geometry import brackets
 from minigrok.geometry.subspace import orthonormal
-from minigrok.interventions import TABLE
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
 from minigrok.rng import rng
 from minigrok.storage.runs import create, open_run
-from minigrok.train import Observer, Trainer, train
+from minigrok.training.interventions import TABLE
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
+from minigrok.training.trainer import Trainer
 
 START = 4
 BASE = with_values(
