@@ -52,7 +52,7 @@ look() {
 # The tests hold every pass against the plain engine, on the device's own tiles; the second step does so at the paper's size.
 engine() {
   step 300 'the tests of the engine, on the device' tests tests/simulator/sim_{train,objective,analyses,sweep,engine}.py \
-    tests/test_kernels.py
+    tests/bench/test_kernels.py
   step 120 'the paper'\''s run, 200 steps in float64, is that of the CPU' as_on_the_cpu
 }
 as_on_the_cpu() {

@@ -40,7 +40,7 @@ def reference() -> None:
 def list_(folder: Path) -> None:
     """Show every reference, and why and when it was made."""
     from minigrok.reference import TIERS, summary
-    from minigrok.reference_files import names
+    from minigrok.reference.files import names
 
     from .tables import print_table
 
@@ -71,7 +71,7 @@ def check(
 
     from minigrok import reference as references
     from minigrok.engine import portable
-    from minigrok.reference_files import names as all_names
+    from minigrok.reference.files import names as all_names
 
     if bits:
         portable.restart()
@@ -112,7 +112,7 @@ def regenerate(
     with a sweep.toml: run the sweep first, and name its folder with --run [default: runs/NAME].
     """
     from minigrok import reference as references
-    from minigrok.reference_sweep import is_sweep
+    from minigrok.reference.sweep import is_sweep
 
     code, own = 0, run_folder or Path("runs", name)
     if not is_sweep(folder / name):
@@ -125,7 +125,7 @@ def regenerate(
 def train_run(folder: Path, run_folder: Path | None, threads: int | None) -> tuple[Path, int]:
     """Train the run of a reference, a new one unless there is one; return its folder and the exit code."""
     from minigrok.reference import training_folder
-    from minigrok.reference_run import read_config
+    from minigrok.reference.run import read_config
     from minigrok.storage.runs import create, open_run
 
     from .sitting import sit

@@ -1,8 +1,8 @@
 """The training loop: steps, evaluations, snapshots, checkpoints; nothing else.
 
 What a step is: `trainer`. What is written after it, and when a task has grokked: `run_state`. Training stops when the
-last task has, `after_grok` steps later, or at `max_steps`. When a checkpoint is written never changes a number, so it is
-written by the clock.
+last task has, `after_grok` steps later, or at `max_steps`. When a checkpoint is written never changes a number, so the
+clock decides when.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 from small_sweeps import text
 
-from minigrok import reference, reference_files
+from minigrok import reference
 from minigrok.errors import ConfigError
 from minigrok.experiments.local import Local
 from minigrok.experiments.sweep import conduct
 from minigrok.experiments.sweep_file import read_sweep
-from minigrok.reference_files import ReferenceOutputError
+from minigrok.reference import files as reference_files
+from minigrok.reference.files import ReferenceOutputError
 from minigrok.storage.metrics import read_columns
 
 TEXT = text(steps=40, seeds=(1, 2))

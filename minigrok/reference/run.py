@@ -19,9 +19,9 @@ from minigrok.config import Config, config_hash, from_toml
 from minigrok.engine import Array
 from minigrok.network.params import layout
 from minigrok.plotting import save
-from minigrok.reference_files import ReferenceOutputError, damaged, require
-from minigrok.reference_geometry import geometry
-from minigrok.reference_numbers import Expected, beginning, ending, exact, phenomenon, prefix
+from minigrok.reference.files import ReferenceOutputError, damaged, require
+from minigrok.reference.geometry import geometry
+from minigrok.reference.numbers import Expected, beginning, ending, exact, phenomenon, prefix
 from minigrok.storage.files import write_atomically
 from minigrok.storage.metrics import read_columns
 from minigrok.storage.runs import Run, open_run

@@ -16,13 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from minigrok import reference_run, reference_sweep
 from minigrok.config import Config
 from minigrok.engine import portable
 from minigrok.info import environment
-from minigrok.reference_files import ReferenceOutputError, read_environment, read_expected, require, to_json
-from minigrok.reference_numbers import Expected
-from minigrok.reference_sweep import is_sweep
+from minigrok.reference import run as reference_run
+from minigrok.reference import sweep as reference_sweep
+from minigrok.reference.files import ReferenceOutputError, read_environment, read_expected, require, to_json
+from minigrok.reference.numbers import Expected
+from minigrok.reference.sweep import is_sweep
 from minigrok.storage.files import write_atomically
 from minigrok.training.figure import title
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrok.errors import MinigrokError
-from minigrok.reference_numbers import Expected
+from minigrok.reference.numbers import Expected
 
 HEADS = ("config.toml", "sweep.toml")  # the file that makes a folder a reference: of a run, or of a sweep
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigrok import reference, reference_files, reference_run
+from minigrok import reference
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.network.objective import Objective
 from minigrok.network.params import layout
 from minigrok.reference import compare
-from minigrok.reference_numbers import PREFIX, Expected, beginning, direction, ending, exact, phenomenon, prefix
+from minigrok.reference import files as reference_files
+from minigrok.reference import run as reference_run
+from minigrok.reference.numbers import PREFIX, Expected, beginning, direction, ending, exact, phenomenon, prefix
 from minigrok.storage.metrics import read_columns
 from minigrok.tasks import pairs
 
@@ -22,7 +24,7 @@ CONFIG = Config(
     model=Model(width=8, heads=2, mlp_width=6, blocks=1),
     train=Train(batch_size=16, grok_threshold=0.05),
 )
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 SIZE = layout(CONFIG).size
 
 

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from minigrok import reference, reference_files, reference_run
+from minigrok import reference
 from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
 from minigrok.network.params import layout
 from minigrok.reference import Comparison
-from minigrok.reference_files import ReferenceOutputError
-from minigrok.reference_numbers import Expected
+from minigrok.reference import files as reference_files
+from minigrok.reference import run as reference_run
+from minigrok.reference.files import ReferenceOutputError
+from minigrok.reference.numbers import Expected
 from minigrok.storage.runs import create
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 CONFIG = Config(
     "small",
     task=Task(p=7),
@@ -44,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("top") / "references" / "small"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(to_toml(CONFIG))
-    rows = reference.regenerate(folder, made_run(folder.parents[1] / "run", CONFIG), "the first one")
+    rows = reference.regenerate(folder, made_run(folder.parents[2] / "run", CONFIG), "the first one")
     assert all(row.expected is None and not row.holds for row in rows)
     return folder
 

@@ -1,8 +1,8 @@
 """Every kernel that the CUDA engine launches for a model, compiled to PTX without a device.
 
 The passes run on an engine that computes nothing: it notes each launch, kernel and argument types, and those are
-compiled. So the list is that of the program, not one kept by hand. `python -m minigrok.kernels` prints what it compiled
-and fails if a float32 kernel holds anything of float64.
+compiled. So the list is that of the program, not one kept by hand. `python -m minigrok.bench.kernels` prints what it
+compiled and fails if a float32 kernel holds anything of float64.
 """
 
 from __future__ import annotations

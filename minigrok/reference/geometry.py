@@ -17,7 +17,7 @@ from minigrok.engine import Array
 from minigrok.geometry import attention_spectra, brackets, krylov
 from minigrok.network.objective import Objective
 from minigrok.network.params import layout
-from minigrok.reference_numbers import BATCH, EXACT, WHY, Expected, direction, float64
+from minigrok.reference.numbers import BATCH, EXACT, WHY, Expected, direction, float64
 from minigrok.tasks import pairs
 
 PRODUCTS = 30  # of Lanczos: the highest eigenvalue is then exact to rounding

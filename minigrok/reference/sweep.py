@@ -16,8 +16,8 @@ from pathlib import Path
 from minigrok.config import Config
 from minigrok.experiments.cells import look
 from minigrok.experiments.sweep_file import Sweep, read_sweep
-from minigrok.reference_files import ReferenceOutputError, damaged
-from minigrok.reference_numbers import Expected, beginning, ending, phenomenon
+from minigrok.reference.files import ReferenceOutputError, damaged
+from minigrok.reference.numbers import Expected, beginning, ending, phenomenon
 from minigrok.storage.files import write_atomically
 from minigrok.storage.runs import open_run
 
