@@ -50,6 +50,37 @@ def at_least(lowest: int, section: Any, prefix: str, *names: str) -> None:
         require(value >= lowest, f"{prefix}.{name}", f"at least {lowest}", value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Bounds of a setting, both included, in its annotation: `draws: Annotated[int, Between(1, 100_000)]`."""
+
+    lowest: float
+    highest: float
+
+
+def check_bounds(section: Any, prefix: str) -> None:
+    """Check every field of a dataclass against the `Between` in its annotation; a tuple is checked item by item.
+
+    Raises
+    ------
+    ConfigError    a value is out of its bounds, or not a number
+    """
+    for name, annotation in get_type_hints(type(section), include_extras=True).items():
+        for bounds in _bounds(annotation):
+            value = getattr(section, name)
+            for each in value if isinstance(value, tuple) else (value,):
+                rule = f"between {bounds.lowest:,} and {bounds.highest:,}"
+                require(bounds.lowest <= each <= bounds.highest, f"{prefix}.{name}", rule, each)
+
+
+def _bounds(annotation: Any) -> list[Between]:
+    """Return the `Between` of an annotation, or of the items of a tuple."""
+    inner = get_args(annotation)[:1] if get_origin(annotation) is tuple else ()
+    return [x for x in getattr(annotation, "__metadata__", ()) if isinstance(x, Between)] + [
+        bounds for item in inner for bounds in _bounds(item)
+    ]
+
+
 def nearest(word: str, options: Iterable[str]) -> str:
     """Say which of the options was probably meant, or list them all."""
     options = list(options)

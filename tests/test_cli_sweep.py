@@ -8,7 +8,8 @@ import pytest
 from commands import minigrok
 
 from minigrok.analyses.grok_order import ANALYSIS
-from minigrok.analyses.perform import performed, settings_for
+from minigrok.analyses.perform import settings_for
+from minigrok.analyses.results import performed
 from minigrok.storage.runs import open_run
 
 SMALL = """

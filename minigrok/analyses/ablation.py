@@ -26,9 +26,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.curves import Curve, Network, chosen, point_rows
-from minigrok.analyses.curves_figure import curves_figure
-from minigrok.analyses.trajectories import attention_matrices, load
+from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
+from minigrok.analyses.shared.curves_figure import curves_figure
+from minigrok.analyses.shared.trajectories import attention_matrices, load
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import subspace

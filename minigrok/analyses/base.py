@@ -16,11 +16,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from minigrok.checks import Between, check_bounds, check_types
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
@@ -30,6 +31,35 @@ from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
+
+
+Protocol = Literal["exact", "paper"]
+Draws = Annotated[int, Between(1, 100_000)]  # of a null; no analysis gains from more: our choice
+MANY = 10**9  # bound of a setting that nothing else bounds: more snapshots, steps or products than there are
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the settings of every analysis have; each analysis derives its own, with a `Between` for every number.
+
+    Attributes
+    ----------
+    name : str          of the analysis, for messages
+    protocol : str      "exact", or "paper": the paper's own procedure
+
+    Raises
+    ------
+    ConfigError
+        A value of another type, or out of its bounds.
+    """
+
+    name: ClassVar[str]
+    protocol: Protocol = "exact"
+
+    def __post_init__(self) -> None:
+        """Check types and bounds."""
+        check_types(self, self.name)
+        check_bounds(self, self.name)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ import numpy as np
 from minigrok.analyses import commutator_figure
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.commutator_measure import ETAS, Measurement
-from minigrok.analyses.probes import Mode, duration, measured_seconds, modes
+from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.probes import Mode, modes
 from minigrok.checks import at_least, check_types, require
 from minigrok.engine import Array
 from minigrok.geometry import brackets

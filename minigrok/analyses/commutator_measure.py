@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps
-from minigrok.analyses.probes import Mode, Probe
-from minigrok.analyses.trajectories import attention_matrices, load
+from minigrok.analyses.shared.probes import Mode, Probe
+from minigrok.analyses.shared.trajectories import top_components, trajectory
 from minigrok.engine import Array
 from minigrok.geometry import brackets
-from minigrok.geometry.bases import Basis, Trajectory, against_chance
+from minigrok.geometry.bases import Basis, against_chance
 from minigrok.storage.runs import Run
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ class Measurement:
         self.modes = modes
         self.attention = run.layout.group(["*.self_attn.*"])
         self.rows = np.array(snapshot_steps(run, 1, settings.rows))
-        X = load(run, self.rows, slice(0, run.layout.size))
-        X -= X[0].copy()
-        self.trajectory = Trajectory(X, attention_matrices(run))
+        self.trajectory = trajectory(run, self.rows)
         self.top = settings.top or top_components(run)
         self.whole = self.trajectory.attention(self.top)
         self.probe32 = Probe(run, "float32")
@@ -144,11 +142,6 @@ class Measurement:
             found["floor"].append(single["floor"])
             found["error"].append(gap / size if size > 0 else float("nan"))
         return {name: np.array(values) for name, values in found.items()}
-
-
-def top_components(run: Run) -> int:
-    """Components of each attention matrix in the paper's basis: 2 for two tasks, 3 for three."""
-    return 3 if len(run.config.task.operations) > 2 else 2
 
 
 def _energy(x: Array, mask: Array) -> float:

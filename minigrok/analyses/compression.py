@@ -25,8 +25,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.curves import Curve, Network, chosen, point_rows
-from minigrok.analyses.curves_figure import curves_figure
+from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
+from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import compression as maths

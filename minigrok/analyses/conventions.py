@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.trajectories import load
+from minigrok.analyses.shared.trajectories import load
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry.subspace import thinned

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.dose_response_figure import figure
 from minigrok.analyses.dose_response_runs import BASELINE, Life, lives_of
+from minigrok.analyses.shared import events
 from minigrok.config.arms import ARMS
 from minigrok.errors import ConfigError
 from minigrok.statistics.survival import Estimate, Survival, log_rank, survival

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses import events
+from minigrok.analyses.shared import events
 from minigrok.config import Intervention
 from minigrok.engine import Array
 from minigrok.storage.runs import Run

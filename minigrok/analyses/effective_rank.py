@@ -6,7 +6,7 @@ Effective ranks of each matrix (minigrok.geometry.compression; none depends on t
     random    Gaussian matrices of the same shape, `surrogates` draws: mean, and the lowest of the entropy rank
 in_proj_weight counts as W_Q, W_K and W_V. "norm": Frobenius norms, dimensionless; "cos": cos(change, -W_init), 1 if the
 change is nothing but the loss of the initial values.
-Protocol "paper" has no counterpart: the same in both, but for the final snapshot (minigrok.analyses.curves).
+Protocol "paper" has no counterpart: the same in both, but for the final snapshot (minigrok.analyses.shared.curves).
 Source: minigrok; formulas: Roy & Vetterli 2007, Rudelson & Vershynin 2007.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.curves import usable_steps
-from minigrok.analyses.trajectories import attention_matrices
+from minigrok.analyses.shared.curves import usable_steps
+from minigrok.analyses.shared.trajectories import attention_matrices
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry.compression import effective_rank

@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.gram_figure import figure
-from minigrok.analyses.trajectories import attention_matrices, joined
+from minigrok.analyses.shared import events
+from minigrok.analyses.shared.trajectories import attention_matrices, joined
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError

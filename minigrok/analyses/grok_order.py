@@ -22,8 +22,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minigrok.analyses import events
+from minigrok.analyses import base
 from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses.shared import events
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS, panel_grid
 from minigrok.statistics.small_samples import sign_test, smallest_p
@@ -35,7 +36,7 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of grok_order.
 
     Attributes
@@ -43,7 +44,7 @@ class Settings:
     protocol : str    "exact": every mark; "paper": the grok step alone
     """
 
-    protocol: str = "exact"
+    name = "grok_order"
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def _categories(axis: Axes, marks: list[str]) -> None:
 
 
 ANALYSIS = Analysis(
-    "grok_order",
+    Settings.name,
     "Do the tasks generalise in an order, and is it more than chance and the spacing of evaluations?",
     "arXiv:2602.18523, staggered grokking; thresholds, ties and sign test: minigrok",
     Settings,

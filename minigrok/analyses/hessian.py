@@ -1,6 +1,6 @@
 """Curvature of the training loss at a few snapshots: how large, which part, in which directions, and is it converged.
 
-Operators (all training pairs, float64; definitions in minigrok.analyses.curvature)
+Operators (all training pairs, float64; definitions in minigrok.analyses.shared.curvature)
     H, H of each task, G, H - G       both ends of the spectrum by Lanczos with full reorthogonalisation
     H inside B, H outside B           B: the paper's execution manifold (top centred PCs of each attention matrix)
     H inside random B                 the null: as many random directions in the same matrices
@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 
 from minigrok.analyses import hessian_figure, hessian_paper
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
-from minigrok.analyses.curvature import Curvature, End, Ends, Meter, exactly, groups
 from minigrok.analyses.hessian_checkpoint import OPERATORS, PRODUCTS, Checkpoint, Site, Traced, plan
 from minigrok.analyses.hessian_paper import Paper
-from minigrok.analyses.trajectories import attention_matrices, load
+from minigrok.analyses.shared.curvature import Curvature, End, Ends, Meter, exactly, groups
+from minigrok.analyses.shared.trajectories import attention_matrices, load
 from minigrok.checks import at_least, check_types, nearest, require
 from minigrok.errors import ConfigError
 from minigrok.geometry.bases import Basis, Trajectory

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrok.analyses.curvature import (
+from minigrok.analyses.shared.curvature import (
     Curvature,
     Density,
     Ends,

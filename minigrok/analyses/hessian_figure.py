@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minigrok.analyses.curvature import LINEAR
+from minigrok.analyses.shared.curvature import LINEAR
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS, panel_grid
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrok.analyses.base import Row, Work, snapshot_steps
-from minigrok.analyses.curvature import Meter
+from minigrok.analyses.shared.curvature import Meter
 from minigrok.engine import Array
 from minigrok.geometry import krylov
 from minigrok.network.objective import Objective

@@ -22,12 +22,12 @@ from functools import partial
 
 import numpy as np
 
-from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.onset_figure import figure
 from minigrok.analyses.onset_scores import Event, Score, chance_before, score
-from minigrok.analyses.probes import duration, measured_seconds
-from minigrok.analyses.traces import Trace, finished, trace_of
+from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.defect import Trace, finished, trace_of
 from minigrok.checks import at_least, check_types
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from minigrok.analyses import ablation, compression, reconstruction
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
 from minigrok.analyses.conventions import AFTER
-from minigrok.analyses.curves_figure import draw_study
-from minigrok.analyses.perform import csv_text
 from minigrok.analyses.reconstruction_figure import draw_tracks
+from minigrok.analyses.results import csv_text
+from minigrok.analyses.shared.curves_figure import draw_study
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
 from minigrok.plotting import legend_of_all, panel_grid, save

@@ -1,31 +1,22 @@
-"""Performing an analysis on run folders: settings from text, cache, and the files of a result.
+"""Performing an analysis on run folders: settings from text, and parts that a killed sitting keeps.
 
-    RUN/analysis/NAME/result.json    settings, runs, versions and every scalar; arrays are named there
-                     /arrays.npz     the arrays (no pickle)
-                     /table.csv      the rows of the table
-                     /figure.png     and figure.svg
-                     /parts/         what a killed sitting had finished; removed at the end
-A comparison of several runs is saved in the first one's folder.
+    RUN/analysis/NAME/parts/    what a killed sitting had finished; removed at the end
+The files of a result: `results`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minigrok import __version__
-from minigrok.analyses.base import Analysis, Row, Work, fingerprint, npz, plain, to_files
+from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
+from minigrok.analyses.results import result_folder, save_result
 from minigrok.checks import check_types, nearest
-from minigrok.config import config_hash, toml_value
+from minigrok.config import toml_value
 from minigrok.errors import ConfigError
-from minigrok.plotting import save
-from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 
 PROTOCOLS = ("exact", "paper")
@@ -91,55 +82,3 @@ def perform(
     save_result(folder, analysis, runs, settings, result, rows)
     shutil.rmtree(parts, ignore_errors=True)
     return Performed(result, rows, folder)
-
-
-def result_folder(analysis: Analysis, runs: Sequence[Run], settings: Any) -> Path:
-    """Folder of a result, whether it is there or not."""
-    name = analysis.name if settings.protocol == "exact" else f"{analysis.name}-{settings.protocol}"
-    return runs[0].folder / "analysis" / name
-
-
-def performed(analysis: Analysis, runs: Sequence[Run], settings: Any) -> bool:
-    """Whether the result of this analysis, of these runs and with these settings, is there and complete."""
-    folder = result_folder(analysis, runs, settings)
-    try:
-        found = json.loads((folder / "result.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    wanted = json.loads(json.dumps(_head(analysis, runs, settings)))
-    same = all(found.get(key) == wanted[key] for key in ("analysis", "settings", "runs"))
-    return same and (folder / "figure.svg").exists()  # the last file that is written
-
-
-def _head(analysis: Analysis, runs: Sequence[Run], settings: Any) -> dict[str, Any]:
-    return {
-        "analysis": analysis.name,
-        "question": analysis.question,
-        "settings": asdict(settings),
-        "runs": {run.folder.name: config_hash(run.config) for run in runs},
-        "minigrok": __version__,
-    }
-
-
-def save_result(
-    folder: Path, analysis: Analysis, runs: Sequence[Run], settings: Any, result: Any, rows: list[Row]
-) -> None:
-    """Write the files of a result, each atomically."""
-    make_folder(folder)
-    content, arrays = to_files(result)
-    head = _head(analysis, runs, settings)
-    text = json.dumps(head | {"result": content}, indent=1, allow_nan=False)
-    write_atomically(folder / "result.json", text.encode())
-    write_atomically(folder / "arrays.npz", npz(arrays))
-    write_atomically(folder / "table.csv", csv_text(rows).encode())
-    save(analysis.figure(result), folder / "figure")
-
-
-def csv_text(rows: list[Row]) -> str:
-    """Return rows as CSV, floats by repr so that they round-trip."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: repr(float(v)) if isinstance(v, float) else v for k, v in row.items()})
-    return buffer.getvalue()

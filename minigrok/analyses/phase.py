@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minigrok.analyses import events, phase_curvature, phase_figure, phase_table
+from minigrok.analyses import phase_curvature, phase_figure, phase_table
 from minigrok.analyses.base import Analysis, Work
 from minigrok.analyses.hessian_checkpoint import PRODUCTS
 from minigrok.analyses.phase_curvature import Depth
@@ -28,7 +28,8 @@ from minigrok.analyses.phase_laws import Response, Waiting, responses, waiting
 from minigrok.analyses.phase_leads import Lead, lead_of
 from minigrok.analyses.phase_rebuilt import Rebuilding, rebuild
 from minigrok.analyses.phase_runs import Condition, Life, conditions, label, life_of, main_line, require_comparable
-from minigrok.analyses.probes import duration, measured_seconds
+from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import duration, measured_seconds
 from minigrok.checks import at_least, check_types, require
 from minigrok.errors import RunFolderError
 from minigrok.statistics.fits import DRAWS

@@ -8,24 +8,22 @@
                 loss is nearer, in logarithms; the loss falls steeply there, so the loss that was met stands beside
     at clock    at the snapshot nearest to lr wd t = so much; weight decay 0 has no such clock
 The last two are measured here, if asked for: H of the summed loss over all training pairs, float64, Lanczos with full
-reorthogonalisation; each value with its residual (minigrok.analyses.curvature).
+reorthogonalisation; each value with its residual (minigrok.analyses.shared.curvature).
 Source: arXiv:2602.18523, figMT_H, figTT_H (deepest); matched points: minigrok.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from minigrok.analyses import events
+from minigrok.analyses import results
 from minigrok.analyses.base import Work
-from minigrok.analyses.curvature import Curvature, spectrum
 from minigrok.analyses.hessian_paper import TOTAL
+from minigrok.analyses.shared import events
+from minigrok.analyses.shared.curvature import Curvature, spectrum
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.rng import rng
@@ -120,37 +118,23 @@ def _depth(
 
 
 def _deepest(run: Run) -> Depth | None:
-    folder = run.folder / "analysis" / "hessian-paper"
-    try:
-        total = _result(run, folder)["modes"].index(TOTAL)
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            steps, values = arrays["steps"], arrays["values"][:, total, 0]
-            residuals = arrays["residuals"][:, total, 0]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return None  # none, of another run, or half-written by a killed process
+    found = results.read(run, "hessian", "paper")
+    if found is None:
+        return None
+    total = found["modes"].index(TOTAL)
+    values, residuals = (found[name][:, total, 0] for name in ("values", "residuals"))
     i = int(np.argmin(values))
     says = f"lowest of {len(values)} checkpoints, 512 random pairs each, not converged"
     middle = float(np.median(values))
-    return _depth(run, DEEPEST, int(steps[i]), float(values[i]), float(residuals[i]), np.nan, says, middle)
+    return _depth(run, DEEPEST, int(found["steps"][i]), float(values[i]), float(residuals[i]), np.nan, says, middle)
 
 
 def _end(run: Run) -> Depth | None:
-    folder, last = run.folder / "analysis" / "hessian", run.snapshots()[-1:]
-    try:
-        _result(run, folder)
-        with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["operator"] == "H" and [int(row["step"])] == last]
-        lowest, residual, highest = (float(rows[0][name]) for name in ("lowest", "lowest residual", "highest"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    found = results.read(run, "hessian")
+    last = [point for point in found["checkpoints"] if [point["step"]] == run.snapshots()[-1:]] if found else []
+    if not last:
         return None
-    return _depth(
-        run, END, last[0], lowest, residual, highest, f"last snapshot, {rows[0]['products']} products, all pairs"
-    )
-
-
-def _result(run: Run, folder: Path) -> dict[str, list[str]]:
-    """Result of an analysis of this very run."""
-    head = json.loads((folder / "result.json").read_bytes())
-    if config_hash(run.config) not in head["runs"].values():
-        raise ValueError("of another run")
-    return head["result"]  # type: ignore[no-any-return]
+    (H,) = (ends for ends in last[0]["ends"] if ends["operator"] == "H")
+    value, residual = (float(H["lowest"][name][0]) for name in ("values", "residuals"))
+    says = f"last snapshot, {H['products']} products, all pairs"
+    return _depth(run, END, last[0]["step"], value, residual, float(H["highest"]["values"][0]), says)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps
-from minigrok.analyses.curves import Scorer
-from minigrok.analyses.trajectories import load
+from minigrok.analyses.shared.curves import Scorer
+from minigrok.analyses.shared.trajectories import load
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.geometry.reconstruction import MARK, directions, first_crossing, lasting_crossing, rebuilt

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from minigrok.analyses import events
+from minigrok.analyses.shared import events
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError

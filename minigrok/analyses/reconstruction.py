@@ -30,9 +30,9 @@ from matplotlib.figure import Figure
 
 from minigrok.analyses import conventions
 from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.curves import Network, chosen
 from minigrok.analyses.reconstruction_figure import reconstruction_figure
-from minigrok.analyses.trajectories import load
+from minigrok.analyses.shared.curves import Network, chosen
+from minigrok.analyses.shared.trajectories import load
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import reconstruction as maths

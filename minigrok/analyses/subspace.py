@@ -30,8 +30,8 @@ from itertools import chain
 
 import numpy as np
 
-from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
+from minigrok.analyses.shared import events
 from minigrok.analyses.subspace_figure import figure
 from minigrok.analyses.subspace_measure import FULL, VECTORS, Measurement, other_bases
 from minigrok.checks import require

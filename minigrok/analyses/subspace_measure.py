@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps
-from minigrok.analyses.commutator_measure import top_components
-from minigrok.analyses.trajectories import attention_matrices, load
+from minigrok.analyses.shared.trajectories import top_components, trajectory
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.storage.runs import Run
@@ -27,13 +26,6 @@ if TYPE_CHECKING:
 FULL = 20  # components of the full vector (paper)
 VECTORS = ("gradient", "update", "step", "next move")
 QUANTILES = (0.025, 0.975)
-
-
-def trajectory(run: Run, rows: Array) -> Trajectory:
-    """Return theta_t - theta_0 at the snapshots `rows`."""
-    X = load(run, rows, slice(0, run.layout.size))
-    X -= X[0].copy()
-    return Trajectory(X, attention_matrices(run))
 
 
 def other_bases(run: Run, settings: Settings) -> dict[str, Basis]:

@@ -22,7 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
-from minigrok.analyses.trajectories import load, pieces
+from minigrok.analyses.shared.trajectories import load, pieces
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
 from minigrok.plotting import panel_grid

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from minigrok.analyses import events
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
+from minigrok.analyses.shared import events
 from minigrok.analyses.spectra_figure import figure
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra as spectra

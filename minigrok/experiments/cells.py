@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from minigrok.analyses import ANALYSES
 from minigrok.analyses.base import Analysis, Row
-from minigrok.analyses.perform import performed, settings_for
+from minigrok.analyses.perform import settings_for
+from minigrok.analyses.results import performed
 from minigrok.config import Config, config_hash, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.errors import ConfigError, RunFolderError

@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from minigrok.analyses.perform import csv_text
+from minigrok.analyses.results import csv_text
 from minigrok.errors import ConfigError, MinigrokError
 from minigrok.experiments import cells as standing
 from minigrok.experiments.cells import Cell

@@ -8,8 +8,9 @@ from synthetic_runs import SMALL, make, rises, walk
 
 from minigrok.analyses import commutator, commutator_measure
 from minigrok.analyses.base import Work
-from minigrok.analyses.perform import csv_text, perform, settings_for
-from minigrok.analyses.probes import Probe, modes
+from minigrok.analyses.perform import perform, settings_for
+from minigrok.analyses.results import csv_text
+from minigrok.analyses.shared.probes import Probe, modes
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry import brackets

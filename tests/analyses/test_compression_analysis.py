@@ -6,8 +6,8 @@ from synthetic_runs import SMALL, make, walk
 
 from minigrok.analyses import ablation, compression, effective_rank
 from minigrok.analyses.base import Work
-from minigrok.analyses.curves import Network
-from minigrok.analyses.trajectories import attention_matrices
+from minigrok.analyses.shared.curves import Network
+from minigrok.analyses.shared.trajectories import attention_matrices
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.network.params import initial

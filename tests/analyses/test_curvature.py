@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises
 
-from minigrok.analyses import curvature
 from minigrok.analyses.base import Work
+from minigrok.analyses.shared import curvature
 from minigrok.config import preset, with_settings
 from minigrok.geometry.bases import Basis
 from minigrok.geometry.subspace import orthonormal

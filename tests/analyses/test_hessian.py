@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok.analyses import curvature, hessian, hessian_checkpoint, hessian_paper
+from minigrok.analyses import hessian, hessian_checkpoint, hessian_paper
 from minigrok.analyses.base import Work
-from minigrok.analyses.perform import csv_text, perform, settings_for
+from minigrok.analyses.perform import perform, settings_for
+from minigrok.analyses.results import csv_text
+from minigrok.analyses.shared import curvature
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, NonFiniteError, RunFolderError
 from minigrok.network.params import initial

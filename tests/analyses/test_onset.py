@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from synthetic_runs import ROWS, SMALL, STEPS, make, rises, walk
 
-from minigrok.analyses import onset, traces
+from minigrok.analyses import onset
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform, settings_for
-from minigrok.analyses.probes import Probe
+from minigrok.analyses.shared import defect as traces
+from minigrok.analyses.shared.probes import Probe
 from minigrok.config import config_hash, preset, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.geometry import brackets

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises
 
-from minigrok.analyses.probes import Probe, duration, measured_seconds, modes
+from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.probes import Probe, modes
 from minigrok.config import preset, with_settings
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial

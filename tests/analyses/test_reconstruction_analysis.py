@@ -6,7 +6,7 @@ from synthetic_runs import SMALL, STEPS, make, rises, walk
 
 from minigrok.analyses import conventions, reconstruction
 from minigrok.analyses.base import Work
-from minigrok.analyses.curves import Network
+from minigrok.analyses.shared.curves import Network
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.network.params import initial

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from minigrok_cli.main import main
 from sim_train import config_of
 
-from minigrok.analyses.curves import Scorer
 from minigrok.analyses.heads import Reader
+from minigrok.analyses.shared.curves import Scorer
 from minigrok.analyses.subspace_measure import adam_update
 from minigrok.config import Config
 from minigrok.errors import EngineError

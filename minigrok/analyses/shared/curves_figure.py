@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from minigrok.analyses.curves import Curve
+from minigrok.analyses.shared.curves import Curve
 from minigrok.plotting import COLOURS, MARKERS, legend_of_all, panel_grid
 
 X_LABELS = {

@@ -8,13 +8,13 @@ Measured here the batches come from a stream that belongs to run and step, whate
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minigrok.analyses import results
 from minigrok.analyses.base import Work, snapshot_steps
-from minigrok.analyses.probes import Probe
+from minigrok.analyses.shared.probes import Probe
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.geometry import brackets
@@ -58,18 +58,18 @@ def trace_of(run: Run, work: Work, protocol: str, most: int, repeats: int, is_fr
 
 
 def finished(run: Run, protocol: str) -> Trace | None:
-    """Return D from the run's own analysis/commutator; None if there is none of this protocol that reaches its end."""
-    folder = run.folder / "analysis" / ("commutator-paper" if protocol == "paper" else "commutator")
-    try:
-        head = json.loads((folder / "result.json").read_text())
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            steps, values = arrays["steps"], arrays["values.float32" if protocol == "paper" else "values.exact"]
-        hashes, total = head["runs"].values(), head["result"]["modes"].index("total")
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None  # none, or half-written by a killed process
-    if config_hash(run.config) not in hashes or not len(steps) or steps[-1] != run.snapshots()[-1]:
+    """Return D from the run's own result of `commutator`; None if there is none of this protocol that reaches its end.
+
+    Raises
+    ------
+    RunFolderError
+        There is one, and it is damaged or of another run.
+    """
+    found = results.read(run, "commutator", protocol)
+    if found is None or found["steps"][-1:].tolist() != run.snapshots()[-1:]:
         return None
-    return Trace(steps, _middle(values[:, total]), f"{folder.name}, {len(steps)} checkpoints")
+    values = found["values"]["float32" if protocol == "paper" else "exact"][:, found["modes"].index("total")]
+    return Trace(found["steps"], _middle(values), f"{found.folder.name}, {len(found['steps'])} checkpoints")
 
 
 def measured(run: Run, work: Work, protocol: str, most: int, repeats: int) -> Trace:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from minigrok.engine import Array
+from minigrok.geometry.bases import Trajectory
 from minigrok.network import params
 from minigrok.storage.runs import Run
 
@@ -38,3 +39,15 @@ def joined(run: Run, steps: Iterable[int], places: Sequence[slice]) -> Array:
         theta = run.load_snapshot(int(step))
         row[:] = np.concatenate([theta[place] for place in places])
     return found
+
+
+def trajectory(run: Run, rows: Array) -> Trajectory:
+    """Return theta_t - theta_0 at the snapshots `rows`."""
+    X = load(run, rows, slice(0, run.layout.size))
+    X -= X[0].copy()
+    return Trajectory(X, attention_matrices(run))
+
+
+def top_components(run: Run) -> int:
+    """Components of each attention matrix in the paper's basis: 2 for two tasks, 3 for three."""
+    return 3 if len(run.config.task.operations) > 2 else 2
