@@ -18,6 +18,10 @@ class Pairs(NamedTuple):
     train: Ints  # (n_train,)    rows to train on, in the order that batches index
     test: Ints  # (n_test,)     the other rows
 
+    def of(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Return tokens (n, 2) and targets (n_tasks, n) of some rows, such as `train`."""
+        return self.tokens[rows], self.targets[:, rows]
+
 
 def pairs(task: Task, seed: int) -> Pairs:
     """Pair table of a task and its split.

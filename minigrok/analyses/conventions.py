@@ -15,7 +15,7 @@ from minigrok.analyses.shared.trajectories import load
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry.subspace import thinned
-from minigrok.storage.milestones import milestones
+from minigrok.storage.milestones import all_grokked_at, milestones
 from minigrok.storage.runs import Run
 
 LEAST_AFTER = 5  # snapshots after the last grok that a PCA of them needs (paper)
@@ -73,8 +73,7 @@ PAPER = {  # the paper's k, by convention: figTHR, figCOMP (a), figABL4, figCOMP
 
 def last_grok(run: Run) -> int | None:
     """Step at which the last task of a run grokked; None unless all did."""
-    steps = [each.grokked_at for each in milestones(run.config, run.metrics()).values()]
-    return max(step for step in steps if step is not None) if steps and None not in steps else None
+    return all_grokked_at(milestones(run.config, run.metrics()).values())
 
 
 def after_grok(run: Run, steps: Array) -> Array:
@@ -147,7 +146,7 @@ def rows(run: Run, name: str, steps: Array, init: Array) -> Rows:
     RunFolderError
         Too few rows.
     """
-    convention, rate = CONVENTIONS[name], run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
+    convention, rate = CONVENTIONS[name], run.config.optimiser.decay_rate
     if convention.after:
         grok_rows(run, steps)  # or its error
     used = steps_of(run, name, steps)

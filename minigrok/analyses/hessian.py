@@ -120,7 +120,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result | Pap
     for step in steps:
         theta = run.load_snapshot(step).astype(np.float64)
         site = Site(step, theta, basis, rows, curvature, settings, meter)
-        found.append(site.measure(parts, step * optimiser.learning_rate * optimiser.weight_decay))
+        found.append(site.measure(parts, optimiser.clock(step)))
     sizes = [int(row.sum()) for row in rows]
     return Result(run.folder.name, tasks, list(masks), sizes, found, _missing(run, settings, basis))
 

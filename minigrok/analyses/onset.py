@@ -33,6 +33,7 @@ from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
 from minigrok.statistics.small_samples import LEAST
+from minigrok.storage.milestones import first
 from minigrok.storage.runs import Run
 
 FACTORS = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -162,9 +163,9 @@ def _trivial(columns: dict[str, Array], tasks: Sequence[str], last: int, v2: Ons
     memorised = [events.memorised(columns, task) for task in tasks]
     every = max((m for m in memorised if m is not None), default=None) if None not in memorised else None
     half = (norm[0] + norm[-1]) / 2
-    passed = events.first(steps, (norm <= half) if norm[-1] < norm[0] else (norm >= half))
+    passed = first(steps, (norm <= half) if norm[-1] < norm[0] else (norm >= half))
     losses = np.max([columns[f"train_loss_{task}"] for task in tasks], axis=0)
-    low = events.first(steps, losses < LOSS)
+    low = first(steps, losses < LOSS)
     return {
         "memorised": Onset(every, every, start),
         "half norm": Onset(passed, last, start),

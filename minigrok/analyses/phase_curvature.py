@@ -74,7 +74,7 @@ def points(run: Run, loss: float, clock: float) -> dict[str, int]:
         around = np.arange(max(low[0] - 1, 0), low[0] + 1)
         off = np.abs(np.log(np.maximum(worst[rows[around]], np.finfo(float).tiny) / loss))
         found[AT_LOSS] = int(evaluated[around[np.argmin(off)]])
-    rate = run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
+    rate = run.config.optimiser.decay_rate
     if rate > 0 and steps.size and rate * steps[-1] >= clock:
         found[AT_CLOCK] = int(steps[np.argmin(np.abs(rate * steps - clock))])
     return found
@@ -113,7 +113,7 @@ def _depth(
     columns, optimiser = events.evaluations(run), run.config.optimiser
     row = max(int(np.searchsorted(columns["step"], step, side="right")) - 1, 0)
     loss = float(sum(columns[f"train_loss_{task}"][row] for task in run.config.task.operations))
-    clock = step * optimiser.learning_rate * optimiser.weight_decay
+    clock = optimiser.clock(step)
     return Depth(kind, step, clock, loss, value, residual, highest, middle, says)
 
 

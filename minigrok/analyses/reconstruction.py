@@ -176,8 +176,7 @@ def _track(network: Network, name: str, draw: int, steps: Array, settings: Setti
 
 def _bridge(network: Network, steps: Array, name: str, rng: np.random.Generator) -> Array:
     """Return the rows of a bridge at these steps, the initial weights taken off and their row dropped."""
-    optimiser = network.run.config.optimiser
-    rate = optimiser.learning_rate * optimiser.weight_decay if name == "decay bridge" else 0.0
+    rate = network.run.config.optimiser.decay_rate if name == "decay bridge" else 0.0
     contractions = (1 - rate) ** np.diff(steps).astype(np.float64)
     thetas = load(network.run, steps, slice(0, len(network.init)))
     path = maths.bridge(network.init, network.final, contractions, maths.moves(thetas, contractions), rng)
@@ -186,7 +185,7 @@ def _bridge(network: Network, steps: Array, name: str, rng: np.random.Generator)
 
 def memory_of_init(run: Run, network: Network) -> tuple[float, float]:
     """Return the deviation of token 0's embedding from pure decay (nan if token 0 occurs), and cos(delta, -init)."""
-    rate = run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
+    rate = run.config.optimiser.decay_rate
     delta, token0 = network.final - network.init, float("nan")
     if run.config.task.exclude_zero:
         first, last = (run.layout.views(theta)["tok_emb.weight"][0] for theta in (network.init, network.final))

@@ -85,7 +85,7 @@ class Measurement:
         later = steps[steps > step]
         move = self.run.load_snapshot(int(later[0])) - theta if len(later) else np.zeros(len(theta))
         gradient = trainer.grad.astype(np.float64)
-        vectors = [gradient, update, update - s.learning_rate * s.weight_decay * theta, move]
+        vectors = [gradient, update, update - s.decay_rate * theta, move]
         return vectors, float(off / walked) if walked > 0 else float("nan")
 
     def angles(self) -> Iterator[tuple[str, str, float, float, float, Array, Array]]:

@@ -106,7 +106,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, work: Work) -> Piece:
     W = load(run, steps, place)  # (S, n)
-    rate = run.config.optimiser.learning_rate * run.config.optimiser.weight_decay
+    rate = run.config.optimiser.decay_rate
     start = W[0].astype(np.float64)
     free = subspace.pca(subspace.centred(subspace.gram(W, (1 - rate) ** steps)))
     walk, decay = _nulls(W, steps, rate, settings.surrogates, work.rng(f"pca/{name}"))

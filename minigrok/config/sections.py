@@ -152,6 +152,15 @@ class Optimiser:
             require(0 <= value < 1, f"optimiser.{name}", "in [0, 1)", value)
         require(self.clip_norm > 0, "optimiser.clip_norm", "positive (inf: no clipping)", self.clip_norm)
 
+    @property
+    def decay_rate(self) -> float:
+        """Share of theta that the decay of one step takes, lr wd."""
+        return self.learning_rate * self.weight_decay
+
+    def clock(self, step: float) -> float:
+        """Return lr wd t, the time of the decay: theta alone would have shrunk by exp(-lr wd t)."""
+        return step * self.learning_rate * self.weight_decay
+
 
 @dataclass(frozen=True, slots=True)
 class Train:

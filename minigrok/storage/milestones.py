@@ -35,8 +35,8 @@ def milestones(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> dict[
     steps = columns.get("step", ())
     return {
         task: Milestones(
-            _first(steps, (x > MEMORISED for x in columns.get(f"train_accuracy_{task}", ())), 1),
-            _first(
+            first(steps, (x > MEMORISED for x in columns.get(f"train_accuracy_{task}", ()))),
+            first(
                 steps,
                 (x >= config.train.grok_threshold for x in columns.get(f"test_accuracy_{task}", ())),
                 config.train.grok_patience,
@@ -46,8 +46,14 @@ def milestones(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> dict[
     }
 
 
-def _first(steps: Iterable[Any], good: Iterable[Any], patience: int) -> int | None:
-    """Step that completes the first `patience` good evaluations in a row."""
+def all_grokked_at(reached: Iterable[Milestones]) -> int | None:
+    """Step at which the last task grokked; None unless all did, and where there is no task."""
+    steps = [each.grokked_at for each in reached]
+    return max((step for step in steps if step is not None), default=None) if None not in steps else None
+
+
+def first(steps: Iterable[Any], good: Iterable[Any], patience: int = 1) -> int | None:
+    """Return the step that completes the first `patience` good evaluations in a row, or None."""
     streak = 0
     for step, is_good in zip(steps, good, strict=True):
         streak = streak + 1 if is_good else 0

@@ -128,7 +128,7 @@ class Intervener:
         u[:] = 0
         self.adamw.step(u, g, size)  # from 0 there is no decay: what is left is the update
         s = self.adamw.settings
-        rate = real(-s.learning_rate * s.weight_decay)
+        rate = real(-s.decay_rate)
         if self.act.target == "decay":
             self.theta += self._mixed(rate * self.theta)
             self.theta += u
@@ -192,7 +192,7 @@ class _Defects:
         config = self.config
         if self._losses is None:
             data = pairs(config.task, config.seed)
-            self._data: Any = data.tokens[data.train], data.targets[:, data.train]
+            self._data: Any = data.of(data.train)
             few = self._data[0][:1], self._data[1][:, :1]
             self._losses = Objective(config, *few, threads=self.threads), Objective(config, *few, threads=self.threads)
         tokens, targets = self._data

@@ -82,7 +82,7 @@ def norm(engine: Engine, g: Array) -> float:
 def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
     """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `step_chunks` at step t."""
     s = settings
-    keep, step = 1 - s.learning_rate * s.weight_decay, s.learning_rate / (1 - s.beta1**t)
+    keep, step = 1 - s.decay_rate, s.learning_rate / (1 - s.beta1**t)
     return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps
 
 

@@ -77,7 +77,7 @@ class Curvature:
 
     def __init__(self, run: Run, tick: Callable[[], None] = lambda: None) -> None:
         data = pairs(run.config.task, run.config.seed)
-        self._batch = data.tokens[data.train], data.targets[:, data.train]
+        self._batch = data.of(data.train)
         self._objective = Objective(run.config, *self._batch, shards=-(-len(data.train) // SHARD))
         self.tasks = run.config.task.operations
         self._weights, self._tick = np.ones(len(self.tasks)), tick

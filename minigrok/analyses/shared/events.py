@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.storage.milestones import MEMORISED, milestones
+from minigrok.storage.milestones import MEMORISED, all_grokked_at, first, milestones
 from minigrok.storage.runs import Run
 
 # Grokking has several definitions in the paper; each is (test accuracy, evaluations in a row).
@@ -30,16 +30,6 @@ def evaluations(run: Run) -> dict[str, Array]:
         do = f"train it first: minigrok resume {run.folder}"
         raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", do)
     return columns
-
-
-def first(steps: Iterable[int], holds: Iterable[bool], patience: int = 1) -> int | None:
-    """Return the step that completes the first `patience` evaluations in a row for which it holds, or None."""
-    streak = 0
-    for step, is_good in zip(steps, holds, strict=True):
-        streak = streak + 1 if is_good else 0
-        if streak == patience:
-            return int(step)
-    return None
 
 
 def reached(columns: Mapping[str, Array], task: str, level: float, patience: int = 1) -> int | None:
@@ -63,8 +53,8 @@ def grok_times(config: Config, columns: Mapping[str, Array]) -> tuple[Array, Arr
 
     What had not grokked is censored: its time is that of the last evaluation.
     """
-    found = [each.grokked_at for each in milestones(config, columns).values()]
-    found.append(None if None in found else max(step for step in found if step is not None))
+    reached = milestones(config, columns).values()
+    found = [*(each.grokked_at for each in reached), all_grokked_at(reached)]
     times = [columns["step"][-1] if step is None else step for step in found]
     return np.array(times, np.float64), np.array([step is not None for step in found])
 

@@ -54,7 +54,7 @@ class Probe:
         if dtype == "float32":
             config = dataclasses.replace(config, model=dataclasses.replace(config.model, cross_entropy="saturating"))
         data = pairs(config.task, config.seed)
-        self.tokens, self.targets = data.tokens[data.train], data.targets[:, data.train]
+        self.tokens, self.targets = data.of(data.train)
         self.batch_size = config.train.batch_size
         first = np.arange(min(self.batch_size, len(self.tokens)))
         self.a, self.b = (Objective(config, *self._batch(first), dtype=dtype) for _ in range(2))
