@@ -1,4 +1,4 @@
-"""What the tests of kills share: a process that kills itself at a call that changes the disk, and the bits of a folder."""
+"""What the tests of kills share: a process that kills itself at a call, and the bits of a folder."""
 
 import os
 import signal
