@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import debug_option, json_option, make_ready
+from . import names
+from .options import debug_option, json_option, make_ready, set_option
 
 if TYPE_CHECKING:
     from minigrok.analyses.base import Analysis
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("name", required=False, shell_complete=names.completes(names.analyses))
+@click.argument("folders", metavar="RUN...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--protocol",
     type=click.Choice(["exact", "paper"]),
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Exact derivatives in float64, or the paper's own procedure.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@set_option("assignments", names.analysis_keys)
 @json_option
 @debug_option
-def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:
+def analyse(
+    name: str | None, folders: tuple[Path, ...], protocol: str, assignments: tuple[str, ...], as_json: bool
+) -> None:
     """Analyse runs, every number with its null model.
 
-    NAME is an analysis that `minigrok info` lists, or "all". RUN is the folder of a run, or of a sweep: then all its
+    Without a NAME the analyses are listed. NAME is one of them, or "all". RUN is the folder of a run, or of a sweep: then all its
     runs that were begun. The paper's procedure (--protocol paper) or the exact
     measurement. Result, arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the
     first one's folder. A killed analysis goes on where it was when it is called again. With "all", an analysis that
@@ -43,10 +46,17 @@ def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tu
     from minigrok.analyses import chosen
     from minigrok.errors import MinigrokError
 
+    if name is None:
+        return _list(as_json)
+    wanted = chosen(name)
+    if not folders:
+        raise click.UsageError(
+            f"Missing argument 'RUN...': the folder of a run, such as minigrok analyse {name} runs/tiny-s42"
+        )
     runs, failures = _opened(folders), []
     for run in runs:
         make_ready(run.config)
-    jobs = [(a, group) for a in chosen(name) for group in ([runs] if a.many else [[run] for run in runs])]
+    jobs = [(a, group) for a in wanted for group in ([runs] if a.many else [[run] for run in runs])]
     for analysis, group in jobs:
         try:
             _one(analysis, group, protocol, assignments, as_json)
@@ -58,6 +68,22 @@ def analyse(name: str, folders: tuple[Path, ...], protocol: str, assignments: tu
     if failures:
         click.echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, *_ in failures)}", err=True)
         sys.exit(failures[0][2].exit_code)
+
+
+def _list(as_json: bool) -> None:
+    """Print every analysis with its question."""
+    import json
+
+    from minigrok.info import analyses
+
+    from .tables import print_table
+
+    found = analyses()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        rows = [(each["name"], each["question"]) for each in found]
+        print_table("Analyses (minigrok analyse NAME RUN)", ("name", "question"), rows)
 
 
 def _opened(folders: tuple[Path, ...]) -> list[Run]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import debug_option, load_config
+from . import names
+from .options import debug_option, load_config, set_option
 
 if TYPE_CHECKING:
     from minigrok.bench.on_device import Products, Rate
@@ -19,9 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", nargs=-1)
-@click.option("--config", "source", default="dual", show_default=True, metavar="PRESET|FILE", help="What is trained.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@click.argument("what", nargs=-1, shell_complete=names.completes(names.benchmarks))
+@click.option(
+    "--config",
+    "source",
+    default="dual",
+    show_default=True,
+    metavar="PRESET|FILE",
+    help="What is trained.",
+    shell_complete=names.completes(names.presets, or_file=True),
+)
+@set_option("assignments", names.keys)
 @click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Of every contender [default: the config's shards]."
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import names
 from .options import debug_option, json_option
 
 if TYPE_CHECKING:
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--engine", default="cpu", show_default=True, metavar="NAME", help="Engine to check.")
+@click.option(
+    "--engine",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="Engine to check.",
+    shell_complete=names.completes(names.engines),
+)
 @click.option("--pairs", "B", default=5, show_default=True, help="B, pairs (rows of a row-wise layer).")
 @click.option("--tokens", "T", default=2, show_default=True, help="T, tokens a pair (the network's T is 2).")
 @click.option("--queries", "U", default=2, show_default=True, help="U, queries a pair, in attention.")

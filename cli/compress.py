@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from . import names
 from .options import debug_option, json_option, make_ready
 
 
@@ -22,7 +23,15 @@ class _WithFigures(click.Command):
 
 @click.command(cls=_WithFigures)
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--figure", "name", default="all", show_default=True, metavar="NAME", help="One of the figures below.")
+@click.option(
+    "--figure",
+    "name",
+    default="all",
+    show_default=True,
+    metavar="NAME",
+    help="One of the figures below.",
+    shell_complete=names.completes(names.figures),
+)
 @click.option(
     "--protocol",
     type=click.Choice(["exact", "paper"]),

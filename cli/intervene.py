@@ -8,15 +8,22 @@ from typing import Any
 
 import click
 
-from .options import debug_option, json_option, make_ready, threads_option
+from . import names
+from .options import debug_option, json_option, make_ready, set_option, threads_option
 
 
 @click.command()
 @click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--arm", required=True, metavar="NAME", help="What to do: `minigrok info` lists the arms.")
+@click.option(
+    "--arm",
+    required=True,
+    metavar="NAME",
+    shell_complete=names.completes(names.arms),
+    help="What to do: `minigrok info` lists the arms.",
+)
 @click.option("--dose", type=float, metavar="S", help="How much of it: s in the arm's formula.")
 @click.option("--plane-of", type=click.Path(path_type=Path), help="Run of the plane, for other_seed [default: RUN].")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@set_option("settings", names.keys)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the new run [default: beside RUN].")
 @threads_option
 @json_option

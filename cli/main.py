@@ -16,6 +16,7 @@ from minigrok.errors import MinigrokError
 from .analyse import analyse
 from .bench import bench
 from .check import check
+from .completion import completion
 from .compress import compress
 from .info import info
 from .intervene import intervene
@@ -56,5 +57,19 @@ def main() -> None:
     """
 
 
-for command in (train, resume, intervene, plot, analyse, compress, sweep, status, check, reference, bench, info):
+for command in (
+    train,
+    resume,
+    intervene,
+    plot,
+    analyse,
+    compress,
+    sweep,
+    status,
+    check,
+    reference,
+    bench,
+    info,
+    completion,
+):
     main.add_command(command)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .names import Names, completes
+
 if TYPE_CHECKING:
     from minigrok.config import Config
     from minigrok.config.sections import EngineName
 
+Command = Callable[..., Any]
 DEBUG = "minigrok.debug"  # key in the context's meta, which a group shares with its commands
 
 
@@ -35,6 +38,14 @@ def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Result as JSON, for machines.")(command)
+
+
+def set_option(
+    variable: str, keys: Names, words: str = "Change a setting; repeatable."
+) -> Callable[[Command], Command]:
+    """Add --set, whose keys the shell completes."""
+    complete = completes(keys)
+    return click.option("--set", variable, multiple=True, metavar="KEY=VALUE", help=words, shell_complete=complete)
 
 
 def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import names as registry
 from .options import debug_option, json_option, make_ready, threads_option
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def list_(folder: Path) -> None:
 
 
 @reference.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=registry.completes(registry.references))
 @click.option("--portable", "bits", is_flag=True, help="In portable mode: bit for bit (x86-64 with AVX2).")
 @click.option("--run", "own", type=click.Path(path_type=Path), help="Compare with a run or sweep of your own.")
 @folder_option
@@ -91,7 +92,7 @@ def check(
 
 
 @reference.command()
-@click.argument("name")
+@click.argument("name", shell_complete=registry.completes(registry.references))
 @click.option("--reason", required=True, help="Why the numbers may change; kept with them.")
 @click.option(
     "--run",

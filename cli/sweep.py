@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 
-from .options import debug_option, json_option
+from . import names
+from .options import debug_option, json_option, set_option
 
 
 @click.command()
-@click.argument("source", metavar="PRESET|FILE.toml")
+@click.argument("source", metavar="PRESET|FILE.toml", shell_complete=names.completes(names.sweeps, or_file=True))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep [default: runs/<name>].")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of every run; repeatable."
-)
+@set_option("settings", names.keys, "Change a setting of every run; repeatable.")
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Only runs of these names, such as '*-wd1-*'; repeatable."
 )
@@ -26,7 +25,12 @@ from .options import debug_option, json_option
     metavar="N",
     help="Runs side by side, one thread each [default: all CPUs; 1 for a queue].",
 )
-@click.option("--engine", metavar="NAME", help="Short for --set compute.engine=NAME; cuda packs runs into replicas.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=names.completes(names.engines),
+    help="Short for --set compute.engine=NAME; cuda packs runs into replicas.",
+)
 @click.option(
     "--replicas",
     type=click.IntRange(min=1),

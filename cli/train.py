@@ -6,15 +6,21 @@ from pathlib import Path
 
 import click
 
-from .options import after_grok_option, debug_option, json_option, load_config, make_ready, threads_option
+from . import names
+from .options import after_grok_option, debug_option, json_option, load_config, make_ready, set_option, threads_option
 
 
 @click.command()
-@click.argument("source", metavar="PRESET|FILE.toml")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+@click.argument("source", metavar="PRESET|FILE.toml", shell_complete=names.completes(names.presets, or_file=True))
+@set_option("settings", names.keys)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/<name>-s<seed>].")
 @click.option("--init", type=click.Path(path_type=Path), help="Initial parameters: a .safetensors file.")
-@click.option("--engine", metavar="NAME", help="Short for --set compute.engine=NAME.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=names.completes(names.engines),
+    help="Short for --set compute.engine=NAME.",
+)
 @click.option("--portable", is_flag=True, help="The same bits on every x86-64 machine with AVX2 (compute.portable).")
 @after_grok_option
 @threads_option

@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from minigrok.errors import ConfigError
 
+MANY = 20  # options beyond which a near match is named alone: our choice
+
 
 def require(holds: bool, key: str, rule: str, got: object) -> None:
     """Raise a ConfigError "key <rule>" unless it holds."""
@@ -82,10 +84,11 @@ def _bounds(annotation: Any) -> list[Between]:
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """Say which of the options was probably meant, or list them all."""
+    """Say which of the options was probably meant, and list them all unless they are many."""
     options = list(options)
     close = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(options)}"
+    choices = f"choose one of {', '.join(options)}"
+    return choices if not close else f"did you mean {close[0]}?" + f" Or {choices}" * (len(options) <= MANY)
 
 
 def is_prime(n: int) -> bool:

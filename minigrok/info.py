@@ -51,7 +51,7 @@ def info() -> dict[str, Any]:
         "sweeps": sweeps(),
         "layers": [layer._asdict() for layer in LAYERS],
         "arms": arms(),
-        "analyses": [{"name": x.name, "question": x.question} for x in ANALYSES.values()],
+        "analyses": analyses(),
         "cache": cache(),
     }
 
@@ -146,6 +146,11 @@ def arms() -> list[dict[str, Any]]:
         for name, arm in ARMS.items()
         if name != "none"
     ]
+
+
+def analyses() -> list[dict[str, str]]:
+    """Analyses: name, and the question that each answers."""
+    return [{"name": each.name, "question": each.question} for each in ANALYSES.values()]
 
 
 def cache() -> dict[str, Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "Train",
     "config_hash",
     "from_toml",
+    "keys",
     "parsed",
     "preset",
     "preset_names",
@@ -165,7 +166,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Configuration with some settings changed, as `with_settings` does, from {"optimiser.weight_decay": 0.5}."""
     nested = dataclasses.asdict(config)
     for key, value in values.items():
-        if key not in _keys():
+        if key not in keys():
             raise _unknown(key)
         *path, leaf = key.split(".")
         section = nested[path[0]] if path else nested
@@ -193,7 +194,7 @@ def _build(cls: type[T], settings: Mapping[str, Any], prefix: str = "") -> T:
     return cls(**values)
 
 
-def _keys() -> list[str]:
+def keys() -> list[str]:
     """Every setting as a dotted key."""
     top = {item.name: item.type for item in dataclasses.fields(Config)}
     sections = {name: cls for name, cls in top.items() if dataclasses.is_dataclass(cls)}
@@ -203,9 +204,9 @@ def _keys() -> list[str]:
 
 def _unknown(key: str) -> ConfigError:
     """Error for an unknown key; its last part says which was meant, as people forget or mistype sections."""
-    leaves = {known.rpartition(".")[2]: known for known in _keys()}
+    leaves = {known.rpartition(".")[2]: known for known in keys()}
     close = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
-    do = f"did you mean {leaves[close[0]]}?" if close else nearest(key, _keys())
+    do = f"did you mean {leaves[close[0]]}?" if close else nearest(key, keys())
     return ConfigError("a setting that minigrok knows", key, do)
 
 
