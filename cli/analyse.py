@@ -35,11 +35,11 @@ def analyse(
 ) -> None:
     """Analyse runs, every number with its null model.
 
-    Without a NAME the analyses are listed. NAME is one of them, or "all". RUN is the folder of a run, or of a sweep: then all its
-    runs that were begun. The paper's procedure (--protocol paper) or the exact
-    measurement. Result, arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the
-    first one's folder. A killed analysis goes on where it was when it is called again. With "all", an analysis that
-    fails says so, the others are made, and the exit code is that of the first failure.
+    Without a NAME the analyses are listed. NAME is one of them, or "all". RUN is the folder of a run, or of a sweep:
+    then all its runs that were begun. The exact measurement, or the paper's procedure (--protocol paper). Result,
+    arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the first one's folder. A
+    killed analysis goes on where it was when it is called again. With "all", an analysis that fails says so, the others
+    are made, and the exit code is that of the first failure.
 
     Example: minigrok analyse trajectory_pca runs/dual-s42
     """
@@ -50,9 +50,7 @@ def analyse(
         return _list(as_json)
     wanted = chosen(name)
     if not folders:
-        raise click.UsageError(
-            f"Missing argument 'RUN...': the folder of a run, such as minigrok analyse {name} runs/tiny-s42"
-        )
+        raise click.UsageError(f"Missing argument 'RUN...': for example minigrok analyse {name} runs/tiny-s42")
     runs, failures = _opened(folders), []
     for run in runs:
         make_ready(run.config)

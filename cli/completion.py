@@ -15,9 +15,9 @@ SHELLS = {
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script with which a shell completes minigrok's names.
+    """Print the script that makes a shell complete names.
 
-    Commands, options, presets, analyses, arms, settings and references complete with the Tab key.
+    The Tab key then completes commands, options, presets, analyses, arms, settings and references.
     """
     from click.shell_completion import get_completion_class
 

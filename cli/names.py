@@ -95,5 +95,7 @@ def analysis_keys(ctx: click.Context) -> list[str]:
 
     from minigrok.analyses import ANALYSES
 
-    chosen: Any = ANALYSES.get(ctx.params.get("name") or "")
+    chosen: Any = ANALYSES.get(
+        ctx.params.get("name") or next(iter(ctx.args), "")
+    )  # not parsed while --set has no value
     return [f"{item.name}=" for item in fields(chosen.settings)] if chosen else []
