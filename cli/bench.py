@@ -202,7 +202,7 @@ def show(report: dict[str, Any]) -> None:
 
 def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) -> None:
     """Write the numbers and the figure, where they were asked for."""
-    from minigrok.bench.growth import growth_figure
+    from minigrok.bench.figure import growth_figure
     from minigrok.plotting import save
     from minigrok.storage.files import make_folder
 

@@ -22,8 +22,8 @@ from minigrok.analyses.results import csv_text
 from minigrok.errors import ConfigError, MinigrokError
 from minigrok.experiments import cells as standing
 from minigrok.experiments.cells import Cell
+from minigrok.experiments.figure import figure
 from minigrok.experiments.job import Job, Outcome, comparison_job, run_job
-from minigrok.experiments.status_figure import figure
 from minigrok.experiments.sweep_file import Sweep
 from minigrok.experiments.thinning import thin
 from minigrok.plotting import save

@@ -6,7 +6,8 @@ import fakes
 import pytest
 
 from minigrok.bench import growth as module
-from minigrok.bench.growth import axes, growth, growth_figure
+from minigrok.bench.figure import growth_figure
+from minigrok.bench.growth import axes, growth
 from minigrok.bench.rounds import Lane
 from minigrok.bench.settings import PEERS, Progress, Settings
 from minigrok.engine.threads import available_threads

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs the extra [cuda]")
 
-from minigrok.bench.kernels import FLOAT64, Noting, launches, model_configs, ptx
+from minigrok.bench.kernels import FLOAT64, launches, model_configs
 from minigrok.engine import device
 from minigrok.engine.cuda import row_source
+from minigrok.engine.ptx import Noting, ptx
 from minigrok.engine.stack import Stack
 from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, select, sums
 from minigrok.network import model

@@ -6,7 +6,7 @@ from pathlib import Path
 from small_sweeps import small
 
 from minigrok.experiments.cells import STATES, Cell
-from minigrok.experiments.status_figure import LINES, figure
+from minigrok.experiments.figure import LINES, figure
 
 
 def mixed() -> list[Cell]:
