@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok.analyses import commutator, commutator_measure
+from minigrok.analyses import commutator
 from minigrok.analyses.base import Work
+from minigrok.analyses.commutator import measure
+from minigrok.analyses.commutator.analysis import CANNOT_FAIL
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.analyses.results import csv_text
 from minigrok.analyses.shared.probes import Probe, modes
@@ -82,11 +84,11 @@ def test_share_of_a_vector_that_ignores_the_basis_is_chance_and_of_one_inside_is
     v = {name: x[:, 0] for name, x in found.values.items()}
     inside = (v["run_share"] > v["run_low"]) & (v["run_share"] < v["run_high"])
     assert inside.mean() > 0.7
-    whole = commutator_measure.Measurement(run, modes(CONFIG.task.operations), QUICK, Work()).whole
+    whole = measure.Measurement(run, modes(CONFIG.task.operations), QUICK, Work()).whole
     block, place = whole.blocks[0]
     x = np.zeros(run.layout.size)
     x[place] = block[:, 0]
-    chance = commutator_measure.against_chance(whole, x, 400, np.random.default_rng(0))
+    chance = measure.against_chance(whole, x, 400, np.random.default_rng(0))
     assert chance.share == pytest.approx(1)
     assert chance.share > 1.5 * chance.high
 
@@ -110,7 +112,7 @@ def test_paper_protocol(run):
     assert found.sweep == {}
     rho, inside = found.extra["rho"], found.extra["inside"]
     assert np.allclose(rho**2 + inside**2, 1)
-    assert commutator.CANNOT_FAIL in found.notes
+    assert CANNOT_FAIL in found.notes
     rows = commutator.table(found)
     assert all(row["D median"] <= row["D p90"] for row in rows)
     assert commutator.Settings("paper").checkpoints == 100
@@ -152,7 +154,7 @@ def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    work, whole, checkpoint = Work(0, tmp_path / "parts", "k"), compute(run), commutator_measure.Measurement.checkpoint
+    work, whole, checkpoint = Work(0, tmp_path / "parts", "k"), compute(run), measure.Measurement.checkpoint
     asked = []
 
     def dies(self, step):
@@ -162,7 +164,7 @@ def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
         asked.append(step)
         return checkpoint(self, step)
 
-    monkeypatch.setattr(commutator_measure.Measurement, "checkpoint", dies)
+    monkeypatch.setattr(measure.Measurement, "checkpoint", dies)
     with pytest.raises(Killed):
         commutator.compute([run], QUICK, work)
     again = commutator.compute([run], QUICK, work)
@@ -171,9 +173,9 @@ def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
 
 
 def test_cost_counts_what_is_spent(run):
-    words = commutator.cost([run], QUICK)
+    words = commutator.ANALYSIS.cost([run], QUICK)
     assert words.startswith("136 gradients in float32, 120 in float64, 52 Hessian products: about")
-    assert commutator.cost([run], PAPER).startswith("72 gradients in float32, 24 in float64: about")
+    assert commutator.ANALYSIS.cost([run], PAPER).startswith("72 gradients in float32, 24 in float64: about")
 
 
 def test_run_without_snapshots_is_an_error(tmp_path):

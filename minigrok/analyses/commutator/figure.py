@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minigrok.analyses.commutator.result import Result
 from minigrok.engine import Array
 from minigrok.plotting import MARKERS, panel_grid
-
-if TYPE_CHECKING:
-    from minigrok.analyses.commutator import Result
 
 FLOOR: dict[str, Any] = {"color": "0.45", "linestyle": ":", "label": "rounding, H = 0"}
 ERROR: dict[str, Any] = {"color": "0.45", "linestyle": "--", "label": "|float32 - float64|"}

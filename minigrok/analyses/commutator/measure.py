@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.commutator.result import Settings
 from minigrok.analyses.shared.probes import Mode, Probe
 from minigrok.analyses.shared.trajectories import top_components, trajectory
 from minigrok.engine import Array
 from minigrok.geometry import brackets
 from minigrok.geometry.bases import Basis, against_chance
 from minigrok.storage.runs import Run
-
-if TYPE_CHECKING:
-    from minigrok.analyses.commutator import Settings
 
 ETAS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of the sweep: our choice, a decade on both sides of the paper's
 Rows = tuple[Array, Array]  # of batch A and batch B
@@ -37,7 +33,7 @@ class Measurement:
         self.probe64 = Probe(run, "float64")
 
     def checkpoint(self, step: int) -> dict[str, Array]:
-        """Return every value at a checkpoint, (M, K), and the paper's extra ones, (M,) with a name "extra_..."."""
+        """Return every value at a checkpoint, (M, K), and those of the paper's one more draw, (M,)."""
         theta, K = self.run.load_snapshot(step), self.settings.K
         bases = {"run": self.whole, "past": self.trajectory.attention(self.top, int(np.sum(self.rows <= step)))}
         found: dict[str, Array] = {}
@@ -47,7 +43,7 @@ class Measurement:
             for m, mode in enumerate(self.modes):
                 if r == K:
                     for name, value in self._extra(theta, rows, mode, stream).items():
-                        found.setdefault(f"extra_{name}", np.full(len(self.modes), np.nan))[m] = value
+                        found.setdefault(name, np.full(len(self.modes), np.nan))[m] = value
                     continue
                 values = self._float32(theta, rows, mode)[0] if self.is_paper else {}
                 values |= {} if self.is_paper else self._exact(theta, rows, mode, bases, stream)
