@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from minigrok.analyses import phase_curvature, phase_figure, phase_table
 from minigrok.analyses.base import Analysis, Work
-from minigrok.analyses.hessian_checkpoint import PRODUCTS
+from minigrok.analyses.hessian.result import PRODUCTS
 from minigrok.analyses.phase_curvature import Depth
 from minigrok.analyses.phase_laws import Response, Waiting, responses, waiting
 from minigrok.analyses.phase_leads import Lead, lead_of

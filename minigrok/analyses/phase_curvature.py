@@ -21,7 +21,7 @@ import numpy as np
 
 from minigrok.analyses import results
 from minigrok.analyses.base import Work
-from minigrok.analyses.hessian_paper import TOTAL
+from minigrok.analyses.hessian.paper import TOTAL
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.curvature import Curvature, spectrum
 from minigrok.config import config_hash

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok.analyses import hessian, hessian_checkpoint, hessian_paper
+from minigrok.analyses import hessian
 from minigrok.analyses.base import Work
+from minigrok.analyses.hessian import measure, paper
+from minigrok.analyses.hessian.analysis import _manifold
+from minigrok.analyses.hessian.result import PARTS
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.analyses.results import csv_text
 from minigrok.analyses.shared import curvature
@@ -18,7 +21,7 @@ from minigrok.network.params import initial
 TINY = [*SMALL, "task.p=5", "model.width=4", "model.mlp_width=3"]
 CONFIG = with_settings(preset("tiny"), TINY)
 GRID = range(0, 501, 100)
-QUICK = hessian.Settings(most=2, products=60, probes=4, nulls=2)
+QUICK = hessian.Settings(most=2, products=60, probes=4, draws=2)
 PAPER = hessian.Settings(protocol="paper", most=4)
 FILES = ("result.json", "arrays.npz", "table.csv", "figure.png")
 
@@ -44,7 +47,7 @@ def test_ends_trace_and_manifold_are_those_of_the_dense_hessian(run):
     assert list(ends) == ["H", "G", "H - G", "H outside B"]
     for end, value in ((ends["H"].lowest, true[0]), (ends["H"].highest, true[-1])):
         assert abs(end.values[0] - value) <= end.residuals[0] + 1e-12
-    B = curvature.dense(hessian._manifold(run, QUICK))
+    B = curvature.dense(_manifold(run, QUICK))
     assert np.allclose(point.inside.values, np.linalg.eigvalsh(B.T @ H @ B), atol=1e-12)
     assert point.inside.random.shape == (2, 8)
     outside = curvature.project_out(B, curvature.project_out(B, H).T)
@@ -118,7 +121,7 @@ def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    work, whole, traces = Work(0, tmp_path / "p", "k"), compute(run), hessian_checkpoint.Site._traces
+    work, whole, traces = Work(0, tmp_path / "p", "k"), compute(run), measure.Site._traces
     asked = []
 
     def dies(self, at):
@@ -127,10 +130,10 @@ def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
             raise Killed
         return traces(self, at)
 
-    monkeypatch.setattr(hessian_checkpoint.Site, "_traces", dies)
+    monkeypatch.setattr(measure.Site, "_traces", dies)
     with pytest.raises(Killed):
         hessian.compute([run], QUICK, work)
-    monkeypatch.setattr(hessian_checkpoint.Site, "_inside", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(measure.Site, "_inside", lambda *_: pytest.fail("measured again"))
     again = hessian.compute([run], QUICK, work)
     assert asked == [0, 500, 500]
     assert csv_text(hessian.table(again)) == csv_text(hessian.table(whole))
@@ -152,9 +155,9 @@ def test_paper_protocol(run):
 
 def test_paper_onset_is_the_first_of_three():
     steps = np.arange(6) * 100
-    assert hessian_paper.onset(steps, np.array([0, -1, 0, -1, -1, -0.02])) == 300
-    assert hessian_paper.onset(steps, np.array([0, -1, 0, -1, -1, -0.01])) is None
-    assert hessian_paper.onset(steps[:2], np.array([-1.0, -1.0])) is None
+    assert paper.onset(steps, np.array([0, -1, 0, -1, -1, -0.02])) == 300
+    assert paper.onset(steps, np.array([0, -1, 0, -1, -1, -0.01])) is None
+    assert paper.onset(steps[:2], np.array([-1.0, -1.0])) is None
 
 
 def test_paper_lanczos_mistakes_the_order_where_25_products_cannot_resolve():
@@ -162,18 +165,18 @@ def test_paper_lanczos_mistakes_the_order_where_25_products_cannot_resolve():
     values = np.r_[np.full(5, -1.0) - 0.01 * np.arange(5), np.zeros(1900), np.linspace(0, 300, 95)]
     d = np.random.default_rng(0).permutation(values)
     start = np.random.default_rng(1).standard_normal(d.size).astype(np.float32)
-    found, vectors = hessian_paper.smallest_ritz(lambda v: (d * v).astype(np.float32), start)
+    found, vectors = paper.smallest_ritz(lambda v: (d * v).astype(np.float32), start)
     assert found[-1] > 1  # the true fifth is -1
-    residuals = hessian_paper.true_residuals(lambda v: d * v, found, vectors)
+    residuals = paper.true_residuals(lambda v: d * v, found, vectors)
     assert residuals[-1] > 0.1 * found[-1]
     assert (np.abs(found[:, None] - d).min(axis=1) <= residuals + 1e-3).all()
 
 
 def test_cost_names_every_product_before_the_start(run):
-    words = hessian.cost([run], QUICK)
-    n = sum(hessian_checkpoint.plan(QUICK, CONFIG.task.operations, 8).values())
+    words = hessian.ANALYSIS.cost([run], QUICK)
+    n = sum(part.products for part in measure.plan(QUICK, CONFIG.task.operations, 8))
     assert words.startswith(f"2 snapshots x {n} products x ")
-    assert hessian.cost([run], PAPER).startswith("4 snapshots x 90 products x ")
+    assert hessian.ANALYSIS.cost([run], PAPER).startswith("4 snapshots x 90 products x ")
 
 
 def test_progress_ends_at_the_planned_number(run):
@@ -197,7 +200,7 @@ def test_one_snapshot_and_one_task_and_never_memorised_say_what_is_missing(tmp_p
     run = make(tmp_path / "one", [rises(None)], [rises(None)], settings=one, thetas=thetas)
     path = run.folder / "metrics.csv"
     path.write_text(path.read_text() + "2100,0.")  # half-written by a killed process
-    done = perform(hessian.ANALYSIS, [run], dataclasses.replace(settings, parts=hessian.PARTS))
+    done = perform(hessian.ANALYSIS, [run], dataclasses.replace(settings, parts=PARTS))
     if settings is PAPER:
         assert done.result.modes == ["total"]
         return

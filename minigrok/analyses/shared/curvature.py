@@ -142,12 +142,14 @@ class Ends:
     operator : str
     lowest, highest : End
     products : int
+    task : str, optional    whose loss it is of; None: the sum
     """
 
     operator: str
     lowest: End
     highest: End
     products: int
+    task: str | None = None
 
 
 def exactly(value: float) -> End:
@@ -175,12 +177,20 @@ def spectrum(product: Product, start: Array, steps: int, with_vectors: bool = Fa
     return found
 
 
-def ends(operator: str, found: Mapping[str, Array], low: int, high: int, tolerance: float, each: int = 1) -> Ends:
+def ends(
+    operator: str,
+    found: Mapping[str, Array],
+    low: int,
+    high: int,
+    tolerance: float,
+    each: int = 1,
+    task: str | None = None,
+) -> Ends:
     """Return the outermost `low` and `high` values of a `spectrum` whose steps took `each` products."""
     values, residuals = found["values"], found["residuals"]
     good = residuals <= tolerance * np.abs(values)
     lowest, highest = [End(values[x], residuals[x], good[x]) for x in (slice(None, low), slice(None, -high - 1, -1))]
-    return Ends(operator, lowest, highest, each * values.size)
+    return Ends(operator, lowest, highest, each * values.size, task)
 
 
 def inside(product: Product, B: Array) -> Array:

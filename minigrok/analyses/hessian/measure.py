@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
+from minigrok.analyses.hessian.result import PRODUCTS, Checkpoint, Inside, Settings, Traced
 from minigrok.analyses.shared.curvature import (
     Curvature,
     Density,
@@ -26,83 +27,40 @@ from minigrok.errors import NonFiniteError
 from minigrok.geometry.bases import Basis
 from minigrok.geometry.hutchinson import hutchinson
 
-if TYPE_CHECKING:
-    from minigrok.analyses.hessian import Settings
-
-PRODUCTS = 80  # our choice, for cost: the lowest eigenvalue of the paper's model to a residual of some 1.4 %; 100: 1 %
-OPERATORS = ("H", "G", "H - G")  # of the traces
 PER_STEP = {"H - G": 2}  # products that a step takes, where it is not one
 
 
-@dataclass(frozen=True)
-class Traced:
-    """Traces of H, G and H - G (rows) in each group of parameters and in all (columns), nats.
+class Part(NamedTuple):
+    """A part of one checkpoint: what is measured, of which task's loss (None: of their sum), with how many products."""
 
-    Attributes
-    ----------
-    mean, error : (3, groups + 1)    estimates and standard errors; nan with one probe
-    """
+    what: str  # point, H, G, H - G, H outside B, inside, traces, density
+    products: int
+    task: str | None = None
 
-    mean: Array
-    error: Array
-
-
-@dataclass(frozen=True)
-class Inside:
-    """Eigenvalues of B^T H B, exact, nats.
-
-    Attributes
-    ----------
-    values : (K,)          B: the manifold; ascending
-    random : (nulls, K)    B: random, with as many directions in each attention matrix
-    """
-
-    values: Array
-    random: Array
+    @property
+    def name(self) -> str:
+        """Name of its operator, or of what is measured."""
+        return f"{self.what} of {self.task}" if self.task else self.what
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything about one snapshot.
-
-    Attributes
-    ----------
-    step : int
-    clock : float                lr wd t, dimensionless
-    losses : (n_tasks,)          nats
-    slopes : (n_tasks + 1,)      |gradient| of each task's loss, and of their sum; nats
-    ends : list of Ends
-    traced, inside, density      None: not asked for, or impossible (`Result.missing` says why)
-    """
-
-    step: int
-    clock: float
-    losses: Array
-    slopes: Array
-    ends: list[Ends]
-    traced: Traced | None
-    inside: Inside | None
-    density: Density | None
-
-
-def plan(settings: Settings, tasks: Sequence[str], K: int) -> dict[str, int]:
-    """Return the parts of one checkpoint, in their order, with the products of each.
+def plan(settings: Settings, tasks: Sequence[str], K: int) -> list[Part]:
+    """Return the parts of one checkpoint, in their order.
 
     Shares of H's products: the top of G needs a quarter; both ends of H - G, which lacks the large eigenvalues, a
     third, in steps of two products; H outside B starts almost converged; a second start of the density a third.
     """
     m = settings.products or PRODUCTS
-    parts = {"point": 0, "H": m}
+    parts = [Part("point", 0), Part("H", m)]
     if "tasks" in settings.parts and len(tasks) > 1:
-        parts |= {f"H of {task}": m for task in tasks}
+        parts += [Part("H", m, task) for task in tasks]
     if "split" in settings.parts:
-        parts |= {"G": _share(m, 4), "H - G": 2 * _share(m, 3)}
+        parts += [Part("G", _share(m, 4)), Part("H - G", 2 * _share(m, 3))]
     if "manifold" in settings.parts and K:
-        parts |= {"H outside B": _share(m, 5), "inside": K * (1 + settings.nulls)}
+        parts += [Part("H outside B", _share(m, 5)), Part("inside", K * (1 + settings.draws))]
     if "traces" in settings.parts:
-        parts["traces"] = 2 * settings.probes
+        parts.append(Part("traces", 2 * settings.probes))
     if "density" in settings.parts:
-        parts["density"] = _share(m, 3) * (settings.density_probes - 1)
+        parts.append(Part("density", _share(m, 3) * (settings.density_probes - 1)))
     return parts
 
 
@@ -133,46 +91,45 @@ class Site:
     meter: Meter
     found: dict[str, dict[str, Array]] = field(default_factory=dict)
 
-    def measure(self, parts: Mapping[str, int], clock: float) -> Checkpoint:
+    def measure(self, parts: Sequence[Part], clock: float) -> Checkpoint:
         """Compute the parts that are not there yet, and return all of them."""
         found = self.found
-        for name, products in parts.items():
-            file = f"{self.step:06d}-{name.replace(' ', '')}"
-            found[name] = self.meter.part(file, products, lambda n=name, m=products: self._part(n, m))  # type: ignore[misc]
-        operators = [name for name in found if "residuals" in found[name]]
+        for part in parts:
+            file = f"{self.step:06d}-{part.name.replace(' ', '')}"
+            found[part.name] = self.meter.part(file, part.products, lambda part=part: self._part(part))  # type: ignore[misc]
         return Checkpoint(
             self.step,
             clock,
             found["point"]["losses"],
             found["point"]["slopes"],
-            [self._ends(name) for name in operators],
+            [self._ends(part) for part in parts if "residuals" in found[part.name]],
             Traced(**found["traces"]) if "traces" in found else None,
             Inside(**found["inside"]) if "inside" in found else None,
             self._density() if "density" in found else None,
         )
 
-    def _ends(self, name: str) -> Ends:
+    def _ends(self, part: Part) -> Ends:
         """Ends of an operator: only the highest of G >= 0, only the outermost of H outside B, which start close."""
-        k = 1 if name == "H outside B" else self.settings.values
-        return ends(name, self.found[name], 0 if name == "G" else k, k, self.settings.tolerance, PER_STEP.get(name, 1))
+        k = 1 if part.what == "H outside B" else self.settings.values
+        low, each = 0 if part.what == "G" else k, PER_STEP.get(part.what, 1)
+        return ends(part.name, self.found[part.name], low, k, self.settings.tolerance, each, part.task)
 
-    def _part(self, name: str, products: int) -> dict[str, Array]:
-        task = name.removeprefix("H of ")
-        at = self.curvature.at(self.theta, task if task in self.curvature.tasks else None)
-        match name:
+    def _part(self, part: Part) -> dict[str, Array]:
+        at = self.curvature.at(self.theta, part.task)
+        match part.what:
             case "point":
                 return self._point()
             case "H outside B":
-                return self._outside(at, products)
+                return self._outside(at, part.products)
             case "inside":
                 return self._inside(at)
             case "traces":
                 return self._traces(at)
             case "density":
-                return self._probes(at, products)
-        product = {"G": at.gauss_newton, "H - G": at.rest}.get(name, at.hessian)
-        start = self._rng(name).standard_normal(self.theta.size)
-        return spectrum(product, start, products // PER_STEP.get(name, 1), name == "H")
+                return self._probes(at, part.products)
+        product = {"G": at.gauss_newton, "H - G": at.rest}.get(part.what, at.hessian)
+        start = self._rng(part.name).standard_normal(self.theta.size)
+        return spectrum(product, start, part.products // PER_STEP.get(part.what, 1), part.name == "H")
 
     def _point(self) -> dict[str, Array]:
         slopes = np.array([self.curvature.at(self.theta, k).slope() for k in [*self.curvature.tasks, None]])
@@ -189,7 +146,7 @@ class Site:
 
     def _inside(self, at: Curvature) -> dict[str, Array]:
         rng = self._rng("random bases")
-        null = [random_like(self.basis, rng) for _ in range(self.settings.nulls)]
+        null = [random_like(self.basis, rng) for _ in range(self.settings.draws)]
         values = [np.linalg.eigvalsh(inside(at.hessian, B)) for B in [dense(self.basis), *null]]
         return {"values": values[0], "random": np.array(values[1:])}
 

@@ -15,13 +15,12 @@ Streams are seeded here; the original's were not. Source: arXiv:2602.18523, code
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrok.analyses.base import Row, Work, snapshot_steps
+from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.hessian.result import Paper, Settings
 from minigrok.analyses.shared.curvature import Meter
 from minigrok.engine import Array
 from minigrok.geometry import krylov
@@ -29,37 +28,9 @@ from minigrok.network.objective import Objective
 from minigrok.storage.runs import Run
 from minigrok.tasks import Pairs, pairs
 
-if TYPE_CHECKING:
-    from minigrok.analyses.hessian import Settings
-
 CHECKPOINTS, ITERATIONS, SAMPLE, VALUES = 30, 25, 512, 5
 BELOW, SUSTAIN = -0.01, 3
 TOTAL = "total"
-
-
-@dataclass(frozen=True)
-class Paper:
-    """Smallest Ritz values of one run.
-
-    Attributes
-    ----------
-    run : str
-    modes : list of str                  "total", then the tasks if there are several
-    steps : (S,) int
-    sample : int                         pairs behind each value
-    tolerance : float                    residual / |value| of a converged value
-    values, residuals : (S, modes, 5)    ascending; nats
-    onsets : list of int or None         one a mode
-    """
-
-    run: str
-    modes: list[str]
-    steps: Array
-    sample: int
-    tolerance: float
-    values: Array
-    residuals: Array
-    onsets: list[int | None]
 
 
 def modes(run: Run) -> list[str]:
@@ -148,19 +119,3 @@ class _Sampled:
             return found
 
         return product
-
-
-def table(result: Paper) -> list[Row]:
-    """One row a snapshot and mode."""
-    rows = []
-    for s, step in enumerate(result.steps):
-        for m, mode in enumerate(result.modes):
-            values, residuals = result.values[s, m], result.residuals[s, m]
-            row: Row = {"run": result.run, "step": int(step), "loss": mode}
-            for i, (value, residual) in enumerate(zip(values, residuals, strict=True), start=1):
-                row |= {f"lambda {i}": float(value), f"residual {i}": float(residual)}
-            row["converged of 5"] = int((residuals <= result.tolerance * np.abs(values)).sum())
-            row["sign known of 5"] = int((residuals < np.abs(values)).sum())
-            row["onset"] = result.onsets[m]
-            rows.append(row)
-    return rows

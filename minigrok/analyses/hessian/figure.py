@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minigrok.analyses.hessian.result import Paper, Result
 from minigrok.analyses.shared.curvature import LINEAR
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS, panel_grid
-
-if TYPE_CHECKING:
-    from minigrok.analyses.hessian import Result
-    from minigrok.analyses.hessian_paper import Paper
 
 SIZE = (5.2, 3.7)
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 SHADES = ("0.75", "0.45", "0.0")  # first, middle and last snapshot
 
 
-def exact(result: Result) -> Figure:
+def figure(result: Result | Paper) -> Figure:
+    """Draw the picture of the protocol that was asked for."""
+    return _paper(result) if isinstance(result, Paper) else _exact(result)
+
+
+def _exact(result: Result) -> Figure:
     """Ends of the spectrum, its parts, the manifold against random bases, matched loss, traces, density."""
     points = result.checkpoints
     panels = [_draw_ends, _draw_matched]
@@ -163,7 +165,7 @@ def _draw_density(axis: Axes, result: Result) -> None:
     axis.legend(fontsize=8, loc="best")
 
 
-def paper(result: Paper) -> Figure:
+def _paper(result: Paper) -> Figure:
     """Draw the five smallest Ritz values of each mode with their true residuals."""
     title = f"{result.run}: the paper's smallest eigenvalues, {result.sample} pairs redrawn each time"
     drawn, axes = panel_grid(len(result.modes), title, size=SIZE)
