@@ -9,7 +9,8 @@ from synthetic_runs import SMALL, make, walk
 from minigrok.analyses import phase
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
-from minigrok.analyses.phase_laws import MEAN
+from minigrok.analyses.phase import curvature
+from minigrok.analyses.phase.laws import MEAN
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.job import comparison_job, perform_job
@@ -233,7 +234,7 @@ def test_matched_points_are_where_they_say(tmp_path):
         settings, theta = [f"optimiser.weight_decay={wd}"], walk(config, snapshots)
         runs.append(grokking(tmp_path / str(wd), wd, 1, 8000 if wd else None, 8000, settings, 0, loss, theta))
     settings = Settings(draws=50, curvature=True, products=200)
-    assert "5 points x 200 products" in phase.cost(runs, settings)
+    assert "5 points x 200 products" in phase.ANALYSIS.cost(runs, settings)
     result = phase.compute(runs, settings, Work())
     found = [{d.kind: (d.step, d.clock) for d in depths} for depths in result.depths]
     assert found[0] == {"at loss": (1000, 1.0), "at clock": (4000, 4.0)}
@@ -248,7 +249,7 @@ def test_matched_points_are_where_they_say(tmp_path):
     assert rows_of(result, "lowest eigenvalue", "wd 0").keys() == {"at loss"}
 
 
-def test_a_killed_measurement_goes_on_and_a_foreign_analysis_is_not_read(tmp_path):
+def test_a_killed_measurement_goes_on_and_a_foreign_analysis_is_an_error(tmp_path):
     config = with_settings(preset("tiny"), SMALL)
     loss = np.full((2, STEPS.index(8000) + 1), 0.05)
     run = grokking(tmp_path / "a", 1.0, 1, 8000, loss=loss, thetas=walk(config, (0, 4000, 8000)))
@@ -259,9 +260,14 @@ def test_a_killed_measurement_goes_on_and_a_foreign_analysis_is_not_read(tmp_pat
     assert phase.ANALYSIS.table(phase.compute([run], settings, work)) == phase.ANALYSIS.table(first)
     folder = run.folder / "analysis" / "hessian-paper"
     folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps({"runs": {"a": "another"}, "result": {"modes": ["total"]}}))
     np.savez(folder / "arrays.npz", steps=np.array([0]), values=np.ones((1, 1, 5)), residuals=np.ones((1, 1, 5)))
-    assert phase.phase_curvature.read(run) == []
+    assert curvature.read(run) == [], "no result.json: it was never finished"
+    of_another = {"runs": {"a": "another"}, "settings": {}, "result": {"modes": ["total"]}}
+    for bad, words in (("{", "as minigrok wrote it"), (json.dumps(of_another), "one of another run")):
+        (folder / "result.json").write_text(bad)
+        with pytest.raises(RunFolderError, match=words) as caught:
+            curvature.read(run)
+        assert "hessian-paper" in caught.value.do
 
 
 def test_what_other_analyses_found_is_read(tmp_path):

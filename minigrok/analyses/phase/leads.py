@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.phase_runs import Life
+from minigrok.analyses.phase.runs import Life
 from minigrok.analyses.shared.defect import finished
 from minigrok.statistics.detectors import DETECTORS
 from minigrok.storage.runs import Run

@@ -11,20 +11,17 @@ other parts     median over the runs of a condition, smallest and largest
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrok.analyses.base import Row
-from minigrok.analyses.phase_curvature import Depth
-from minigrok.analyses.phase_laws import Over
-from minigrok.analyses.phase_rebuilt import PARTS, Rebuilding
-from minigrok.analyses.phase_runs import REGIMES, Life
+from minigrok.analyses.phase.curvature import Depth
+from minigrok.analyses.phase.laws import Over
+from minigrok.analyses.phase.rebuilt import PARTS, Rebuilding
+from minigrok.analyses.phase.result import Result
+from minigrok.analyses.phase.runs import REGIMES, Life
 from minigrok.statistics.fits import LAWS
 from minigrok.statistics.survival import Survival, at_most
-
-if TYPE_CHECKING:
-    from minigrok.analyses.phase import Result
 
 
 def table(result: Result) -> list[Row]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minigrok.analyses.phase_laws import MEAN
-from minigrok.analyses.phase_rebuilt import PARTS
-from minigrok.analyses.phase_runs import REGIMES, Condition, Life, main_line
+from minigrok.analyses.phase.laws import MEAN
+from minigrok.analyses.phase.rebuilt import PARTS
+from minigrok.analyses.phase.result import Result
+from minigrok.analyses.phase.runs import REGIMES, Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.plotting import MARKERS, STYLE
-
-if TYPE_CHECKING:
-    from minigrok.analyses.phase import Result
 
 PANELS = [["A", "A", "B", "C"], ["A", "A", "D", "E"], ["F", "G", "H", "I"]]
 SLOT = 0.45  # decades between the smallest weight decay and the slot of 0

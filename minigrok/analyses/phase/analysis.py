@@ -18,88 +18,20 @@ Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from minigrok.analyses import phase_curvature, phase_figure, phase_table
 from minigrok.analyses.base import Analysis, Work
-from minigrok.analyses.hessian.result import PRODUCTS
-from minigrok.analyses.phase_curvature import Depth
-from minigrok.analyses.phase_laws import Response, Waiting, responses, waiting
-from minigrok.analyses.phase_leads import Lead, lead_of
-from minigrok.analyses.phase_rebuilt import Rebuilding, rebuild
-from minigrok.analyses.phase_runs import Condition, Life, conditions, label, life_of, main_line, require_comparable
+from minigrok.analyses.phase import curvature
+from minigrok.analyses.phase.figure import figure
+from minigrok.analyses.phase.laws import responses, waiting
+from minigrok.analyses.phase.leads import lead_of
+from minigrok.analyses.phase.rebuilt import rebuild
+from minigrok.analyses.phase.result import Result, Settings
+from minigrok.analyses.phase.runs import conditions, label, life_of, main_line, require_comparable
+from minigrok.analyses.phase.table import table
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds
-from minigrok.checks import at_least, check_types, require
 from minigrok.errors import RunFolderError
-from minigrok.statistics.fits import DRAWS
 from minigrok.storage.runs import Run
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of phase.
-
-    Attributes
-    ----------
-    protocol : str       "exact" or "paper"
-    draws : int          of the bootstrap (our choice)
-    curvature : bool     measure the lowest eigenvalue at the two matched points, `products` Hessian products each;
-                         false: only what finished analyses `hessian` of the runs have
-    loss : float         matched train loss of every task, nats (our choice: all runs pass it soon after memorising)
-    clock : float        matched lr wd t (our choice: about half-way to grokking)
-    products : int       of each lowest eigenvalue (our choice: as `hessian`)
-    components : int     tried for k* (paper: 20); 0: no k*
-    """
-
-    protocol: str = "exact"
-    draws: int = DRAWS
-    curvature: bool = False
-    loss: float = 0.1
-    clock: float = 4.0
-    products: int = PRODUCTS
-    components: int = 20
-
-    def __post_init__(self) -> None:
-        check_types(self, "phase")
-        at_least(20, self, "phase", "draws")
-        at_least(2, self, "phase", "products")
-        at_least(0, self, "phase", "components")
-        for name in ("loss", "clock"):
-            require(getattr(self, name) > 0, f"phase.{name}", "positive", getattr(self, name))
-
-
-@dataclass(frozen=True)
-class Result:
-    """The diagram.
-
-    Attributes
-    ----------
-    protocol : str
-    tasks : list of str
-    conditions, labels : list          large weight decay first
-    lives : list of Life               one a run
-    left_out : list of str             runs without an evaluation
-    line : str                         which runs the laws are of
-    laws : dict of str to Response     one a task, and the mean of the tasks
-    waiting : Waiting
-    depths : list of list of Depth     of each run
-    leads : list of list of Lead       of each run
-    rebuilt : list of Rebuilding       of each run; None: too few snapshots, or not asked for
-    """
-
-    protocol: str
-    tasks: list[str]
-    conditions: list[Condition]
-    labels: list[str]
-    lives: list[Life]
-    left_out: list[str]
-    line: str
-    laws: dict[str, Response]
-    waiting: Waiting
-    depths: list[list[Depth]]
-    leads: list[list[Lead]]
-    rebuilt: list[Rebuilding | None]
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
@@ -117,9 +49,9 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     require_comparable([*begun.values()], [*begun])
     lives = [life_of(run, name) for name, run in begun.items()]
     found, tasks = conditions(lives), list(next(iter(begun.values())).config.task.operations)
-    depths = [phase_curvature.read(run) for run in begun.values()]
+    depths = [curvature.read(run) for run in begun.values()]
     if settings.curvature:
-        measured = phase_curvature.measure([*begun.values()], work, settings.loss, settings.clock, settings.products)
+        measured = curvature.measure([*begun.values()], work, settings.loss, settings.clock, settings.products)
         depths = [there + new for there, new in zip(depths, measured, strict=True)]
     line = main_line(lives)
     return Result(
@@ -145,7 +77,7 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
     words = [f"k* of {len(long)} runs: some 10 s each at the paper's size" if long else "seconds"]
     if not settings.curvature:
         return "; ".join([*words, "curvature only from finished analyses (measure it: --set curvature=true)"])
-    found = [phase_curvature.points(run, settings.loss, settings.clock) for run in begun]
+    found = [curvature.points(run, settings.loss, settings.clock) for run in begun]
     points = sum(len({*steps.values()}) for steps in found)
     if not points:
         return "; ".join([*words, "no run has a matched point"])
@@ -154,13 +86,13 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    "phase",
+    Settings.name,
     "How do grok time, norms, curvature and the defect's lead go with weight decay, and what happens without it?",
     "arXiv:2602.18523, weight-decay phase structure; common footing, clock, censoring, matched curvature: minigrok",
     Settings,
     compute,
-    phase_table.table,
-    phase_figure.figure,
+    table,
+    figure,
     cost,
     many=True,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.phase_runs import Condition, Life, main_line
+from minigrok.analyses.phase.runs import Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
 from minigrok.statistics import fits
