@@ -17,6 +17,7 @@ from .analyse import analyse
 from .bench import bench
 from .check import check
 from .compress import compress
+from .help import help_
 from .info import info
 from .intervene import intervene
 from .options import DEBUG, debug_option
@@ -52,9 +53,9 @@ def three_lines(error: MinigrokError) -> str:
 def main() -> None:
     """Multi-task grokking with exact hand-written derivatives (arXiv:2602.18523).
 
-    First steps: minigrok train tiny, then minigrok plot runs/tiny-s42.
+    First steps: minigrok train tiny, then minigrok plot runs/tiny-s42. The manual: minigrok help.
     """
 
 
-for command in (train, resume, intervene, plot, analyse, compress, sweep, status, check, reference, bench, info):
+for command in (train, resume, intervene, plot, analyse, compress, sweep, status, check, reference, bench, info, help_):
     main.add_command(command)
