@@ -235,3 +235,22 @@ def test_the_pages_are_in_the_package():
 
 def test_the_readme_is_short():
     assert len(TEXTS["README.md"].splitlines()) <= 170
+
+
+# --- the floor plan --------------------------------------------------------------------------------------
+
+
+def missing(plan: str) -> list[str]:
+    """Packages and modules on the first floor of minigrok that a plan does not name."""
+    floor = [x.name + "/" * x.is_dir() for x in (ROOT / "minigrok").iterdir() if x.suffix == ".py" or is_package(x)]
+    return [name for name in floor if not re.search(rf"^ .*\b{re.escape(name)}", plan, re.M) and name != "__init__.py"]
+
+
+def is_package(path: Path) -> bool:
+    return (path / "__init__.py").exists()
+
+
+def test_the_floor_plan_has_every_room():
+    plan = re.search(r"^## Folders\n\n```text\n(.*?)^```", ALL_TEXTS["ARCHITECTURE.md"], re.M | re.S)[1]
+    assert missing(plan) == []
+    assert missing(plan.replace("geometry/", "topology/")) == ["geometry/"]
