@@ -170,6 +170,12 @@ def is_module(name: str) -> bool:
         return False
 
 
+@pytest.mark.parametrize("page", TEXTS)
+def test_no_code_is_broken_over_two_lines(page):
+    """The checks below would not see it."""
+    assert [line for line in TEXTS[page].splitlines() if line.replace("```", "").count("`") % 2] == []
+
+
 @pytest.mark.parametrize("page", ALL_TEXTS)
 def test_modules_and_files_that_are_named_exist(page):
     assert unknown_names(re.sub(r"minigrok\.analyses\.NAME|minigrok/docs/\*\.md", "", ALL_TEXTS[page])) == []
