@@ -1,7 +1,7 @@
-"""The accuracy table of README.md: minigrok beside PyTorch in float64. Needs the extra [oracle].
+"""The table of minigrok/docs/accuracy.md: minigrok beside PyTorch in float64. Needs the extra [oracle].
 
     python .ci/accuracy_table.py            print it
-    python .ci/accuracy_table.py --write    write it into README.md too
+    python .ci/accuracy_table.py --write    write it into the page too; .ci/tables.py then writes README's short one
 
 Every row compares with PyTorch in float64 at the very same numbers: parameters, direction and start are rounded to the
 row's type first. tests/test_oracle_agreement.py asserts the bounds, its `LIMITS`, with the functions that measure here.
@@ -17,7 +17,7 @@ import accuracy  # noqa: E402
 
 
 def lines() -> list[str]:
-    """Return the rows of the table as they stand in README.md."""
+    """Return the rows of the table as they stand in the page."""
     rows = []
     for dtype in accuracy.LIMITS:
         worst = accuracy.worst(dtype)
@@ -29,6 +29,6 @@ if __name__ == "__main__":
     table = lines()
     print("\n".join(table))
     if "--write" in sys.argv:
-        from readme_tables import README, replaced
+        from tables import ACCURACY, replaced
 
-        README.write_text(replaced(README.read_text(encoding="utf-8"), "accuracy", table), encoding="utf-8")
+        ACCURACY.write_text(replaced(ACCURACY.read_text(encoding="utf-8"), "accuracy", table), encoding="utf-8")

@@ -18,6 +18,7 @@ from .bench import bench
 from .check import check
 from .completion import completion
 from .compress import compress
+from .help import help_
 from .info import info
 from .intervene import intervene
 from .options import DEBUG, debug_option
@@ -53,23 +54,13 @@ def three_lines(error: MinigrokError) -> str:
 def main() -> None:
     """Multi-task grokking with exact hand-written derivatives (arXiv:2602.18523).
 
-    First steps: minigrok train tiny, then minigrok plot runs/tiny-s42.
+    First steps: minigrok train tiny, then minigrok plot runs/tiny-s42. The manual: minigrok help.
     """
 
 
-for command in (
-    train,
-    resume,
-    intervene,
-    plot,
-    analyse,
-    compress,
-    sweep,
-    status,
-    check,
-    reference,
-    bench,
-    info,
-    completion,
-):
+COMMANDS = (
+    *(train, resume, intervene, plot, analyse, compress, sweep, status),
+    *(check, reference, bench, info, help_, completion),
+)
+for command in COMMANDS:
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""How far minigrok is from PyTorch in float64: what README.md's accuracy table shows and the tests bound.
+"""How far minigrok is from PyTorch in float64: what the page `accuracy` shows and the tests bound.
 
 Loss, gradient, products: preset `dual`, its 302,914 parameters at the initial values and normal noise of 0.1, B pairs.
 Training: preset `dual` cut to p = 23 and batches of 128, its own optimiser, stream and start, the same for both.

@@ -1,6 +1,8 @@
 """The command line: exit codes, messages, files; every command as a stranger would use and misuse it."""
 
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +12,11 @@ import commands
 import numpy as np
 import pytest
 from commands import invoke as minigrok
+from minigrok_cli import tables
+from minigrok_cli.help import pages
 from minigrok_cli.main import main
+from rich.console import Console
+from rich.text import Text
 
 from minigrok.config import preset_names
 from minigrok.storage.runs import open_run
@@ -71,6 +77,38 @@ def test_help_of_every_command(command, flag):
 
 def test_short_helps_are_not_cut_off():
     assert "..." not in minigrok("--help").stdout.replace("[ARGS]...", "")
+
+
+def test_help_lists_its_topics_with_a_line_each():
+    listed = minigrok("help").stdout
+    assert all(re.search(rf"^ *{topic} .*\w\.", listed, re.MULTILINE) for topic in pages())
+
+
+def test_help_of_a_topic_is_its_page():
+    assert minigrok("help", "analyses").stdout == pages()["analyses"]
+
+
+def test_a_page_is_laid_out_in_a_terminal(monkeypatch):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(tables, "stdout", lambda: terminal)
+    assert minigrok("help", "interventions").stdout == ""
+    shown = Text.from_ansi(terminal.file.getvalue()).plain
+    assert "Interventions" in shown
+    assert "other_seed" in shown
+    assert "<!--" not in shown
+    assert "```" not in shown
+
+
+@pytest.mark.parametrize("command", ["train", "reference", "help"])
+def test_help_of_a_command_is_that_of_its_option(command):
+    assert minigrok("help", command).stdout == minigrok(command, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("analysis", "analyses"), ("interven", "intervene"), ("", "choose one of")]
+)
+def test_an_unknown_topic_is_an_error_that_says_the_nearest(word, meant):
+    expect_error(2, "help", word, words=("required:", repr(word), meant))
 
 
 def test_version():

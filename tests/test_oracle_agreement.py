@@ -102,7 +102,7 @@ def test_the_comparison_sees_a_small_mistake_in_a_small_block() -> None:
     assert max(block_errors(SMALL, off, expected).values()) > TOLERANCE
 
 
-# --- the table in README.md
+# --- the table in minigrok/docs/accuracy.md
 
 
 @pytest.mark.parametrize("dtype", accuracy.LIMITS)
