@@ -7,6 +7,7 @@ from typing import cast
 
 import click
 
+from .names import completes
 from .options import debug_option
 
 
@@ -22,8 +23,13 @@ def first_sentence(page: str) -> str:
     return paragraph.partition(". ")[0].removesuffix(".") + "."
 
 
+def topics(ctx: click.Context) -> list[str]:
+    """Names that `minigrok help` knows, for the shell."""
+    return [*pages(), *cast("click.Group", ctx.find_root().command).commands]
+
+
 @click.command("help")
-@click.argument("topic", metavar="[TOPIC|COMMAND]", required=False)
+@click.argument("topic", metavar="[TOPIC|COMMAND]", required=False, shell_complete=completes(topics))
 @debug_option
 @click.pass_context
 def help_(ctx: click.Context, topic: str | None) -> None:
@@ -45,8 +51,8 @@ def help_(ctx: click.Context, topic: str | None) -> None:
     elif topic in found:
         show(found[topic])
     else:
-        known = [*found, *commands]
-        raise ConfigError("a topic or a command: `minigrok help` lists them", repr(topic), nearest(topic, known))
+        required = "a topic or a command: `minigrok help` lists them"
+        raise ConfigError(required, repr(topic), nearest(topic, topics(ctx)))
 
 
 def list_pages(found: dict[str, str]) -> None:

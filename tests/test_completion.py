@@ -31,6 +31,7 @@ def completed(words: str) -> list[str]:
         ("minigrok analyse nonsense runs/x --set ", []),
         ("minigrok intervene runs/x --arm rem", ["removal"]),
         ("minigrok compress runs/x --figure figT", ["figTHR"]),
+        ("minigrok help run", ["run-folder"]),
         ("minigrok bench s", ["startup", "step"]),
         ("minigrok reference check dual_d", ["dual_decay"]),
     ],
