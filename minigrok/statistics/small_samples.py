@@ -1,7 +1,7 @@
 """Tests that are exact for a handful of runs.
 
     sign test          p = P(a count this far from n/2 or farther) for n fair coins
-    count tail         P(at least k successes) for independent events of different probabilities (Poisson binomial)
+    count law          P(k successes) for independent events of different probabilities (Poisson binomial)
     rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
     discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y)
     exponent           slope of least squares through (ln t, ln y)
@@ -30,7 +30,6 @@ class RankTest(NamedTuple):
     rho: float  # nan: nothing varies
     n: int  # runs in groups of two or more
     p: float | None  # two-sided; None: n too small
-    is_exact: bool  # every permutation was listed
 
 
 def sign_test(plus: int, minus: int) -> float:
@@ -52,11 +51,6 @@ def count_law(chances: Sequence[float]) -> Array:
     return law
 
 
-def count_tail(chances: Sequence[float], count: int) -> float:
-    """Return P(at least `count` of independent events with these chances)."""
-    return float(min(1.0, count_law(chances)[max(count, 0) :].sum()))
-
-
 def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
     """Return Spearman's rho of x and y within groups, pooled over the groups.
 
@@ -71,16 +65,16 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
     n = sum(len(x) for x, _ in ranks)
     size = math.sqrt(sum(float(x @ x) for x, _ in ranks) * sum(float(y @ y) for _, y in ranks))
     if size == 0:
-        return RankTest(float("nan"), n, None, True)
+        return RankTest(float("nan"), n, None)
     observed = sum(float(x @ y) for x, y in ranks)
     orders = math.prod(math.factorial(len(x)) for x, _ in ranks)
     if n < LEAST:
-        return RankTest(observed / size, n, None, True)
+        return RankTest(observed / size, n, None)
     is_exact = orders <= MOST
     sums = np.array(list(_all_sums(ranks) if is_exact else _random_sums(ranks, rng)))
     as_far = int((np.abs(sums) >= abs(observed) - 1e-9 * size).sum())
     p = as_far / orders if is_exact else (as_far + 1) / (MOST + 1)
-    return RankTest(observed / size, n, p, is_exact)
+    return RankTest(observed / size, n, p)
 
 
 def auc(early: Sequence[float], late: Sequence[float]) -> float:
