@@ -10,7 +10,7 @@ slingshots, curvature, k* and the lead of the defect's onset. The parts, with th
     phase_rebuilt      k*, on test and on train pairs
 Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-entropy) and budget, in nothing else: "no
 grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
-Runs of one seed share split, initial parameters and batch order: that is why the bootstrap draws seeds.
+Runs of one seed share split, initial parameters and batch order, which the intervals of laws do not know.
 Protocol "paper": the paper's fits, each in its own space, and float32 defects; nothing else changes.
 Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
 """
@@ -32,7 +32,6 @@ from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds
 from minigrok.checks import at_least, check_types, require
 from minigrok.errors import RunFolderError
-from minigrok.statistics.fits import DRAWS
 from minigrok.storage.runs import Run
 
 
@@ -43,7 +42,6 @@ class Settings:
     Attributes
     ----------
     protocol : str       "exact" or "paper"
-    draws : int          of the bootstrap (our choice)
     curvature : bool     measure the lowest eigenvalue at the two matched points, `products` Hessian products each;
                          false: only what finished analyses `hessian` of the runs have
     loss : float         matched train loss of every task, nats (our choice: all runs pass it soon after memorising)
@@ -53,7 +51,6 @@ class Settings:
     """
 
     protocol: str = "exact"
-    draws: int = DRAWS
     curvature: bool = False
     loss: float = 0.1
     clock: float = 4.0
@@ -62,7 +59,6 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_types(self, "phase")
-        at_least(20, self, "phase", "draws")
         at_least(2, self, "phase", "products")
         at_least(0, self, "phase", "components")
         for name in ("loss", "clock"):
@@ -130,7 +126,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         lives,
         [name for name in names if name not in begun],
         f"lr {line[0]:g}, {line[1]}" if line else "no run with weight decay",
-        responses(lives, tasks, settings.protocol, settings.draws, work.rng("phase/bootstrap")),
+        responses(lives, tasks, settings.protocol),
         waiting(lives, found, work.rng("phase/log-rank")),
         depths,
         [lead_of(run, life, settings.protocol) for run, life in zip(begun.values(), lives, strict=True)],
