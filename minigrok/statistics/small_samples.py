@@ -3,7 +3,7 @@
     sign test          p = P(a count this far from n/2 or farther) for n fair coins
     count law          P(k successes) for independent events of different probabilities (Poisson binomial)
     rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
-    discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y)
+    discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y): Mann and Whitney's U of y, over n m
     exponent           slope of least squares through (ln t, ln y)
 Source: Lehmann 1975 (sign, rank, Mann-Whitney); Hong 2013 (Poisson binomial by convolution).
 """
@@ -16,7 +16,7 @@ from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom, rankdata
+from scipy.stats import binomtest, mannwhitneyu, rankdata
 
 from minigrok.engine import Array
 
@@ -35,12 +35,7 @@ class RankTest(NamedTuple):
 def sign_test(plus: int, minus: int) -> float:
     """Return the two-sided exact p of `plus` against `minus`, ties left out before; 1 for none at all."""
     n = plus + minus
-    return min(1.0, 2.0 * float(binom.cdf(min(plus, minus), n, 0.5))) if n else 1.0
-
-
-def smallest_p(n: int) -> float:
-    """Return the smallest p that a two-sided sign test of n can give, 2^(1 - n)."""
-    return min(1.0, 2.0 ** (1 - n))
+    return float(binomtest(plus, n).pvalue) if n else 1.0
 
 
 def count_law(chances: Sequence[float]) -> Array:
@@ -79,8 +74,8 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
 
 def auc(early: Sequence[float], late: Sequence[float]) -> float:
     """Return the share of pairs whose first number is the smaller one, ties half; nan without pairs."""
-    x, y = np.asarray(early, float)[:, None], np.asarray(late, float)[None]
-    return float(np.mean((x < y) + 0.5 * (x == y))) if x.size and y.size else float("nan")
+    pairs = len(early) * len(late)
+    return float(mannwhitneyu(late, early).statistic) / pairs if pairs else float("nan")
 
 
 def exponent(t: Array, y: Array) -> float:
