@@ -27,7 +27,7 @@ from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.shared import events
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS, panel_grid
-from minigrok.statistics.small_samples import sign_test, smallest_p
+from minigrok.statistics.small_samples import sign_test
 from minigrok.storage.runs import Run
 
 LEVELS = (0.5, 0.9, 0.95, 0.98, 0.99)
@@ -174,8 +174,8 @@ def _row(pair: Pair) -> Row:
 def verdict(first: str, second: str, n_first: int, n_second: int) -> str:
     """Say what the counts allow to say about the order, and no more."""
     n = n_first + n_second
-    if smallest_p(n) > SIGNIFICANT:
-        return f"{n} untied cannot show an order: p >= {smallest_p(n):.2g}"
+    if (smallest := sign_test(n, 0)) > SIGNIFICANT:
+        return f"{n} untied cannot show an order: p >= {smallest:.2g}"
     if sign_test(n_first, n_second) > SIGNIFICANT:
         return f"no order shown by {n} untied"
     return f"{first if n_first > n_second else second} first, {n} untied"

@@ -23,7 +23,6 @@ from minigrok.network.fleet import Fleet
 from minigrok.network.fleet_evaluation import FleetEvaluation
 from minigrok.training.fleet_step import FleetStep
 
-CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 FLOAT64 = re.compile(r"\S*\.f64\S*")
 
 

@@ -3,7 +3,6 @@
 A basis B has orthonormal blocks B_b (n_b, k_b), each on a slice of the flat vector; K = sum k_b.
     attention matrices    top k centred principal components of the trajectory of each matrix   (paper: 16 or 24 in all)
     full vector           top K uncentred principal components of the whole trajectory          (paper: 20)
-    top curvature         Ritz vectors of the largest eigenvalues of a Hessian: a basis with power, the positive control
 Share of a vector        s = |B^T x|^2 / |x|^2, an energy; the paper's rho is sqrt(1 - s)
 Share expected by chance, for a fixed x
     anywhere              K random directions of R^P                          K / P
@@ -25,7 +24,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from minigrok.engine import Array
-from minigrok.geometry import krylov, nulls, subspace
+from minigrok.geometry import nulls, subspace
 
 INTERVAL = (0.025, 0.975)  # of the random draws: our choice
 Block = tuple[Array, slice]
@@ -55,10 +54,6 @@ class Basis:
     def places(self) -> list[tuple[slice, int]]:
         """Slice and number of columns of each block: what `subspace.random_shares` takes."""
         return [(place, block.shape[1]) for block, place in self.blocks]
-
-    def first(self, k: int) -> Basis:
-        """Return the basis of the first k columns of each block."""
-        return Basis([(block[:, :k], place) for block, place in self.blocks], self.size)
 
     def share(self, x: Array) -> float:
         """Return |B^T x|^2 / |x|^2 of x (P,); nan for x = 0 and for a basis without columns."""
@@ -126,18 +121,6 @@ class Trajectory:
         G = self._grams[key][:rows, :rows]
         spectrum = subspace.pca(subspace.centred(G) if is_centred else G)
         return subspace.components(self.X[:rows, place], spectrum, k, is_centred)
-
-
-def top_curvature(product: krylov.Product, size: int, k: int, products: int, rng: np.random.Generator) -> Basis:
-    """Return k Ritz vectors of the largest eigenvalues of a symmetric operator.
-
-    Not checked for convergence: they need not be eigenvectors to span a subspace of large curvature.
-    Memory: `products` vectors of length `size`.
-    """
-    t = krylov.lanczos(product, rng.standard_normal(size), products)
-    V = krylov.ritz(t, 0.0, np.arange(t.products)[-k:][::-1], vectors=True).vectors
-    assert V is not None
-    return Basis([(subspace.orthonormal(V), slice(0, size))], size)
 
 
 class Angles(NamedTuple):

@@ -1,9 +1,9 @@
 """Traces of symmetric operators, whole and by groups of coordinates: Hutchinson's estimator with standard errors.
 
-For v with independent entries of mean 0 and variance 1, and a group g of coordinates
+For v with independent entries +-1, and a group g of coordinates
     tr A      = E[v^T A v]
     tr A_gg   = E[v_g^T (A v)_g]          the cross terms v_g^T A_gh v_h have mean 0, so one product serves every group
-Variance of one draw with entries +-1
+Variance of one draw, 0 for a diagonal operator
     2 |A_gg without its diagonal|_F^2 + sum over h != g of |A_gh|_F^2
 A few large eigenvalues dominate it, which the standard error shows. The number of probes is fixed beforehand: to stop
 when two running means agree is to stop by luck.
@@ -14,13 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from minigrok.engine import Array
-
-Kind = Literal["rademacher", "gaussian"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,6 @@ def hutchinson(
     probes: int,
     rng: np.random.Generator,
     groups: Array | None = None,
-    kind: Kind = "rademacher",
 ) -> Traces:
     """Return draws of the traces of one operator, or of several that share the probes.
 
@@ -67,8 +63,6 @@ def hutchinson(
     rng : numpy Generator
     groups : (n, P) bool, optional
         Coordinates of each group; default one group of all.
-    kind : str
-        "rademacher": entries +-1, exact for a diagonal operator; "gaussian": N(0, 1), the same in every basis.
 
     Notes
     -----
@@ -77,8 +71,6 @@ def hutchinson(
     masks = np.ones((1, size)) if groups is None else groups.astype(np.float64)
     each = []
     for _ in range(probes):
-        v = rng.standard_normal(size)
-        if kind == "rademacher":
-            v = np.where(v < 0, -1.0, 1.0)
+        v = np.where(rng.standard_normal(size) < 0, -1.0, 1.0)
         each.append((v * product(v)) @ masks.T)
     return Traces(np.array(each))

@@ -34,24 +34,15 @@ class Tridiagonal:
     ----------
     alpha : (m,) float64      diagonal of T
     beta : (m,) float64       beta_1 .. beta_{m-1} below the diagonal, and beta_m, the size of the remainder
-    basis : (P, m) or None    Q, if it was kept
-    invariant : bool          the process ended by itself: Q spans an invariant subspace and beta_m is 0
+    basis : (P, m)            Q; beta_m is 0 where it spans an invariant subspace, and the process ended by itself
     """
 
     alpha: Array
     beta: Array
-    basis: Array | None
-    invariant: bool
-
-    @property
-    def products(self) -> int:
-        """Number of operator products spent."""
-        return len(self.alpha)
+    basis: Array
 
 
-def lanczos(
-    product: Product, start: Array, steps: int, passes: int = 2, progress: Callable[[], None] | None = None
-) -> Tridiagonal:
+def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Tridiagonal:
     """Run the Lanczos process.
 
     Parameters
@@ -65,13 +56,11 @@ def lanczos(
     passes : int
         Orthogonalisation sweeps over all earlier vectors: 2 keeps Q orthogonal to rounding (Parlett's "twice is
         enough"), 1 is the paper's protocol.
-    progress : function, optional
-        Called after each product.
 
     Returns
     -------
     Tridiagonal
-        With the basis. Memory: steps vectors of length P.
+        Memory: steps vectors of length P.
     """
     steps = min(steps, start.size)
     Q = np.empty((steps, start.size), start.dtype)
@@ -80,8 +69,6 @@ def lanczos(
     for j in range(steps):
         Q[j] = q
         r = np.array(product(q))
-        if progress:
-            progress()
         alpha[j] = q @ r
         for _ in range(passes):
             r -= Q[: j + 1].T @ (Q[: j + 1] @ r)
@@ -89,9 +76,9 @@ def lanczos(
         size = max(np.abs(alpha[: j + 1]).max(), beta[: j + 1].max())
         if beta[j] <= ROUNDING * np.finfo(start.dtype).eps * size:
             beta[j] = 0.0
-            return Tridiagonal(alpha[: j + 1], beta[: j + 1], Q[: j + 1].T, True)
+            return Tridiagonal(alpha[: j + 1], beta[: j + 1], Q[: j + 1].T)
         q = r / beta[j]
-    return Tridiagonal(alpha, beta, Q.T, False)
+    return Tridiagonal(alpha, beta, Q.T)
 
 
 @dataclass(frozen=True)
@@ -100,44 +87,22 @@ class Ritz:
 
     Attributes
     ----------
-    values : (k,) float64       ascending
-    residuals : (k,) float64    an eigenvalue lies within this distance of each value
-    converged : (k,) bool       residual <= tolerance times the largest |value| of the spectrum
-    vectors : (P, k) or None
-    products : int
+    values : (m,) float64       ascending
+    residuals : (m,) float64    an eigenvalue lies within this distance of each value
+    weights : (m,) float64      of the Gauss quadrature of the start vector; non-negative, they sum to 1
+    vectors : (P, k)            of the chosen values
     """
 
     values: Array
     residuals: Array
-    converged: Array
-    vectors: Array | None
-    products: int
+    weights: Array
+    vectors: Array
 
 
-def ritz(t: Tridiagonal, tolerance: float, which: Array | slice | None = None, vectors: bool = False) -> Ritz:
-    """Return Ritz values with residuals.
-
-    Parameters
-    ----------
-    t : Tridiagonal
-    tolerance : float
-        Of a residual relative to the largest |Ritz value|.
-    which : index, optional
-        Which of the ascending values: `np.r_[:3, -3:0]` for both ends; default all.
-    vectors : bool
-        Also return the Ritz vectors.
-    """
+def ritz(t: Tridiagonal, vectors: slice | list[int] = slice(0)) -> Ritz:
+    """Return all Ritz values of T, and the Ritz vectors of some of the ascending values; default none."""
     theta, S = eigh_tridiagonal(t.alpha, t.beta[:-1])
-    residuals = t.beta[-1] * np.abs(S[-1])
-    converged = residuals <= tolerance * np.abs(theta).max()
-    chosen = slice(None) if which is None else which
-    V = t.basis @ S[:, chosen] if vectors and t.basis is not None else None
-    return Ritz(theta[chosen], residuals[chosen], converged[chosen], V, t.products)
-
-
-def ends(k: int, m: int) -> Array:
-    """Numbers of the k lowest and k highest of m ascending values, without repeats."""
-    return np.unique(np.r_[: min(k, m), max(m - k, 0) : m])
+    return Ritz(theta, t.beta[-1] * np.abs(S[-1]), S[0] ** 2, t.basis @ S[:, vectors])
 
 
 @dataclass(frozen=True)
@@ -167,31 +132,3 @@ class Quadrature:
         z = (grid[:, None] - self.nodes.ravel()) / width
         bumps = np.exp(-0.5 * z * z) / (width * np.sqrt(2 * np.pi))
         return bumps @ (self.weights.ravel() / len(self.weights))  # type: ignore[no-any-return]
-
-
-def quadrature(
-    product: Product,
-    size: int,
-    probes: int,
-    steps: int,
-    rng: np.random.Generator,
-    progress: Callable[[], None] | None = None,
-) -> Quadrature:
-    """Return the stochastic Lanczos quadrature of A (size P) from Gaussian probes.
-
-    Parameters
-    ----------
-    product : function
-        v (P,) float64 -> A v (P,).
-    size, probes, steps : int
-        P, number of random start vectors, products for each.
-    rng : numpy Generator
-    progress : function, optional
-        Called after each product.
-    """
-    nodes, weights = np.zeros((probes, min(steps, size))), np.zeros((probes, min(steps, size)))
-    for i in range(probes):
-        t = lanczos(product, rng.standard_normal(size), steps, progress=progress)
-        theta, S = eigh_tridiagonal(t.alpha, t.beta[:-1])
-        nodes[i, : theta.size], weights[i, : theta.size] = theta, S[0] ** 2
-    return Quadrature(nodes, weights, size)

@@ -1,4 +1,4 @@
-"""Trajectories and subspaces: PCA by the Gram matrix, projectors, principal angles, and exact random nulls.
+"""Trajectories and subspaces: PCA by the Gram matrix, and exact random nulls.
 
 A trajectory is X (S, n): row t is a flattened matrix, or all of theta, at snapshot t, minus its value at step 0.
 
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh, subspace_angles
+from scipy.linalg import eigh
 
 from minigrok.engine import Array
 
@@ -118,13 +118,6 @@ def embed(blocks: Sequence[tuple[Array, slice]], size: int) -> Array:
     return B
 
 
-def share(B: Array, x: Array) -> float:
-    """Return |B^T x|^2 / |x|^2 for an orthonormal basis B (n, K) and a vector x (n,); nan for x = 0."""
-    size = float(x @ x)
-    inside = B.T @ x
-    return float(inside @ inside) / size if size > 0 else float("nan")
-
-
 def random_shares(x: Array, places: Sequence[tuple[slice, int]], n: int, rng: np.random.Generator) -> Array:
     """Return n draws (n,) of the share of x in random subspaces, block-matched.
 
@@ -142,8 +135,3 @@ def random_shares(x: Array, places: Sequence[tuple[slice, int]], n: int, rng: np
         part, size = float(x[place] @ x[place]), x[place].size
         inside += part * (rng.beta(k / 2, (size - k) / 2, n) if k < size else 1.0)
     return inside / total if total > 0 else np.full(n, np.nan)
-
-
-def angles(A: Array, B: Array) -> Array:
-    """Return the principal angles between the spans of A (n, K) and B (n, M), ascending, in radians."""
-    return np.sort(subspace_angles(A, B))

@@ -9,19 +9,21 @@ of squared residuals and k parameters, the variance included:
     AIC = n ln(RSS / n) + 2 k       AICc = AIC + 2 k (k + 1) / (n - k - 1)
     lack of fit      F = ((RSS - E) / (m - p)) / (E / (n - m)): E the spread between runs of one wd, m weight decays,
                      p parameters; a small p value says that the law misses the means
-    bootstrap        seeds drawn with replacement, with all their runs if every seed has every wd, else within each wd
+    band             ln t -/+ t_(n - p) s sqrt(j^T (J^T J)^-1 j), s^2 = RSS / (n - p), J (n, p) the derivatives of ln t
+                     by the parameters at the runs and j those at a wd. It holds the curve of a law that is true in
+                     95 % of the draws where ln t is linear in the parameters (all but the reciprocal law), and where
+                     errors of runs are independent: it does not know that runs share seeds
 Over one decade a reciprocal law imitates wd^-0.9 to 1 %: AICc decides between the two only with many runs.
-With three seeds a bootstrap sees two thirds of the variance, and its intervals are short; `slope_interval` is the
-classical one. wd = 0 is on no such axis: the caller leaves it out, as well as runs that never grokked.
+wd = 0 is on no such axis: the caller leaves it out, as well as runs that never grokked.
 Protocol of the paper (`paper_fits`): log-log in logarithms, the others in linear space, each with R^2 of its own space.
-Source: arXiv:2602.18523, code aa4e72f, figMT_F1-F3; Hurvich & Tsai 1989 (AICc); Efron 1979 (bootstrap); lack of fit:
-Draper & Smith 1998, section 2.1; clock, common footing: minigrok.
+Source: arXiv:2602.18523, code aa4e72f, figMT_F1-F3; Hurvich & Tsai 1989 (AICc); Draper & Smith 1998, section 2.1 (lack
+of fit); Bates & Watts 1988, chapter 2 (band, linear approximation); clock, common footing: minigrok.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,8 +35,7 @@ from scipy.stats import t as t_law
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
 
-DRAWS = 400  # of the bootstrap: our choice
-BAND = (0.025, 0.975)
+LEVEL = 0.95  # of intervals and bands
 
 
 class Law(NamedTuple):
@@ -54,38 +55,34 @@ class Fit:
     ----------
     law : str
     parameters : (p,)          in the order of LAWS[law].parameters
-    rss, aic, aicc, r2 : float in ln t; nan where there are too few runs
+    rss, aicc, r2 : float      in ln t; nan where there are too few runs
     lack : float               p of the lack of fit; nan: no replicate, or no freedom left
     residuals : (m,)           mean of ln t - fit at each wd
-    draws : (draws, p)         bootstrap; none of them where every wd has one run
+    df : int                   degrees of freedom, n - p
+    root : (p, n)              pseudo-inverse of J: (J^T J)^-1 = root root^T
     """
 
     law: str
     parameters: Array
     rss: float
-    aic: float
     aicc: float
     r2: float
     lack: float
     residuals: Array
-    draws: Array
+    df: int
+    root: Array
 
     def __call__(self, x: Array) -> Array:
         """Return t at weight decays x."""
         return np.asarray(np.exp(LAWS[self.law].curve(np.asarray(x, float), self.parameters)))
 
     def band(self, x: Array) -> Array:
-        """Return the central 95 % (2, len(x)) of the bootstrap's curves; nan without a bootstrap."""
-        if not len(self.draws):
+        """Return the central 95 % (2, len(x)) of t at weight decays x; nan where no freedom is left."""
+        if self.df < 1:
             return np.full((2, len(x)), np.nan)
-        curves = np.array([LAWS[self.law].curve(np.asarray(x, float), drawn) for drawn in self.draws])
-        return np.asarray(np.exp(np.quantile(curves, BAND, axis=0)))
-
-    def interval(self, parameter: str) -> Array:
-        """Return the central 95 % (2,) of a parameter over the bootstrap; nan without one."""
-        if not len(self.draws):
-            return np.full(2, np.nan)
-        return np.asarray(np.quantile(self.draws[:, LAWS[self.law].parameters.index(parameter)], BAND))
+        error = np.sqrt(self.rss / self.df) * np.linalg.norm(_slopes(self.law, x, self.parameters) @ self.root, axis=1)
+        wide = t_law.ppf((1 + LEVEL) / 2, self.df) * error
+        return np.asarray(self(x) * np.exp(np.stack([-wide, wide])))
 
 
 class PaperFit(NamedTuple):
@@ -97,29 +94,21 @@ class PaperFit(NamedTuple):
     r2: float
 
 
-def fit_laws(
-    x: Array, t: Array, seeds: Array, rng: np.random.Generator, draws: int = DRAWS, laws: Sequence[str] = ()
-) -> list[Fit]:
+def fit_laws(x: Array, t: Array) -> list[Fit]:
     """Return every law that the weight decays can decide, the smallest AICc first.
 
     Parameters
     ----------
     x, t : (n,) float       wd > 0 and grok time > 0 of each run
-    seeds : (n,) int
-    rng : numpy Generator
-    draws : int             of the bootstrap
-    laws : sequence of str  names in LAWS; none: all
 
     Raises
     ------
     ShapeError
         Fewer than two weight decays, or values that are not positive and finite.
     """
-    x, t, seeds = _checked(x, t, seeds)
-    y, drawn = np.log(t), _resampled(x, seeds, rng, draws)
-    named = {name: LAWS[name] for name in laws or LAWS}
+    x, t = _checked(x, t)
     distinct = len(np.unique(x))
-    fits = [_fit(name, x, y, drawn) for name, law in named.items() if distinct >= len(law.parameters)]
+    fits = [_fit(name, x, np.log(t)) for name, law in LAWS.items() if distinct >= len(law.parameters)]
     return sorted(fits, key=lambda fit: (np.isnan(fit.aicc), fit.aicc))
 
 
@@ -131,7 +120,7 @@ def slope_interval(x: Array, t: Array) -> tuple[float, float, float]:
     if n < 3:
         return b, float("nan"), float("nan")
     error = np.sqrt(((y - y.mean() + b * u) ** 2).sum() / (n - 2) / (u @ u))
-    wide = float(t_law.ppf(BAND[1], n - 2) * error)
+    wide = float(t_law.ppf((1 + LEVEL) / 2, n - 2) * error)
     return b, b - wide, b + wide
 
 
@@ -156,7 +145,7 @@ def paper_fits(x: Array, t: Array) -> list[PaperFit]:
     ShapeError
         As in `fit_laws`.
     """
-    x, t, _ = _checked(x, t, np.zeros(len(x)))
+    x, t = _checked(x, t)
     logs = _weighted_line(np.log(x), np.log(t), np.ones(len(x)))
     start, slope = np.array([np.exp(logs[0]), -logs[1]]), _weighted_line(x, np.log(t), np.ones(len(x)))
     found = [PaperFit("log-log", start, "ln t", _r2(np.log(t), logs[0] + logs[1] * np.log(x)))]
@@ -168,7 +157,7 @@ def paper_fits(x: Array, t: Array) -> list[PaperFit]:
     return found + [_linear_space(name, x, t, p0) for name, p0 in starts.items() if len(np.unique(x)) >= len(p0)]
 
 
-def _fit(name: str, x: Array, y: Array, drawn: Sequence[Array]) -> Fit:
+def _fit(name: str, x: Array, y: Array) -> Fit:
     law, n = LAWS[name], len(y)
     wd, means, runs = _means(x, y)
     parameters = law.fit(wd, means, runs)
@@ -178,11 +167,18 @@ def _fit(name: str, x: Array, y: Array, drawn: Sequence[Array]) -> Fit:
     aicc = aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("nan")
     between = float(((y - means[np.searchsorted(wd, x)]) ** 2).sum())
     lack = _lack(rss, between, n, len(wd), len(parameters))
-    draws = np.array([law.fit(*_means(x[rows], y[rows])) for rows in drawn]).reshape(len(drawn), len(parameters))
+    root = np.linalg.pinv(_slopes(name, x, parameters))
     return Fit(
-        name, parameters, rss, float(aic), float(aicc), _r2(y, law.curve(x, parameters)), lack,
-        means - law.curve(wd, parameters), draws,
+        name, parameters, rss, float(aicc), _r2(y, law.curve(x, parameters)), lack,
+        means - law.curve(wd, parameters), n - len(parameters), root,
     )  # fmt: skip
+
+
+def _slopes(name: str, x: Array, parameters: Array) -> Array:
+    """Return the derivatives (n, p) of ln t by the parameters at x, to rounding: by a complex step."""
+    h = 1e-30
+    steps = [LAWS[name].curve(x, parameters + 1j * h * each).imag / h for each in np.eye(len(parameters))]
+    return np.stack(steps, axis=1)
 
 
 def _lack(rss: float, between: float, n: int, m: int, p: int) -> float:
@@ -196,18 +192,6 @@ def _means(x: Array, y: Array) -> tuple[Array, Array, Array]:
     """Return each weight decay (m,), its mean y and its number of runs."""
     wd, of, runs = np.unique(x, return_inverse=True, return_counts=True)
     return wd, np.bincount(of, y) / runs, runs
-
-
-def _resampled(x: Array, seeds: Array, rng: np.random.Generator, draws: int) -> list[Array]:
-    """Return the rows of each resample, in which every weight decay keeps a run; none if no wd has two."""
-    wd, different = np.unique(x), np.unique(seeds)
-    if len(wd) == len(x):
-        return []
-    if len(x) == len(wd) * len(different) == len({*zip(x, seeds, strict=True)}):
-        of = [np.flatnonzero(seeds == seed) for seed in different]
-        return [np.concatenate([of[i] for i in rng.integers(0, len(of), len(of))]) for _ in range(draws)]
-    of = [np.flatnonzero(x == each) for each in wd]
-    return [np.concatenate([rng.choice(rows, len(rows)) for rows in of]) for _ in range(draws)]
 
 
 def _weighted_line(u: Array, y: Array, weights: Array) -> Array:
@@ -281,15 +265,15 @@ def _r2(y: Array, fitted: Array) -> float:
     return 1 - float(((y - fitted) ** 2).sum()) / spread if spread else float("nan")
 
 
-def _checked(x: Array, t: Array, seeds: Array) -> tuple[Array, Array, Array]:
-    x, t, seeds = np.asarray(x, float), np.asarray(t, float), np.asarray(seeds)
-    if not x.shape == t.shape == seeds.shape == (x.size,):
-        got = f"shapes {x.shape}, {t.shape} and {seeds.shape}"
-        raise ShapeError("a weight decay, a time and a seed for each run, (n,)", got, "pass one of each a run")
+def _checked(x: Array, t: Array) -> tuple[Array, Array]:
+    x, t = np.asarray(x, float), np.asarray(t, float)
+    if not x.shape == t.shape == (x.size,):
+        got = f"shapes {x.shape} and {t.shape}"
+        raise ShapeError("a weight decay and a time for each run, (n,)", got, "pass one of each a run")
     if not (np.isfinite(x) & np.isfinite(t) & (x > 0) & (t > 0)).all():
         do = "leave out weight decay 0 and runs that never grokked: survival curves are for those"
         raise ShapeError("weight decays and times that are positive and finite", f"{x} and {t}", do)
     if len(np.unique(x)) < 2:
         got = f"{len(np.unique(x))} in {len(x)} runs that grokked"
         raise ShapeError("two weight decays or more to fit a law", got, "add runs of another weight decay")
-    return x, t, seeds
+    return x, t

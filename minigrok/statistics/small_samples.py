@@ -1,9 +1,9 @@
 """Tests that are exact for a handful of runs.
 
     sign test          p = P(a count this far from n/2 or farther) for n fair coins
-    count tail         P(at least k successes) for independent events of different probabilities (Poisson binomial)
+    count law          P(k successes) for independent events of different probabilities (Poisson binomial)
     rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
-    discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y)
+    discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y): Mann and Whitney's U of y, over n m
     exponent           slope of least squares through (ln t, ln y)
 Source: Lehmann 1975 (sign, rank, Mann-Whitney); Hong 2013 (Poisson binomial by convolution).
 """
@@ -16,7 +16,7 @@ from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom, rankdata
+from scipy.stats import binomtest, mannwhitneyu, rankdata
 
 from minigrok.engine import Array
 
@@ -30,18 +30,12 @@ class RankTest(NamedTuple):
     rho: float  # nan: nothing varies
     n: int  # runs in groups of two or more
     p: float | None  # two-sided; None: n too small
-    is_exact: bool  # every permutation was listed
 
 
 def sign_test(plus: int, minus: int) -> float:
     """Return the two-sided exact p of `plus` against `minus`, ties left out before; 1 for none at all."""
     n = plus + minus
-    return min(1.0, 2.0 * float(binom.cdf(min(plus, minus), n, 0.5))) if n else 1.0
-
-
-def smallest_p(n: int) -> float:
-    """Return the smallest p that a two-sided sign test of n can give, 2^(1 - n)."""
-    return min(1.0, 2.0 ** (1 - n))
+    return float(binomtest(plus, n).pvalue) if n else 1.0
 
 
 def count_law(chances: Sequence[float]) -> Array:
@@ -50,11 +44,6 @@ def count_law(chances: Sequence[float]) -> Array:
     for chance in chances:
         law = np.convolve(law, [1 - chance, chance])
     return law
-
-
-def count_tail(chances: Sequence[float], count: int) -> float:
-    """Return P(at least `count` of independent events with these chances)."""
-    return float(min(1.0, count_law(chances)[max(count, 0) :].sum()))
 
 
 def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
@@ -71,22 +60,22 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
     n = sum(len(x) for x, _ in ranks)
     size = math.sqrt(sum(float(x @ x) for x, _ in ranks) * sum(float(y @ y) for _, y in ranks))
     if size == 0:
-        return RankTest(float("nan"), n, None, True)
+        return RankTest(float("nan"), n, None)
     observed = sum(float(x @ y) for x, y in ranks)
     orders = math.prod(math.factorial(len(x)) for x, _ in ranks)
     if n < LEAST:
-        return RankTest(observed / size, n, None, True)
+        return RankTest(observed / size, n, None)
     is_exact = orders <= MOST
     sums = np.array(list(_all_sums(ranks) if is_exact else _random_sums(ranks, rng)))
     as_far = int((np.abs(sums) >= abs(observed) - 1e-9 * size).sum())
     p = as_far / orders if is_exact else (as_far + 1) / (MOST + 1)
-    return RankTest(observed / size, n, p, is_exact)
+    return RankTest(observed / size, n, p)
 
 
 def auc(early: Sequence[float], late: Sequence[float]) -> float:
     """Return the share of pairs whose first number is the smaller one, ties half; nan without pairs."""
-    x, y = np.asarray(early, float)[:, None], np.asarray(late, float)[None]
-    return float(np.mean((x < y) + 0.5 * (x == y))) if x.size and y.size else float("nan")
+    pairs = len(early) * len(late)
+    return float(mannwhitneyu(late, early).statistic) / pairs if pairs else float("nan")
 
 
 def exponent(t: Array, y: Array) -> float:

@@ -22,7 +22,7 @@ Settings = phase.Settings
 STEPS = (1, *range(100, 60_100, 100))
 LR = "optimiser.learning_rate=1e-3"
 WD, EXPONENT = (1.0, 0.5, 0.3, 0.2), 0.9
-QUICK = Settings(draws=50)
+QUICK = Settings()
 
 
 def grokking(folder, wd, seed, at, last=None, settings=(), lag=0, loss=0.05, thetas=None):
@@ -70,7 +70,7 @@ def test_a_known_power_law_comes_back(tmp_path):
         assert {fit.law: fit.lack for fit in over.fits}["exponential"] < 1e-3
         assert result.laws[name].over["wd <= 0.5"].wd.tolist() == [0.2, 0.3, 0.5]
     says = rows_of(result, "law, all wd > 0", "add")
-    assert says["exponent b, bootstrap"]["low"] < says["exponent b, bootstrap"]["value"]
+    assert says["exponent b, classical"]["low"] < EXPONENT < says["exponent b, classical"]["high"]
     assert says["AICc clock"]["value"] > says["AICc power law"]["value"]
 
 
@@ -179,14 +179,14 @@ def test_a_run_without_an_evaluation_is_left_out_and_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"loss": 0.0}, {"clock": -1.0}, {"draws": 2}, {"products": 1}, {"components": -1}, {"protocol": 3}]
+    "wrong", [{"loss": 0.0}, {"clock": -1.0}, {"products": 1}, {"components": -1}, {"protocol": 3}]
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigError):
         Settings(**wrong)
 
 
-def test_paper_protocol_has_its_four_fits_and_no_bootstrap(tmp_path):
+def test_paper_protocol_has_its_four_fits_and_no_other(tmp_path):
     runs = power_law(tmp_path)
     result = phase.compute(runs, Settings("paper"), Work())
     rows = rows_of(result, "law, all wd > 0", MEAN)
@@ -201,7 +201,7 @@ def test_order_of_the_runs_decides_nothing_but_random_draws(tmp_path):
     runs = power_law(tmp_path, seeds=2)
     one, two = (phase.ANALYSIS.table(phase.compute(each, QUICK, Work())) for each in (runs, runs[::-1]))
     for here, there in zip(one, two, strict=True):
-        if here["what"] != "exponent b, bootstrap" and here["part"] != "log-rank":  # random draws
+        if here["part"] != "log-rank":  # random draws
             numbers = [[row[name] for name in ("runs", "value", "low", "high")] for row in (here, there)]
             assert numbers[0] == pytest.approx(numbers[1], nan_ok=True), here
 
@@ -233,7 +233,7 @@ def test_matched_points_are_where_they_say(tmp_path):
         loss[0, : STEPS.index(1000)] = 1.0
         settings, theta = [f"optimiser.weight_decay={wd}"], walk(config, snapshots)
         runs.append(grokking(tmp_path / str(wd), wd, 1, 8000 if wd else None, 8000, settings, 0, loss, theta))
-    settings = Settings(draws=50, curvature=True, products=200)
+    settings = Settings(curvature=True, products=200)
     assert "5 points x 200 products" in phase.ANALYSIS.cost(runs, settings)
     result = phase.compute(runs, settings, Work())
     found = [{d.kind: (d.step, d.clock) for d in depths} for depths in result.depths]
@@ -253,7 +253,7 @@ def test_a_killed_measurement_goes_on_and_a_foreign_analysis_is_an_error(tmp_pat
     config = with_settings(preset("tiny"), SMALL)
     loss = np.full((2, STEPS.index(8000) + 1), 0.05)
     run = grokking(tmp_path / "a", 1.0, 1, 8000, loss=loss, thetas=walk(config, (0, 4000, 8000)))
-    settings, work = Settings(draws=50, curvature=True, products=3), Work(folder=tmp_path / "parts", key="k")
+    settings, work = Settings(curvature=True, products=3), Work(folder=tmp_path / "parts", key="k")
     first = phase.compute([run], settings, work)
     assert len(list((tmp_path / "parts").glob("lowest-*.npz"))) == 1  # one snapshot serves both
     (run.folder / "snapshots" / "004000.safetensors").write_bytes(b"gone")  # not read again
@@ -292,7 +292,7 @@ def test_a_sweep_compares_its_own_runs(tmp_path):
     """As a comparison in a sweep file, settings included."""
     text = """
     name = "s"
-    analyses = [{name = "phase", set = ["draws=50"]}]
+    analyses = [{name = "phase", set = ["components=7"]}]
     [base]
     preset = "tiny"
     [[grid]]
@@ -307,7 +307,7 @@ def test_a_sweep_compares_its_own_runs(tmp_path):
     assert outcome.ok, outcome.reason
     found = json.loads((tmp_path / "tiny-wd1-s1" / "analysis" / "phase" / "result.json").read_text())
     assert list(found["runs"]) == [config.name for config in sweep.configs]
-    assert found["settings"]["draws"] == 50
+    assert found["settings"]["components"] == 7
 
 
 def test_a_network_is_rebuilt_whole_by_all_components(tmp_path):
@@ -330,4 +330,4 @@ def test_a_network_is_rebuilt_whole_by_all_components(tmp_path):
     rows = rows_of(result, "k*", "wd 0.1")
     assert rows["train pairs, first"]["value"] == found.first("train")
     assert (rows["test pairs, first"]["value"] is None) == (found.whole["test"] < 0.9)
-    assert phase.compute([run], Settings(draws=50, components=0), Work()).rebuilt == [None]
+    assert phase.compute([run], Settings(components=0), Work()).rebuilt == [None]

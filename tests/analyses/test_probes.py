@@ -52,12 +52,6 @@ def test_a_mode_takes_its_task_alone(run):
     assert np.allclose(grads["total"][0], direct, atol=1e-14)
 
 
-def test_full_gradient_is_that_of_all_train_pairs(run):
-    theta, data = initial(CONFIG).astype(np.float64), pairs(CONFIG.task, CONFIG.seed)
-    direct = Objective(CONFIG, data.tokens[data.train], data.targets[:, data.train]).grad(theta)
-    assert np.allclose(Probe(run, "float64").full_gradient(theta), direct, atol=1e-14)
-
-
 def test_float32_probes_collapse_as_pytorch_does_and_float64_ones_do_not(run):
     """Heads' biases of 200 on the true class: float32 sees probability 1, so the gradient is exactly 0."""
     settings = ['task.operations=["add"]']

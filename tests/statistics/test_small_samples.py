@@ -1,7 +1,11 @@
 """Exact tests against lists of all cases and printed values."""
 
+from itertools import product
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from minigrok.statistics import small_samples as small
@@ -10,25 +14,27 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("n", range(1, 9))
-def test_sign_test_is_the_binomial_one(n):
+def test_sign_test_is_the_share_of_all_coins_as_far_from_a_half_or_farther(n):
+    """Two-sided; its smallest p is 2^(1 - n)."""
+    coins = np.array([sum(throws) for throws in product((0, 1), repeat=n)])
     for plus in range(n + 1):
-        assert small.sign_test(plus, n - plus) == pytest.approx(stats.binomtest(plus, n).pvalue)
-    assert small.sign_test(n, 0) == small.smallest_p(n)
+        p = np.mean(np.abs(coins - n / 2) >= abs(plus - n / 2))
+        assert small.sign_test(plus, n - plus) == pytest.approx(p, rel=1e-12)
+    assert small.sign_test(n, 0) == min(1.0, 2.0 ** (1 - n))
 
 
 def test_no_runs_no_evidence():
-    assert small.sign_test(0, 0) == small.smallest_p(0) == 1
+    assert small.sign_test(0, 0) == 1
     assert np.isnan(small.auc([], [1.0]))
     assert small.rank_test([], RNG).p is None
 
 
-def test_count_tail_of_equal_chances_is_binomial():
-    for k in range(8):
-        assert small.count_tail([0.3] * 7, k) == pytest.approx(stats.binom.sf(k - 1, 7, 0.3))
+def test_count_law_of_equal_chances_is_binomial():
+    assert small.count_law([0.3] * 7) == pytest.approx(stats.binom.pmf(range(8), 7, 0.3))
 
 
 def test_all_of_different_chances_is_their_product():
-    assert small.count_tail([0.947, 0.99, 1.0], 3) == pytest.approx(0.947 * 0.99)
+    assert small.count_law([0.947, 0.99, 1.0])[3] == pytest.approx(0.947 * 0.99)
 
 
 @pytest.mark.parametrize("n", [5, 6])
@@ -40,7 +46,7 @@ def test_rank_test_is_spearman_with_every_permutation(n):
     null = stats.permutation_test(
         (y,), lambda z: abs(stats.spearmanr(x, z).statistic), permutation_type="pairings", alternative="greater"
     )
-    assert (found.rho, found.n, found.is_exact) == (pytest.approx(rho), n, True)
+    assert (found.rho, found.n) == (pytest.approx(rho), n)
     assert found.p == pytest.approx(null.pvalue, abs=1e-12)
 
 
@@ -66,8 +72,18 @@ def test_many_runs_use_random_permutations():
     x = rng.standard_normal(12)
     y = x + rng.standard_normal(12)
     found = small.rank_test([(x, y)], np.random.default_rng(2))
-    assert not found.is_exact
+    assert found.p * (small.MOST + 1) == pytest.approx(round(found.p * (small.MOST + 1)))
     assert found.p == pytest.approx(stats.spearmanr(x, y).pvalue, abs=0.01)
+
+
+STEPS = st.lists(st.sampled_from([0, 1, 2, np.inf]), max_size=8)
+
+
+@given(STEPS, STEPS)
+def test_auc_is_the_share_of_all_pairs_whose_first_is_smaller_ties_half(x, y):
+    """Which side counts, and ties: infinity, which stands for never, among them."""
+    wins = [1.0 if a < b else 0.5 if a == b else 0.0 for a, b in product(x, y)]
+    assert small.auc(x, y) == pytest.approx(np.mean(wins) if wins else np.nan, rel=1e-12, nan_ok=True)
 
 
 def test_auc_counts_pairs():

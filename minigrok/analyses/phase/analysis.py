@@ -10,7 +10,7 @@ slingshots, curvature, k* and the lead of the defect's onset. The parts, with th
     phase_rebuilt      k*, on test and on train pairs
 Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-entropy) and budget, in nothing else: "no
 grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
-Runs of one seed share split, initial parameters and batch order: that is why the bootstrap draws seeds.
+Runs of one seed share split, initial parameters and batch order, which the intervals of laws do not know.
 Protocol "paper": the paper's fits, each in its own space, and float32 defects; nothing else changes.
 Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
 """
@@ -62,7 +62,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         lives,
         [name for name in names if name not in begun],
         f"lr {line[0]:g}, {line[1]}" if line else "no run with weight decay",
-        responses(lives, tasks, settings.protocol, settings.draws, work.rng("phase/bootstrap")),
+        responses(lives, tasks, settings.protocol),
         waiting(lives, found, work.rng("phase/log-rank")),
         depths,
         [lead_of(run, life, settings.protocol) for run, life in zip(begun.values(), lives, strict=True)],

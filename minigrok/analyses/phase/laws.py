@@ -65,13 +65,11 @@ class Response:
     over: dict[str, Over]
 
 
-def responses(
-    lives: Sequence[Life], tasks: Sequence[str], protocol: str, draws: int, rng: np.random.Generator
-) -> dict[str, Response]:
+def responses(lives: Sequence[Life], tasks: Sequence[str], protocol: str) -> dict[str, Response]:
     """Return the laws of each task, and of the mean of the tasks if there are several."""
     line = main_line(lives)
     on = [life for life in lives if life.condition.wd > 0 and (life.condition.lr, life.condition.numerics) == line]
-    wd, seeds = np.array([life.condition.wd for life in on]), np.array([life.seed for life in on])
+    wd = np.array([life.condition.wd for life in on])
     times = np.array([life.times for life in on]).reshape(len(on), len(tasks))
     grokked = np.array([life.grokked for life in on], bool).reshape(len(on), len(tasks))
     columns: dict[str, tuple[Array, Array]] = {task: (times[:, k], grokked[:, k]) for k, task in enumerate(tasks)}
@@ -82,12 +80,12 @@ def responses(
         over = {}
         for where, top in RANGES.items():
             fitted, censored = good & (wd <= top), int((~good & (wd <= top)).sum())
-            over[where] = _over(wd[fitted], t[fitted], seeds[fitted], censored, protocol, draws, rng)
+            over[where] = _over(wd[fitted], t[fitted], censored, protocol)
         found[name] = Response(wd[good], t[good], over)
     return found
 
 
-def _over(x: Array, t: Array, seeds: Array, censored: int, protocol: str, draws: int, rng: np.random.Generator) -> Over:
+def _over(x: Array, t: Array, censored: int, protocol: str) -> Over:
     fitted: list[Fit] = []
     paper: list[PaperFit] = []
     says, residual, exponent, bend = "", np.zeros(0), np.full(3, np.nan), np.full(2, np.nan)
@@ -95,7 +93,7 @@ def _over(x: Array, t: Array, seeds: Array, censored: int, protocol: str, draws:
         if protocol == "paper":
             paper = fits.paper_fits(x, t)
         else:
-            fitted = fits.fit_laws(x, t, seeds, rng, draws)
+            fitted = fits.fit_laws(x, t)
             residual = next(fit for fit in fitted if fit.law == "power law").residuals
             exponent, bend = np.array(fits.slope_interval(x, t)), np.array(fits.bend(x, t))
     except ShapeError as error:

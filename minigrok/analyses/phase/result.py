@@ -13,7 +13,6 @@ from minigrok.analyses.phase.leads import Lead
 from minigrok.analyses.phase.rebuilt import Rebuilding
 from minigrok.analyses.phase.runs import Condition, Life
 from minigrok.checks import Between
-from minigrok.statistics.fits import DRAWS
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,6 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str       "exact" or "paper"
-    draws : int          of the bootstrap (our choice)
     curvature : bool     measure the lowest eigenvalue at the two matched points, `products` Hessian products each;
                          false: only what finished analyses `hessian` of the runs have
     loss : float         matched train loss of every task, nats (our choice: all runs pass it soon after memorising)
@@ -33,7 +31,6 @@ class Settings(base.Settings):
     """
 
     name = "phase"
-    draws: Annotated[int, Between(20, 100_000)] = DRAWS
     curvature: bool = False
     loss: Annotated[float, Between(1e-12, 1e3)] = 0.1
     clock: Annotated[float, Between(1e-6, 1e6)] = 4.0

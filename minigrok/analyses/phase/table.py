@@ -3,7 +3,7 @@
 grok step       median over runs, those that did not grok included, with its 95 % interval
 restricted mean up to the common horizon, -/+ 2 standard errors
 t lr wd         median over runs that grokked, smallest and largest
-law             AICc; the row of the exponent has its bootstrap and its classical interval
+law             AICc; the row of the exponent has its 95 % interval
 log-rank        statistic
 other parts     median over the runs of a condition, smallest and largest
 """
@@ -106,14 +106,12 @@ def _laws(result: Result) -> Iterator[Row]:
 
 
 def _exponent(part: str, name: str, runs: int, over: Over) -> Iterator[Row]:
-    power = next((fit for fit in over.fits if fit.law == "power law"), None)
-    if power is None:
+    if not over.fits:
         return
-    low, high = power.interval("b")
     off = ", ".join(f"{np.expm1(r):+.0%} at {wd:g}" for wd, r in zip(over.wd, over.residual, strict=True))
-    yield _row(part, name, "exponent b, bootstrap", runs, float(power.parameters[1]), low, high, f"means off by {off}")
+    says = f"1: t lr wd is constant; means off by {off}"
     b, low, high = over.exponent
-    yield _row(part, name, "exponent b, classical", runs, b, low, high, "1: t lr wd is constant")
+    yield _row(part, name, "exponent b, classical", runs, b, low, high, says)
     if not np.isnan(over.bend[0]):
         yield _row(part, name, "bend of (ln wd)^2", runs, over.bend[0], says=f"p {_p(over.bend[1])}; 0: one exponent")
 

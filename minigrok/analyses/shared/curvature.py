@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 from minigrok.analyses.base import Work
 from minigrok.engine import Array
@@ -169,12 +168,9 @@ def spectrum(product: Product, start: Array, steps: int, with_vectors: bool = Fa
     -----
     Memory: `steps` vectors of length P, 0.24 GB for 100 at the paper's size.
     """
-    t = krylov.lanczos(product, start, steps)
-    values, S = eigh_tridiagonal(t.alpha, t.beta[:-1])
-    found = {"values": values, "residuals": t.beta[-1] * np.abs(S[-1]), "weights": S[0] ** 2}
-    if with_vectors and t.basis is not None:
-        found["vectors"] = t.basis @ S[:, [0, -1]]
-    return found
+    found = krylov.ritz(krylov.lanczos(product, start, steps), [0, -1] if with_vectors else [])
+    arrays = {"values": found.values, "residuals": found.residuals, "weights": found.weights}
+    return arrays | {"vectors": found.vectors} if with_vectors else arrays
 
 
 def ends(

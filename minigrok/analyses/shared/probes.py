@@ -69,14 +69,5 @@ class Probe:
         self.a.load(*self._batch(rows[0]), mode and mode.a)
         self.b.load(*self._batch(rows[1]), mode and mode.b)
 
-    def full_gradient(self, theta: Array) -> Array:
-        """Return the gradient (P,) of the mean loss over ALL training pairs, batch by batch; B loses its batch."""
-        total, n = np.zeros(len(theta)), len(self.tokens)
-        for lo in range(0, n, self.batch_size):
-            rows = np.arange(lo, min(lo + self.batch_size, n))
-            self.b.load(*self._batch(rows))
-            total += len(rows) / n * self.b.grad(theta)
-        return total
-
     def _batch(self, rows: Array) -> tuple[Array, Array]:
         return self.tokens[rows], self.targets[:, rows]
