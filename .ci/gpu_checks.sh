@@ -60,7 +60,7 @@ as_on_the_cpu() {
   minigrok train "${settings[@]}" --engine cpu --out "$out/cpu-200" && run "${settings[@]}" --out "$out/cuda-200" &&
     "$PYTHON" -c "
 import numpy as np
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 cpu, cuda = (open_run(f'$out/{name}-200').metrics() for name in ('cpu', 'cuda'))
 for column, values in cpu.items():
     np.testing.assert_allclose(cuda[column], values, rtol=1e-9, err_msg=column)
@@ -86,7 +86,7 @@ grok() {
 grokked() {
   "$PYTHON" -c "
 import sys
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 steps = open_run('$out/dual').load_checkpoint()[1]['grok_step']
 print(steps)
 sys.exit(None in steps)"
@@ -128,7 +128,7 @@ sweep_in_time() {
 }
 alone_as_in_sweep() {
   run dual --set seed=137 --set train.max_steps=400 --out "$out/alone" && "$PYTHON" -c "
-from minigrok.runs import open_run
+from minigrok.storage.runs import open_run
 alone, beside = open_run('$out/alone'), open_run('$out/paper-dual/dual-wd1-s137')
 for step in alone.snapshots():
     assert alone.load_snapshot(step).tobytes() == beside.load_snapshot(step).tobytes(), step

@@ -18,7 +18,7 @@ from minigrok.engine.portable import SETTINGS
 STEPS = """
 import hashlib, sys
 from minigrok.config import preset, with_settings
-from minigrok.train import Trainer
+from minigrok.training.trainer import Trainer
 name, steps, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 trainer = Trainer(with_settings(preset(name), ["compute.portable=true", "compute.shards=4"]), threads)
 for _ in range(steps):

@@ -54,7 +54,7 @@ class Objective:
     --------
     >>> import numpy as np
     >>> from minigrok.config import preset
-    >>> from minigrok.params import initial
+    >>> from minigrok.network.params import initial
     >>> config = preset("tiny")
     >>> tokens, targets = np.array([[1, 2], [3, 4]]), np.array([[3, 7], [2, 12]])
     >>> objective = Objective(config, tokens, targets, engine="plain")

@@ -35,7 +35,7 @@ class Work:
 
     Attributes
     ----------
-    kind : str          "step", "hvp" or "eval"; "sgemm-..." are the benchmark's own (minigrok.bench.products)
+    kind : str          "step", "hvp" or "eval"; "sgemm-..." are the benchmark's own (minigrok.peers.products)
     dtype : str         "float32" or "float64"
     pairs : str         "batch" (the first of the stream), "train" or "all"
     directions : int    k, of an Hv

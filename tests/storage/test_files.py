@@ -3,7 +3,6 @@ import errno
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kills import contents, kill_at
 
 from minigrok.config import Config, Model, Task
 from minigrok.errors import RunFolderError
@@ -27,11 +27,6 @@ THETA = initial(SMALL)
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return create(tmp_path / "runs" / "small", SMALL)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
-    return {name: path.read_bytes() if path.is_file() else b"folder" for name, path in files.items()}
 
 
 # --- one writer
@@ -59,7 +54,7 @@ def test_one_writer_at_a_time(run: Run) -> None:
 
 def test_the_lock_dies_with_its_process(run: Run) -> None:
     run.close()
-    code = f"import time; from minigrok.runs import open_run; r = open_run({str(run.folder)!r}); r.lock(); "
+    code = f"import time; from minigrok.storage.runs import open_run; r = open_run({str(run.folder)!r}); r.lock(); "
     code += "print('locked', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -150,24 +145,6 @@ def advance(folder: Path) -> None:
                 run.save_checkpoint(arrays, {"step": step + 1})
 
 
-def kill_at(number: int) -> None:
-    """Make this process kill itself at its n-th call that changes the disk; a write is half done then."""
-    calls = count()
-
-    def deadly(real: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
-            if next(calls) == number:
-                if name == "write":
-                    real(args[0], bytes(args[1])[: len(args[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args)
-
-        return call
-
-    for name in ("write", "fsync", "replace"):
-        setattr(os, name, deadly(getattr(os, name), name))
-
-
 def main(folder: Path) -> int:
     """Kill a run at each of these calls, resume it, compare with a run left alone; the number of kills."""
     advance(folder / "alone")
@@ -190,9 +167,10 @@ def main(folder: Path) -> int:
 
 
 def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.storage.test_files", str(tmp_path)]
     top = Path(__file__).parents[2]
-    result = subprocess.run(command, cwd=top, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(top), str(top / "tests")])}
+    command = [sys.executable, __file__, str(tmp_path)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 40
 

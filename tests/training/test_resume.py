@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_files import contents, kill_at
+from kills import contents, kill_at
 
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.errors import RunFolderError
@@ -54,7 +54,10 @@ def all_bits(folder: Path) -> dict[str, Any]:
 def script(tmp_path: Path, what: str) -> int:
     """Run this file in a process of its own, which may fork because it has no threads; the number it prints."""
     command = [sys.executable, __file__, what, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TOP), str(TOP / "tests"), os.environ.get("PYTHONPATH", "")]),
+    }
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return int(result.stdout)

@@ -15,7 +15,6 @@ from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.params import initial, layout
 from minigrok.storage.runs import Run, create, load_weights, open_run
-from minigrok.training import train as training
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 from minigrok.training.trainer import Trainer
@@ -74,7 +73,7 @@ def script(monkeypatch: pytest.MonkeyPatch, *tasks: str) -> None:
             row = next(self.rows)
             return SimpleNamespace(loss=np.ones(len(row)), accuracy=np.array([answers[c] for c in row]))
 
-    monkeypatch.setattr(training, "Evaluation", Scripted)
+    monkeypatch.setattr("minigrok.training.trainer.Evaluation", Scripted)
 
 
 @pytest.mark.parametrize(
