@@ -88,4 +88,4 @@ def _ending(lane: Lane) -> Outcome | None:
     name = lane.config.name
     if lane.failure is not None:
         return Outcome(name, False, str(lane.failure))
-    return None if lane.finished(lane.after) else Outcome(name, False, "stopped", stopped=True)
+    return None if lane.finished else Outcome(name, False, "stopped", stopped=True)

@@ -39,14 +39,12 @@ class Lane(RunState):
     Parameters
     ----------
     run : Run
-    after_grok : int
-        Steps to go on after the last task has grokked.
     """
 
-    def __init__(self, run: Run, after_grok: int = 0) -> None:
+    def __init__(self, run: Run) -> None:
         config, theta = run.config, initial(run.config)
         super().__init__(config, open_engine("cpu", config.compute.dtype), theta, Moments(theta.size, theta.dtype))
-        self.run, self.after = run, after_grok
+        self.run = run
         self.told: dict[str, Scores] = {}  # by the fleet's last evaluation
         self.observer, self.before = Observer(), 0.0  # seconds of former sittings
         self.failure: NonFiniteError | None = None
@@ -58,7 +56,7 @@ class Lane(RunState):
     @property
     def ended(self) -> bool:
         """Whether nothing is left to do."""
-        return self.failure is not None or self.finished(self.after)
+        return self.failure is not None or self.finished
 
     def steps_to_next(self, after: int = 0) -> int:
         """Steps until the host must look: an evaluation, a snapshot, or the end; `after` so many more, 0 at the end."""
@@ -67,7 +65,7 @@ class Lane(RunState):
         due += [every - step % every for every in (train.eval_every, train.snapshot_every)]
         ends = [train.max_steps]
         if train.stop_when_grokked and self.counters.last_grok is not None:
-            ends.append(self.counters.last_grok + self.after)
+            ends.append(self.counters.last_grok + train.after_grok)
         return min(*due, *(end - step for end in ends))
 
 
@@ -108,9 +106,9 @@ def together(
     if len({kind(run.config) for run in runs}) > 1:
         required = "runs that differ in seed, optimiser, initial values, budget, records and stop rule alone"
         raise ConfigError(required, f"{len(runs)} runs of several kinds", "train each kind by itself")
-    lanes = [Lane(r, r.config.train.after_grok if after_grok is None else after_grok) for r in runs]
+    lanes = [Lane(run) for run in runs]
     for lane, observer in zip(lanes, observers or [Observer() for _ in runs], strict=True):
-        lane.begin(lane.run)
+        lane.begin(lane.run, after_grok)
         lane.before, lane.observer = lane.counters.seconds, observer
     stopped, started = False, time.monotonic()
     while not stopped and (live := [lane for lane in lanes if not lane.ended]):
@@ -119,7 +117,7 @@ def together(
         except Exception as error:
             raise device.lost(error) from error
     for lane in lanes:
-        lane.close(lane.run, lane.after)
+        lane.close(lane.run)
     return lanes
 
 

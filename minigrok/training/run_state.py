@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config
+from minigrok.config import Config, with_settings
 from minigrok.engine import Array, Engine
 from minigrok.errors import RunFolderError
 from minigrok.network.evaluation import Scores
@@ -64,24 +64,19 @@ class RunState(ABC):
                 row[f"{part}_accuracy_{task}"] = float(scores.accuracy[k])
         row["grad_norm"] = self.grad_norm
         row["param_norm"] = norm(self.engine, self.theta)
-        self._count([row[f"test_accuracy_{task}"] for task in self.config.task.operations])
+        accuracies = [row[f"test_accuracy_{task}"] for task in self.config.task.operations]
+        self.counters.count(accuracies, self.config.train)
         return row
-
-    def _count(self, accuracies: list[float]) -> None:
-        train, counters = self.config.train, self.counters
-        for k, accuracy in enumerate(accuracies):
-            counters.streak[k] = counters.streak[k] + 1 if accuracy >= train.grok_threshold else 0
-            if counters.grok_step[k] is None and counters.streak[k] >= train.grok_patience:
-                counters.grok_step[k] = counters.step
 
     @property
     def evaluation_due(self) -> bool:
         """Whether the step just made is followed by an evaluation."""
         return self.counters.step == 1 or self.counters.step % self.config.train.eval_every == 0
 
-    def finished(self, after_grok: int) -> bool:
+    @property
+    def finished(self) -> bool:
         """Whether the run is at its end; see `Counters.finished`."""
-        return self.counters.finished(self.config.train, after_grok)
+        return self.counters.finished(self.config.train)
 
     def save(self, run: Run) -> None:
         """Write the checkpoint."""
@@ -118,8 +113,13 @@ class RunState(ABC):
         """Files of the run folder that get a row an evaluation."""
         return [METRICS]
 
-    def begin(self, run: Run) -> None:
-        """Restore the run's checkpoint, or write the first one; drop what was written after it."""
+    def begin(self, run: Run, after_grok: int | None = None) -> None:
+        """Restore the run's checkpoint, or write the first one; drop what was written after it.
+
+        `after_grok` takes the place of the config's for this sitting.
+        """
+        if after_grok is not None:
+            self.config = with_settings(self.config, [f"train.after_grok={after_grok}"])
         checkpoint = run.load_checkpoint()
         if checkpoint:
             self.restore(*checkpoint)
@@ -143,9 +143,9 @@ class RunState(ABC):
             run.save_snapshot(self.counters.step, self.theta)
         return row
 
-    def close(self, run: Run, after_grok: int) -> None:
+    def close(self, run: Run) -> None:
         """Write the last checkpoint of a sitting, and the last snapshot if the run is at its end."""
-        if self.finished(after_grok):
+        if self.finished:
             run.save_snapshot(self.counters.step, self.theta)
         self.save(run)
 

@@ -52,7 +52,7 @@ def train(
     Returns
     -------
     Counters
-        Where the run ended; `trainer.finished` tells whether that is its end.
+        Where the run ended; `Counters.finished` tells whether that is its end.
 
     Raises
     ------
@@ -72,12 +72,11 @@ def train(
         return train_alone(run, after_grok, observer)
     observer = observer or Observer()
     trainer = Trainer(run.config, threads, plane=plane_of(run))
-    after = run.config.train.after_grok if after_grok is None else after_grok
-    trainer.begin(run)
+    trainer.begin(run, after_grok)
     saved = started = time.monotonic()
     before = trainer.counters.seconds
     try:
-        while not trainer.finished(after):
+        while not trainer.finished:
             trainer.step()
             row = trainer.record(run)
             if row:
@@ -93,5 +92,5 @@ def train(
     except NonFiniteError:
         trainer.save(run)
         raise
-    trainer.close(run, after)
+    trainer.close(run)
     return trainer.counters

@@ -154,8 +154,7 @@ def test_the_host_looks_at_evaluations_snapshots_and_ends():
     def next_after(step, grok=None, **settings):
         lane = SimpleNamespace(
             counters=SimpleNamespace(step=step, last_grok=grok),
-            config=SimpleNamespace(train=Train(eval_every=100, snapshot_every=150, **settings)),
-            after=30,
+            config=SimpleNamespace(train=Train(eval_every=100, snapshot_every=150, after_grok=30, **settings)),
         )
         return Lane.steps_to_next(lane)
 
@@ -167,7 +166,7 @@ def test_the_host_looks_at_evaluations_snapshots_and_ends():
 
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
-    lane = Lane(create(tmp_path / "run", config_of(blocks=blocks)), 0)
+    lane = Lane(create(tmp_path / "run", config_of(blocks=blocks)))
 
     crew = Crew([lane])
     batch = np.array([[[3, 0, 7, 3, 3, 1]]])
@@ -189,7 +188,7 @@ def test_blocks_of_any_lengths_are_the_same_steps(tmp_path):
     """A block shorter than one before it uses that one's memory and recording; a longer one makes its own."""
     found = []
     for lengths in ((1, 3), (3, 1)):
-        crew = Crew([Lane(create(tmp_path / str(lengths), config_of()), 0)])
+        crew = Crew([Lane(create(tmp_path / str(lengths), config_of()))])
         for length in lengths:
             crew.advance(length, ahead=2)  # which is never asked for
         crew.fetch_moments()
