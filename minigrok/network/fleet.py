@@ -101,11 +101,3 @@ class Fleet(Sharded):
     def reduce(self, out: Array) -> None:
         """Fill `out` (P,) with what the only replica's last pass left."""
         out[:] = self.gradients
-
-    def vjp(self, dlogits: Array, out: Array) -> None:
-        """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
-        shard, mark = self.shards[0], self.machine.mark()
-        parts = [self.machine.stack(np.repeat(each[None], self.replicas, axis=0)) for each in dlogits]
-        model.backward(self.machine, self.w, shard.plan, shard.tape, parts, self._dw[0])
-        self.machine.rewind(mark)
-        self.reduce(out)

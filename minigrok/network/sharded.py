@@ -151,11 +151,6 @@ class Sharded:
         """Fill `out` (n_tasks, B, V) with J times `self.direction`; needs forward first."""
         self.team.run(lambda s: self._jvp(self.shards[s], out), len(self.shards))
 
-    def vjp(self, dlogits: Array, out: Array) -> None:
-        """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
-        self.team.run(lambda s: self._vjp(s, dlogits), len(self.shards))
-        self.reduce(out)
-
     def reduce(self, out: Array) -> None:
         """Fill `out` (P,) with the sum of what the shards' last pass left, in their order."""
         self.engine.rows(column_sums, out.size, self._partial[: len(self.shards)], out)
@@ -251,10 +246,4 @@ class Sharded:
         Rlogits, _ = self._r_forward(shard)
         for k, Rx in enumerate(Rlogits):
             out[k, shard.rows] = Rx
-        shard.engine.rewind(mark)
-
-    def _vjp(self, s: int, dlogits: Array) -> None:
-        shard, mark = self.shards[s], self.shards[s].engine.mark()
-        parts = [np.ascontiguousarray(each[shard.rows]) for each in dlogits]
-        model.backward(shard.engine, self.w, shard.plan, shard.tape, parts, self._dw[s])
         shard.engine.rewind(mark)

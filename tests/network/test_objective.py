@@ -70,8 +70,7 @@ def test_hessian_of_the_heads_is_that_of_softmax_regression(engine, rng):
 
 def test_gauss_newton_is_jacobian_times_logit_hessian_times_jacobian(engine, rng):
     objective, theta = make(engine, rng, B=6, shards=2)
-    J = objective.jacobian(theta)
-    dense = np.stack([J.matvec(e) for e in np.eye(objective.size)], axis=1)  # (2 * 6 * 5, P)
+    J = np.stack([objective.jvp(theta, e).ravel() for e in np.eye(objective.size)], axis=1)  # (2 * 6 * 5, P)
     z0 = np.stack([objective_logits(objective, theta, k) for k in range(2)])
     p = np.exp(z0) / np.exp(z0).sum(axis=2, keepdims=True)
     S = np.zeros((60, 60))
@@ -80,10 +79,8 @@ def test_gauss_newton_is_jacobian_times_logit_hessian_times_jacobian(engine, rng
             rows = slice((k * 6 + i) * 5, (k * 6 + i + 1) * 5)
             S[rows, rows] = WEIGHTS[k] / 6 * (np.diag(p[k, i]) - np.outer(p[k, i], p[k, i]))
     G = objective.ggn(theta) @ np.eye(objective.size)
-    assert np.abs(G - dense.T @ S @ dense).max() < 1e-13 * np.abs(G).max()
+    assert np.abs(G - J.T @ S @ J).max() < 1e-13 * np.abs(G).max()
     assert np.linalg.eigvalsh(G).min() > -1e-13 * np.abs(G).max()
-    u = rng.standard_normal(60)
-    assert np.allclose(J.rmatvec(u), dense.T @ u, rtol=0, atol=1e-12)
 
 
 def objective_logits(objective, theta, k):
@@ -194,7 +191,6 @@ def test_wrong_shapes_are_named(rng):
     for call in (
         lambda: objective.grad(theta[:-1]),
         lambda: objective.hvp(theta, theta[:-1]),
-        lambda: objective.vjp(theta, theta),
         lambda: Objective(CONFIG, np.zeros((3, 2)), np.zeros((1, 3))),
         lambda: Objective(CONFIG, np.full((3, 2), 5), np.zeros((2, 3))),
     ):
