@@ -216,8 +216,7 @@ class Replicas:
         if ahead:
             self._batches.draw_ahead(ahead)
         states = self.step.state.host().astype(np.float64)
-        theta: Any = self.fleet.theta
-        thetas = theta.host()
+        thetas = self.fleet.theta.host()
         for r, replica in enumerate(replicas):
             replica.theta[:] = thetas[r]
             norm, goes_on, made = states[r]
