@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from minigrok.config import Config
@@ -16,8 +13,7 @@ from minigrok.engine import device
 from minigrok.network.objective import Objective
 from minigrok.peers.problem import Problem, Work
 from minigrok.peers.products import step_products
-from minigrok.storage.runs import create
-from minigrok.training.fleet_train import Crew, Lane
+from minigrok.training.fleet_train import Replica, Replicas
 
 PRODUCTS = Work("hvp"), Work("hvp", "float64", "train")  # as on the CPU
 
@@ -63,14 +59,11 @@ def rates(config: Config, counts: Sequence[int], blocks: int = 5) -> Iterator[Ra
     flop = sum(product.flop for product in step_products(Problem(_with_engine(config, "cpu"), Work("step"))))
     peak = device.peak() if config.compute.dtype == "float32" else None
     for count in counts:
-        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            configs = [replace(here, seed=config.seed + r) for r in range(count)]
-            runs = [stack.enter_context(create(Path(folder, str(r)), each)) for r, each in enumerate(configs)]
-            crew = Crew([Lane(run) for run in runs])
-            crew.advance(steps)
-            crew.evaluate()
-            step = _median(partial(crew.advance, steps), blocks) / steps
-            evaluation = _median(crew.evaluate, blocks)
+        replicas = Replicas([Replica(replace(here, seed=config.seed + r)) for r in range(count)])
+        replicas.block(steps)
+        replicas.score()
+        step = _median(partial(replicas.block, steps), blocks) / steps
+        evaluation = _median(replicas.score, blocks)
         flops = flop * count / step
         yield Rate(count, step, evaluation, count / step, flops, flops / peak if peak else None)
 

@@ -215,7 +215,7 @@ def _begun(folder: Path, config: Config, orders: Sequence[Order], failure: str) 
     _, state = run.load_checkpoint() or ({}, None)
     columns = run.metrics()
     counters = Counters.of(state) if state else Counters([], [None])
-    trained = state is not None and counters.finished(config.train, config.train.after_grok)
+    trained = state is not None and counters.finished(config.train)
     missing = missing_analyses(run, orders) if trained else ()
     step = max([counters.step, *map(int, columns.get("step", [])[-1:])])
     grokked = {task: reached.grokked_at for task, reached in milestones(config, columns).items()}

@@ -121,7 +121,7 @@ def _run(job: Job, stop: Callable[[], bool]) -> None:
     orders = _orders(job)
     with locked(job, stop) as run:
         counters = train(run, threads=1, observer=Observer(stop=stop))
-        if not counters.finished(run.config.train, run.config.train.after_grok):
+        if not counters.finished(run.config.train):
             raise Stopped
         for order in missing_analyses(run, orders):
             _perform(order, [run], stop)

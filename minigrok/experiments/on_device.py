@@ -13,7 +13,7 @@ from minigrok.config import Config, from_toml
 from minigrok.engine import device
 from minigrok.errors import MinigrokError
 from minigrok.experiments.job import Job, Outcome, Stopped, locked, perform_job
-from minigrok.training.fleet_train import Lane, kind, together
+from minigrok.training.fleet_train import Replica, kind, together
 from minigrok.training.observer import Observer
 
 REPLICAS = 64  # at most, unless asked for: our choice, not yet measured
@@ -75,17 +75,17 @@ def _pack(jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Outcome]:
             except MinigrokError as error:
                 failed[str(job["name"])] = Outcome(str(job["name"]), False, str(error))
         if runs:
-            for lane in together(runs, observers=[Observer(stop=stop) for _ in runs]):
-                outcome = _ending(lane)
+            for replica in together(runs, observers=[Observer(stop=stop) for _ in runs]):
+                outcome = _ending(replica)
                 if outcome is not None:
-                    failed[lane.config.name] = outcome
+                    failed[replica.config.name] = outcome
     for job in jobs:
         yield failed.get(str(job["name"])) or perform_job(job, stop)
 
 
-def _ending(lane: Lane) -> Outcome | None:
-    """How a lane ended that has nothing more to do; None if its analyses may begin."""
-    name = lane.config.name
-    if lane.failure is not None:
-        return Outcome(name, False, str(lane.failure))
-    return None if lane.finished(lane.after) else Outcome(name, False, "stopped", stopped=True)
+def _ending(replica: Replica) -> Outcome | None:
+    """How a run ended that has nothing more to do; None if its analyses may begin."""
+    name = replica.config.name
+    if replica.failure is not None:
+        return Outcome(name, False, str(replica.failure))
+    return None if replica.finished else Outcome(name, False, "stopped", stopped=True)

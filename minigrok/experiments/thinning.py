@@ -43,7 +43,7 @@ def thin(run: Run, keep: int) -> int:
     run.lock()
     _, state = run.load_checkpoint() or ({}, None)
     train = run.config.train
-    if state is None or not Counters.of(state).finished(train, train.after_grok):
+    if state is None or not Counters.of(state).finished(train):
         do = f"finish it first: minigrok resume {run.folder}"
         raise RunFolderError(f"a finished run in {run.folder}, to thin its snapshots", "one that can go on", do)
     steps, last = run.snapshots(), Counters.of(state).step

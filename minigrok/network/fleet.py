@@ -1,14 +1,13 @@
 """R networks on a CUDA device, each with its own parameters and its own batch, in one pass.
 
-The passes are those of `Sharded`, with one shard and a `CudaEngine` whose arrays are Stacks: every kernel does its work
-for all replicas. With R = 1 it takes the place of a `Sharded` in an `Objective`; what comes and goes are NumPy's
-vectors.
+The passes are those of the CPU, in one shard, on a `CudaEngine` whose arrays are Stacks: every kernel does its work for
+all replicas. With R = 1 it takes the place of a `Sharded` in an `Objective`; what comes and goes are NumPy's vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,10 @@ from minigrok.engine import Array
 from minigrok.engine.threads import Team
 from minigrok.network import model
 from minigrok.network.params import layout
-from minigrok.network.sharded import Shard, Sharded
-
-if TYPE_CHECKING:
-    from minigrok.engine.cuda import CudaEngine
+from minigrok.network.shards import Passes, Shard
 
 
-class Fleet(Sharded):
+class Fleet(Passes):
     """Passes over R batches of one size at the parameters in `theta`, a Stack that the caller fills.
 
     Parameters
@@ -38,36 +34,16 @@ class Fleet(Sharded):
         Default: a new one.
     """
 
-    def __init__(self, config: Config, dtype: str, replicas: int = 1, machine: CudaEngine | None = None) -> None:
-        from minigrok.engine.cuda import CudaEngine
+    theta: Any  # a Stack, like all its arrays
 
-        self.config, self.layout, self.replicas = config, layout(config), replicas
+    def __init__(self, config: Config, dtype: str, replicas: int = 1, machine: Any = None) -> None:
+        from minigrok.engine.cuda import CudaEngine  # needs the extra [cuda]
+
         self.machine = machine or CudaEngine(dtype, replicas)
-        self.engines = [self.machine]
-        self.engine = self.machine  # type: ignore[assignment]  # whole vectors, too, are divided among its threads
-        self.dtype = self.machine.dtype
-        self.team = Team(1)
-        self.theta = self.machine.zeros((self.layout.size,))
-        self.direction = self.machine.zeros((self.layout.size,))
-        self.gradients = self.machine.zeros((self.layout.size,))
-        self.w, self._Rw = self.weights(self.theta), self.weights(self.direction)
-        self._dw = [self.weights(self.gradients)]
-        self._recorded = None
-        self.size = 0
-        self.task_weights = np.ones(len(config.task.operations))
-
-    def load(self, tokens: Array, targets: Array) -> None:
-        """Take one batch for every replica: tokens (B, T) and targets (n_tasks, B), int64."""
-        self.load_each([tokens] * self.replicas, [targets] * self.replicas)
-
-    def load_each(self, tokens: Sequence[Array], targets: Sequence[Array]) -> None:
-        """Take a batch for each replica, all of one size."""
-        self.size, self._recorded = len(tokens[0]), None
-        shard = Shard(self.machine, slice(0, self.size))
-        shard.plan = self.plan_each(tokens)
-        self.targets = self.machine.stack(np.stack(targets).astype(np.int64))  # (n_tasks, B)
-        shard.targets = [self.targets[k] for k in range(len(targets[0]))]
-        self.shards = [shard]
+        self.replicas = replicas
+        theta, direction, self.gradients = (self.machine.zeros((layout(config).size,)) for _ in range(3))
+        whole = self.machine  # whole vectors, too, are divided among the device's threads
+        super().__init__(config, [self.machine], whole, Team(1), theta, direction, [self.gradients])
 
     def plan(self, tokens: Array) -> Any:
         """Return the plan of a pass over the same pairs (M, T), int64, in every replica."""
@@ -76,6 +52,30 @@ class Fleet(Sharded):
     def plan_each(self, tokens: Sequence[Array]) -> Any:
         """Return the plan of a pass over each replica's pairs (M, T), its arrays Stacks."""
         return self._stacked([model.plan(self.config, each) for each in tokens], {})
+
+    def load(self, tokens: Array, targets: Array) -> None:
+        """Take one batch for every replica: tokens (B, T) and targets (n_tasks, B), int64."""
+        self.load_each([tokens] * self.replicas, [targets] * self.replicas)
+
+    def load_each(self, tokens: Sequence[Array], targets: Sequence[Array]) -> None:
+        """Take a batch for each replica, all of one size."""
+        self.size = len(tokens[0])
+        self.targets = self.machine.stack(np.stack(targets).astype(np.int64))  # (n_tasks, B)
+        mine = [self.targets[k] for k in range(len(targets[0]))]
+        self.shards = [Shard(self.machine, slice(0, self.size), self.plan_each(tokens), mine)]
+
+    def losses(self) -> Array:
+        """Return the mean losses of the last forward pass, (R, n_tasks) float64, in nats."""
+        losses: list[Any] = self.shards[0].losses
+        return np.stack([np.mean(each.host(), axis=1, dtype=np.float64) for each in losses], axis=1)
+
+    def reduce(self, out: Array) -> None:
+        """Fill `out` (P,) with what the only replica's last pass left."""
+        out[:] = self.gradients
+
+    def _losses(self) -> Array:
+        only: Array = self.losses()[0]
+        return only
 
     def _stacked(self, parts: list[Any], made: dict[int, Any]) -> Any:
         """Join the replicas' plans; what is one object in them is one object again."""
@@ -88,24 +88,3 @@ class Fleet(Sharded):
             joined = [self._stacked(list(each), made) for each in zip(*parts, strict=True)]
             made[id(first)] = type(first)(*joined) if hasattr(first, "_fields") else tuple(joined)
         return made[id(first)]
-
-    def losses(self) -> Array:
-        """Return the mean losses of the last forward pass, (R, n_tasks) float64, in nats."""
-        rows = [loss.host() for loss in self.shards[0].losses]  # type: ignore[attr-defined]
-        return np.stack([np.mean(each, axis=1, dtype=np.float64) for each in rows], axis=1)
-
-    def _losses(self) -> Array:
-        only: Array = self.losses()[0]
-        return only
-
-    def reduce(self, out: Array) -> None:
-        """Fill `out` (P,) with what the only replica's last pass left."""
-        out[:] = self.gradients
-
-    def vjp(self, dlogits: Array, out: Array) -> None:
-        """Fill `out` (P,) with J^T dlogits, dlogits (n_tasks, B, V); needs forward first."""
-        shard, mark = self.shards[0], self.machine.mark()
-        parts = [self.machine.stack(np.repeat(each[None], self.replicas, axis=0)) for each in dlogits]
-        model.backward(self.machine, self.w, shard.plan, shard.tape, parts, self._dw[0])
-        self.machine.rewind(mark)
-        self.reduce(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +56,8 @@ class FleetEvaluation:
         logits, _ = model.forward(machine, self.fleet.w, plan)
         saturating, losses, correct = config.model.cross_entropy == "saturating", [], []
         for z, target in zip(logits, targets, strict=True):
-            loss, _ = cross_entropy.forward(machine, z, target, saturating)
+            loss: Any = cross_entropy.forward(machine, z, target, saturating)[0]  # a Stack
             machine.rows(is_correct, target.size, z, target, self._correct)
-            losses.append(loss.host())  # type: ignore[attr-defined]
+            losses.append(loss.host())
             correct.append(self._correct.host()[:, : target.size] == 1)
         return np.stack(losses, axis=1), np.stack(correct, axis=1)

@@ -2,7 +2,7 @@
 
 Formulas (L the sum over tasks k of weight_k times the mean cross-entropy over the B pairs, z the logits)
     losses     CE_k(theta)                        grad       dL / dtheta
-    jvp        Rz = J v,  J = dz / dtheta         vjp        J^T u
+    jvp        Rz = J v,  J = dz / dtheta
     hvp        H v = d/ds grad(theta + s v) at s = 0, exactly, by the R-operator
     ggn_vp     G v = J^T (d2L / dz2) J v          (Gauss-Newton: H without the curvature of the network)
 Source: Pearlmutter 1994 (R-operator); Schraudolph 2002 (Gauss-Newton products).
@@ -140,14 +140,6 @@ class Objective:
         self._net.jvp(out)
         return out
 
-    def vjp(self, theta: Array, u: Array) -> Array:
-        """Return J^T u (P,) for u (n_tasks, B, V)."""
-        _expect("u", np.shape(u), self._logits_shape)
-        self._forward(theta)
-        out = self._out(None)
-        self._net.vjp(np.asarray(u, self.dtype), out)
-        return out
-
     def hessian(self, theta: Array, groups: Iterable[str] | None = None) -> LinearOperator:
         """Return the Hessian at theta as an operator.
 
@@ -162,17 +154,6 @@ class Objective:
     def ggn(self, theta: Array, groups: Iterable[str] | None = None) -> LinearOperator:
         """Return the Gauss-Newton matrix at theta as an operator; `groups` as in `hessian`."""
         return self._operator(self.ggn_vp, theta, groups)
-
-    def jacobian(self, theta: Array, groups: Iterable[str] | None = None) -> LinearOperator:
-        """Return dz / dtheta as an operator of shape (n_tasks B V, P); `groups` restrict its columns."""
-        theta, free = np.array(theta, self.dtype), self._free(groups)
-        shape = (int(np.prod(self._logits_shape)), free.size)
-        return LinearOperator(
-            shape,
-            matvec=lambda v: self.jvp(theta, self._embed(v, free)).ravel(),
-            rmatvec=lambda u: self.vjp(theta, u.reshape(self._logits_shape))[free],
-            dtype=self.dtype,
-        )
 
     def _operator(
         self, product: Callable[[Array, Array], Array], theta: Array, groups: Iterable[str] | None

@@ -10,13 +10,13 @@ from minigrok.network.fleet_evaluation import FleetEvaluation
 from minigrok.network.sharded import Sharded
 
 
-def passes(config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> Sharded:
+def passes(config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> Sharded | Fleet:
     """Return what makes the passes over a batch on an engine: a `Sharded`, or a `Fleet` of one on the device."""
     name, _ = chosen(engine)
     return Fleet(config, dtype) if name == "cuda" else Sharded(config, name, dtype, shards, threads)
 
 
-def evaluation(net: Sharded, tokens: Array, targets: Array) -> Evaluation | FleetEvaluation:
+def evaluation(net: Sharded | Fleet, tokens: Array, targets: Array) -> Evaluation | FleetEvaluation:
     """Return the pairs (M, T) and classes (n_tasks, M), to score at the parameters of what `passes` returned."""
     if isinstance(net, Fleet):
         return FleetEvaluation(net, [(tokens, targets)] * net.replicas)

@@ -54,9 +54,13 @@ def all_grokked_at(reached: Iterable[Milestones]) -> int | None:
 
 def first(steps: Iterable[Any], good: Iterable[Any], patience: int = 1) -> int | None:
     """Return the step that completes the first `patience` good evaluations in a row, or None."""
-    streak = 0
+    streak, reached = 0, None
     for step, is_good in zip(steps, good, strict=True):
-        streak = streak + 1 if is_good else 0
-        if streak == patience:
-            return int(step)
-    return None
+        streak, reached = counted(streak, reached, int(step), is_good, patience)
+    return reached
+
+
+def counted(streak: int, reached: int | None, step: int, is_good: bool, patience: int) -> tuple[int, int | None]:
+    """Return the streak, and the step that completed the first one of `patience`, after one more evaluation."""
+    streak = streak + 1 if is_good else 0
+    return streak, step if reached is None and streak >= patience else reached

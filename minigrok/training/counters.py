@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from minigrok.config import Train
+from minigrok.storage.milestones import counted
 
 
 @dataclass
@@ -36,11 +37,19 @@ class Counters:
         """Step at which the last task grokked."""
         return max(s for s in self.grok_step if s is not None) if self.grokked else None
 
-    def finished(self, train: Train, after_grok: int) -> bool:
+    def count(self, accuracies: Iterable[float], train: Train) -> None:
+        """Count an evaluation at the present step: the test accuracy of each task."""
+        for k, accuracy in enumerate(accuracies):
+            is_good, reached = accuracy >= train.grok_threshold, self.grok_step[k]
+            self.streak[k], self.grok_step[k] = counted(
+                self.streak[k], reached, self.step, is_good, train.grok_patience
+            )
+
+    def finished(self, train: Train) -> bool:
         """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
         if self.step >= train.max_steps:
             return True
-        return train.stop_when_grokked and self.last_grok is not None and self.step >= self.last_grok + after_grok
+        return train.stop_when_grokked and self.last_grok is not None and self.step >= self.last_grok + train.after_grok
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Counters:

@@ -2,8 +2,8 @@
 
 The steps of all runs are made in one list of kernels (`fleet_step`), in blocks between the evaluations: the host draws
 the batches of a block from each run's own stream, in the order of a run alone, and hears nothing until the block is
-done. Then every run is evaluated, recorded and counted as `train.train` does it. A run that has ended leaves the fleet,
-which becomes smaller.
+done. Then every run is scored, and recorded as a run on the CPU is (`loop`). A run that has ended leaves the others,
+which go on in a smaller fleet.
 
 The bits of a run do not depend on which others run beside it. They are not those of the CPU engine: sums have another
 order.
@@ -11,7 +11,6 @@ order.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,39 +25,29 @@ from minigrok.network.fleet import Fleet
 from minigrok.network.fleet_evaluation import FleetEvaluation
 from minigrok.network.params import initial
 from minigrok.storage.runs import Run
-from minigrok.training.counters import Counters
 from minigrok.training.fleet_step import FleetStep
-from minigrok.training.observer import CHECKPOINT_SECONDS, Observer
+from minigrok.training.loop import Sitting, until_one_ends
+from minigrok.training.observer import Observer
 from minigrok.training.optim import Moments
 from minigrok.training.run_state import RunState
 
 
-class Lane(RunState):
-    """A run whose steps and scores come from a fleet.
+class Replica(RunState):
+    """A run whose steps and scores come from `Replicas`.
 
     Parameters
     ----------
-    run : Run
-    after_grok : int
-        Steps to go on after the last task has grokked.
+    config : Config
     """
 
-    def __init__(self, run: Run, after_grok: int = 0) -> None:
-        config, theta = run.config, initial(run.config)
+    def __init__(self, config: Config) -> None:
+        theta = initial(config)
         super().__init__(config, open_engine("cpu", config.compute.dtype), theta, Moments(theta.size, theta.dtype))
-        self.run, self.after = run, after_grok
-        self.told: dict[str, Scores] = {}  # by the fleet's last evaluation
-        self.observer, self.before = Observer(), 0.0  # seconds of former sittings
-        self.failure: NonFiniteError | None = None
+        self.last_scores: dict[str, Scores] = {}  # of each part
 
     def scores(self, part: str) -> Scores:
-        """Return what the fleet found at its last evaluation."""
-        return self.told[part]
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.failure is not None or self.finished(self.after)
+        """Return what the device found at its last evaluation."""
+        return self.last_scores[part]
 
     def steps_to_next(self, after: int = 0) -> int:
         """Steps until the host must look: an evaluation, a snapshot, or the end; `after` so many more, 0 at the end."""
@@ -67,8 +56,25 @@ class Lane(RunState):
         due += [every - step % every for every in (train.eval_every, train.snapshot_every)]
         ends = [train.max_steps]
         if train.stop_when_grokked and self.counters.last_grok is not None:
-            ends.append(self.counters.last_grok + self.after)
+            ends.append(self.counters.last_grok + train.after_grok)
         return min(*due, *(end - step for end in ends))
+
+    def diverged(self, before: dict[str, object], made: int) -> None:
+        """Put the stream where it was before the step that failed, and note the failure.
+
+        Parameters
+        ----------
+        before : dict    state of the stream before the block
+        made : int       steps of the block that were made
+        """
+        self.stream.restore(before)
+        for _ in range(made):
+            self.stream.next()
+        self.failure = NonFiniteError(
+            required="a finite loss and gradient",
+            got=f"another one at step {self.counters.step + 1} of {self.config.name}",
+            do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
+        )
 
 
 def kind(config: Config) -> Config:
@@ -82,7 +88,7 @@ def kind(config: Config) -> Config:
 
 def together(
     runs: Sequence[Run], after_grok: int | None = None, observers: Sequence[Observer] | None = None
-) -> list[Lane]:
+) -> list[Replica]:
     """Train runs from their checkpoints, or from the start, to their ends.
 
     Parameters
@@ -96,7 +102,7 @@ def together(
 
     Returns
     -------
-    list of Lane
+    list of Replica
         How each run ended: `counters`, and `failure` where it diverged; the last finite state is saved.
 
     Raises
@@ -108,68 +114,32 @@ def together(
     if len({kind(run.config) for run in runs}) > 1:
         required = "runs that differ in seed, optimiser, initial values, budget, records and stop rule alone"
         raise ConfigError(required, f"{len(runs)} runs of several kinds", "train each kind by itself")
-    lanes = [Lane(r, r.config.train.after_grok if after_grok is None else after_grok) for r in runs]
-    for lane, observer in zip(lanes, observers or [Observer() for _ in runs], strict=True):
-        lane.begin(lane.run)
-        lane.before, lane.observer = lane.counters.seconds, observer
-    stopped, started = False, time.monotonic()
-    while not stopped and (live := [lane for lane in lanes if not lane.ended]):
+    replicas = [Replica(run.config) for run in runs]
+    sittings = [Sitting(*each) for each in zip(runs, replicas, observers or [Observer() for _ in runs], strict=True)]
+    for run, replica in zip(runs, replicas, strict=True):
+        replica.begin(run, after_grok)
+    asked = False
+    while not asked and (live := [r for r, replica in enumerate(replicas) if not replica.ended]):
         try:
-            stopped = _sail(live, started)
+            asked = until_one_ends([sittings[r] for r in live], Replicas([replicas[r] for r in live]))
         except Exception as error:
             raise device.lost(error) from error
-    for lane in lanes:
-        lane.close(lane.run, lane.after)
-    return lanes
+    return replicas
 
 
-def train_alone(run: Run, after_grok: int | None = None, observer: Observer | None = None) -> Counters:
-    """Train one run; arguments, result and errors as of `train.train`."""
-    (lane,) = together([run], after_grok, [observer or Observer()])
-    if lane.failure is not None:
-        raise lane.failure
-    return lane.counters
+class BatchesAhead:
+    """The replicas' batches, those of the next block drawn while the device is busy with this one.
 
-
-def _sail(lanes: list[Lane], started: float) -> bool:
-    """Train the lanes until one of them ends; return whether somebody asked to stop."""
-    crew, saved = Crew(lanes), time.monotonic()
-    while True:
-        steps = min(lane.steps_to_next() for lane in lanes)
-        crew.advance(steps, min(lane.steps_to_next(steps) for lane in lanes))
-        if any(lane.evaluation_due for lane in lanes):
-            crew.evaluate()
-        now = time.monotonic()
-        for lane in lanes:
-            lane.counters.seconds = lane.before + now - started
-            if lane.failure is None:
-                row = lane.record(lane.run)
-                if row:
-                    lane.observer.evaluated(row)
-            lane.observer.stepped(lane.counters.step)
-        if now - saved > CHECKPOINT_SECONDS:
-            saved = now
-            crew.fetch_moments()
-            for lane in lanes:
-                lane.save(lane.run)
-        asked = [lane.observer.stop() for lane in lanes]
-        if any(asked) or any(lane.ended for lane in lanes):
-            crew.fetch_moments()
-            return any(asked)
-
-
-class Drawer:
-    """The lanes' batches, those of the next block drawn while the device is busy with this one.
-
-    A lane's own stream is always where the lane is; what is drawn ahead is thrown away if another number is asked for.
+    A replica's own stream is always where the replica is; what is drawn ahead is thrown away if another number is asked
+    for.
     """
 
-    def __init__(self, lanes: list[Lane]) -> None:
-        self._lanes = lanes
+    def __init__(self, replicas: Sequence[RunState]) -> None:
+        self._replicas = replicas
         self._ahead: tuple[Array, list[Any]] | None = None  # batches, and the streams' states after them
 
     def draw(self, steps: int) -> Array:
-        """Return the next batches of each lane, (R, steps, B) int64, and go on behind them."""
+        """Return the next batches of each replica, (R, steps, B) int64, and go on behind them."""
         ahead, self._ahead = self._ahead, None
         if ahead is None or ahead[0].shape[1] != steps:
             return self._drawn(steps)
@@ -183,44 +153,55 @@ class Drawer:
         self._restore(here)
 
     def _drawn(self, steps: int) -> Array:
-        return np.stack([np.stack([lane.stream.next() for _ in range(steps)]) for lane in self._lanes])
+        return np.stack([np.stack([replica.stream.next() for _ in range(steps)]) for replica in self._replicas])
 
     def _states(self) -> list[Any]:
-        return [lane.stream.state() for lane in self._lanes]
+        return [replica.stream.state() for replica in self._replicas]
 
     def _restore(self, states: list[Any]) -> None:
-        for lane, state in zip(self._lanes, states, strict=True):
-            lane.stream.restore(state)
+        for replica, state in zip(self._replicas, states, strict=True):
+            replica.stream.restore(state)
 
 
-class Crew:
-    """Lanes on the device."""
+class Replicas:
+    """Runs of one `kind` on the device: their steps and their scores.
 
-    def __init__(self, lanes: list[Lane]) -> None:
-        config = lanes[0].config
-        self.lanes = lanes
-        self.fleet = Fleet(config, config.compute.dtype, len(lanes))
-        self.step = FleetStep(
-            self.fleet, [x.tokens for x in lanes], [x.targets for x in lanes], config.train.batch_size
-        )
+    Parameters
+    ----------
+    replicas : sequence of Replica
+    """
+
+    def __init__(self, replicas: Sequence[Replica]) -> None:
+        config = replicas[0].config
+        self.replicas = replicas
+        self.fleet = Fleet(config, config.compute.dtype, len(replicas))
+        tokens, targets = [each.tokens for each in replicas], [each.targets for each in replicas]
+        self.step = FleetStep(self.fleet, tokens, targets, config.train.batch_size)
         self.load()
-        self._drawer = Drawer(lanes)
+        self._batches = BatchesAhead(replicas)
         self.evaluations = {
-            part: FleetEvaluation(self.fleet, [lane.sets[part] for lane in lanes]) for part in lanes[0].sets
+            part: FleetEvaluation(self.fleet, [each.sets[part] for each in replicas]) for part in replicas[0].sets
         }
 
     def load(self) -> None:
-        """Bring the lanes' parameters and moments to the device."""
-        self.fleet.theta[:] = np.stack([lane.theta for lane in self.lanes])
-        self.step.m[:] = np.stack([lane.adamw.m for lane in self.lanes])
-        self.step.v[:] = np.stack([lane.adamw.v for lane in self.lanes])
+        """Bring parameters and moments to the device."""
+        self.fleet.theta[:] = np.stack([each.theta for each in self.replicas])
+        self.step.m[:] = np.stack([each.adamw.m for each in self.replicas])
+        self.step.v[:] = np.stack([each.adamw.v for each in self.replicas])
 
-    def fetch_moments(self) -> None:
-        """Bring the moments back to the lanes."""
-        for r, (m, v) in enumerate(zip(self.step.m.host(), self.step.v.host(), strict=True)):
-            self.lanes[r].adamw.m[:], self.lanes[r].adamw.v[:] = m, v
+    def fetch(self) -> None:
+        """Bring the moments back: the host has all else."""
+        for replica, m, v in zip(self.replicas, self.step.m.host(), self.step.v.host(), strict=True):
+            replica.adamw.m[:], replica.adamw.v[:] = m, v
 
-    def advance(self, steps: int, ahead: int = 0) -> None:
+    def advance(self) -> None:
+        """Make the steps up to the next one that the host must see, and score the replicas if it is evaluated."""
+        steps = min(each.steps_to_next() for each in self.replicas)
+        self.block(steps, min(each.steps_to_next(steps) for each in self.replicas))
+        if any(each.evaluation_due for each in self.replicas):
+            self.score()
+
+    def block(self, steps: int, ahead: int = 0) -> None:
         """Make steps, and bring back what the host must know between checkpoints: all but the moments.
 
         Parameters
@@ -228,57 +209,44 @@ class Crew:
         steps : int
         ahead : int    steps of the next block, if that is known: their batches are drawn while the device is busy
         """
-        lanes = self.lanes
-        before = [lane.stream.state() for lane in lanes]
-        batches = self._drawer.draw(steps)
-        self.step.block(batches, [lane.config.optimiser for lane in lanes], [lane.adamw.steps for lane in lanes])
+        replicas = self.replicas
+        before = [each.stream.state() for each in replicas]
+        batches = self._batches.draw(steps)
+        self.step.block(batches, [each.config.optimiser for each in replicas], [each.adamw.steps for each in replicas])
         if ahead:
-            self._drawer.draw_ahead(ahead)
+            self._batches.draw_ahead(ahead)
         states = self.step.state.host().astype(np.float64)
-        theta: Any = self.fleet.theta
-        for r, (lane, mine) in enumerate(zip(lanes, theta.host(), strict=True)):
-            lane.theta[:] = mine
+        thetas = self.fleet.theta.host()
+        for r, replica in enumerate(replicas):
+            replica.theta[:] = thetas[r]
             norm, goes_on, made = states[r]
-            lane.counters.step += int(made)
-            lane.adamw.steps += int(made)
+            replica.counters.step += int(made)
+            replica.adamw.steps += int(made)
             if made:
-                lane.grad_norm = float(norm)
+                replica.grad_norm = float(norm)
             if not goes_on:
-                _diverged(lane, before[r], int(made))
+                replica.diverged(before[r], int(made))
 
-    def evaluate(self) -> None:
-        """Score all lanes on all pairs."""
+    def score(self) -> None:
+        """Score all replicas on all pairs."""
         for part, evaluation in self.evaluations.items():
-            for lane, scores in zip(self.lanes, evaluation.each(), strict=True):
-                lane.told[part] = scores
+            for replica, scores in zip(self.replicas, evaluation.each(), strict=True):
+                replica.last_scores[part] = scores
 
 
-class Replay(Lane):
+class Replay(Replica):
     """Single steps of a run on the device, the same bits as in its training."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
         self.grad = np.zeros_like(self.theta)
-        self._crew = Crew([self])
+        self._alone = Replicas([self])
 
     def step(self) -> None:
         """Make one step from theta and the moments as they are, and fill `grad` (P,); errors as of `Trainer.step`."""
-        self._crew.load()
-        self._crew.advance(1)
-        self._crew.fetch_moments()
+        self._alone.load()
+        self._alone.block(1)
+        self._alone.fetch()
         if self.failure is not None:
             raise self.failure
-        self.grad[:] = self._crew.fleet.gradients
-
-
-def _diverged(lane: Lane, before: dict[str, object], made: int) -> None:
-    """Put the stream where it was before the step that failed, and say what happened."""
-    lane.stream.restore(before)
-    for _ in range(made):
-        lane.stream.next()
-    step = lane.counters.step + 1
-    lane.failure = NonFiniteError(
-        required="a finite loss and gradient",
-        got=f"another one at step {step} of {lane.run.folder}",
-        do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
-    )
+        self.grad[:] = self._alone.fleet.gradients

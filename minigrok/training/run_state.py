@@ -3,8 +3,8 @@
 After step 1 and every `eval_every` steps: loss and accuracy of every task on all train and all test pairs. A task has
 grokked at the third evaluation in a row with test accuracy >= 0.98 (`train.grok_patience`, `train.grok_threshold`).
 
-Everything that decides the next bit is in the checkpoint. Who makes the steps is another matter: `train.Trainer`, or a
-device for many runs at once (`fleet_train`).
+Everything that decides the next bit is in the checkpoint. Who makes the steps is another matter: `trainer.Trainer`, or
+a device for many runs at once (`fleet_train`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config
+from minigrok.config import Config, with_settings
 from minigrok.engine import Array, Engine
-from minigrok.errors import RunFolderError
+from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.evaluation import Scores
 from minigrok.storage.runs import METRICS, Run
 from minigrok.tasks import BatchStream, pairs
@@ -49,6 +49,7 @@ class RunState(ABC):
         tasks = len(config.task.operations)
         self.counters = Counters([0] * tasks, [None] * tasks)
         self.grad_norm = float("nan")  # of the last batch, before clipping
+        self.failure: NonFiniteError | None = None  # what kept the next step from being made
 
     @abstractmethod
     def scores(self, part: str) -> Scores:
@@ -64,27 +65,29 @@ class RunState(ABC):
                 row[f"{part}_accuracy_{task}"] = float(scores.accuracy[k])
         row["grad_norm"] = self.grad_norm
         row["param_norm"] = norm(self.engine, self.theta)
-        self._count([row[f"test_accuracy_{task}"] for task in self.config.task.operations])
+        accuracies = [row[f"test_accuracy_{task}"] for task in self.config.task.operations]
+        self.counters.count(accuracies, self.config.train)
         return row
-
-    def _count(self, accuracies: list[float]) -> None:
-        train, counters = self.config.train, self.counters
-        for k, accuracy in enumerate(accuracies):
-            counters.streak[k] = counters.streak[k] + 1 if accuracy >= train.grok_threshold else 0
-            if counters.grok_step[k] is None and counters.streak[k] >= train.grok_patience:
-                counters.grok_step[k] = counters.step
 
     @property
     def evaluation_due(self) -> bool:
         """Whether the step just made is followed by an evaluation."""
         return self.counters.step == 1 or self.counters.step % self.config.train.eval_every == 0
 
-    def finished(self, after_grok: int) -> bool:
+    @property
+    def finished(self) -> bool:
         """Whether the run is at its end; see `Counters.finished`."""
-        return self.counters.finished(self.config.train, after_grok)
+        return self.counters.finished(self.config.train)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no step is left that can be made."""
+        return self.failure is not None or self.finished
 
     def save(self, run: Run) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, and before it the last snapshot if the run is at its end."""
+        if self.finished:
+            run.save_snapshot(self.counters.step, self.theta)
         stream = self.stream.state()
         moments = {"adam_m": self.adamw.m, "adam_v": self.adamw.v}
         arrays = {"theta": self.theta, **moments, "stream_keys": stream["keys"]}
@@ -118,8 +121,13 @@ class RunState(ABC):
         """Files of the run folder that get a row an evaluation."""
         return [METRICS]
 
-    def begin(self, run: Run) -> None:
-        """Restore the run's checkpoint, or write the first one; drop what was written after it."""
+    def begin(self, run: Run, after_grok: int | None = None) -> None:
+        """Restore the run's checkpoint, or write the first one; drop what was written after it.
+
+        `after_grok` takes the place of the config's for this sitting.
+        """
+        if after_grok is not None:
+            self.config = with_settings(self.config, [f"train.after_grok={after_grok}"])
         checkpoint = run.load_checkpoint()
         if checkpoint:
             self.restore(*checkpoint)
@@ -127,8 +135,8 @@ class RunState(ABC):
             if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
                 self.theta[:] = run.load_snapshot(0)
             self.save(run)
-        if self.counters.step == 0:
-            run.save_snapshot(0, self.theta)
+        if self.counters.step == 0 or self.finished:
+            run.save_snapshot(self.counters.step, self.theta)
         for table in self.tables:
             _require_rows(run, table, self.counters.step)
             run.truncate_metrics(self.counters.step, table)
@@ -142,12 +150,6 @@ class RunState(ABC):
         if self.counters.step % run.config.train.snapshot_every == 0:
             run.save_snapshot(self.counters.step, self.theta)
         return row
-
-    def close(self, run: Run, after_grok: int) -> None:
-        """Write the last checkpoint of a sitting, and the last snapshot if the run is at its end."""
-        if self.finished(after_grok):
-            run.save_snapshot(self.counters.step, self.theta)
-        self.save(run)
 
 
 def _require_rows(run: Run, table: str, step: int) -> None:

@@ -1,34 +1,25 @@
-"""The training loop: steps, evaluations, snapshots, checkpoints; nothing else.
+"""The door to training: it asks for the engine of a run's config.
 
-What a step is: `trainer`. What is written after it, and when a task has grokked: `run_state`. Training stops when the
-last task has, `after_grok` steps later, or at `max_steps`. When a checkpoint is written never changes a number, so the
-clock decides when.
+The loop is `loop`, a step is `trainer` or, on a device, `fleet_train`.
 """
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
-
 from minigrok.engine import chosen
-from minigrok.errors import NonFiniteError
 from minigrok.storage.runs import Run
 from minigrok.training.counters import Counters
-from minigrok.training.observer import CHECKPOINT_SECONDS, Observer
+from minigrok.training.fleet_train import Replay, together
+from minigrok.training.loop import Sitting, until_one_ends
+from minigrok.training.observer import Observer
 from minigrok.training.planes import plane_of
+from minigrok.training.run_state import RunState
 from minigrok.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from minigrok.training.fleet_train import Replay
 
 
 def trainer_of(run: Run) -> Trainer | Replay:
     """Return what makes steps of a run again, nothing restored and nothing recorded, on the engine of its config."""
-    if chosen(run.config.compute.engine)[0] == "cuda":
-        from minigrok.training.fleet_train import Replay
-
-        return Replay(run)
-    return Trainer(run.config)
+    on_device = chosen(run.config.compute.engine)[0] == "cuda"
+    return Replay(run.config) if on_device else Trainer(run.config)
 
 
 def train(
@@ -38,6 +29,8 @@ def train(
     observer: Observer | None = None,
 ) -> Counters:
     """Train a run from its checkpoint, or from the start, to its end.
+
+    Training stops when the last task has grokked, `after_grok` steps later, or at `train.max_steps`.
 
     Parameters
     ----------
@@ -52,7 +45,7 @@ def train(
     Returns
     -------
     Counters
-        Where the run ended; `trainer.finished` tells whether that is its end.
+        Where the run ended; `Counters.finished` tells whether that is its end.
 
     Raises
     ------
@@ -60,38 +53,15 @@ def train(
         After saving the last finite state.
     RunFolderError
         The folder cannot be read or written.
-
-    Notes
-    -----
-    After any other exception the last checkpoint stands, from which the lost steps are made again: a state in the
-    middle of a step, or past a row of metrics that found no room, is never saved.
     """
-    if chosen(run.config.compute.engine)[0] == "cuda":
-        from minigrok.training.fleet_train import train_alone
-
-        return train_alone(run, after_grok, observer)
     observer = observer or Observer()
-    trainer = Trainer(run.config, threads, plane=plane_of(run))
-    after = run.config.train.after_grok if after_grok is None else after_grok
-    trainer.begin(run)
-    saved = started = time.monotonic()
-    before = trainer.counters.seconds
-    try:
-        while not trainer.finished(after):
-            trainer.step()
-            row = trainer.record(run)
-            if row:
-                observer.evaluated(row)
-            now = time.monotonic()
-            trainer.counters.seconds = before + now - started
-            if now - saved > CHECKPOINT_SECONDS:
-                trainer.save(run)
-                saved = now
-            observer.stepped(trainer.counters.step)
-            if observer.stop():
-                break
-    except NonFiniteError:
-        trainer.save(run)
-        raise
-    trainer.close(run, after)
-    return trainer.counters
+    state: RunState
+    if chosen(run.config.compute.engine)[0] == "cuda":
+        (state,) = together([run], after_grok, [observer])
+    else:
+        trainer = state = Trainer(run.config, threads, plane=plane_of(run))
+        trainer.begin(run, after_grok)
+        until_one_ends([Sitting(run, trainer, observer)], trainer)
+    if state.failure is not None:
+        raise state.failure
+    return state.counters

@@ -85,6 +85,16 @@ class Trainer(RunState):
         self.counters.step += 1
         return losses
 
+    def advance(self) -> None:
+        """Make one optimiser step; an error of `step` becomes `failure`."""
+        try:
+            self.step()
+        except NonFiniteError as error:
+            self.failure = error
+
+    def fetch(self) -> None:
+        """All of the state is here."""
+
     def scores(self, part: str) -> Scores:
         """Return loss and accuracy on all "train" or all "test" pairs."""
         return self.evaluations[part].scores()

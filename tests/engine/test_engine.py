@@ -38,14 +38,12 @@ def make(engine: str, dtype: str = "float64", B: int = 17, **options: Any) -> tu
 
 
 def everything(objective: Objective, theta: Array, v: Array) -> list[Array]:
-    u = np.random.default_rng(1).standard_normal((2, 17, 5))
     return [
         objective.losses(theta),
         objective.grad(theta),
         objective.hvp(theta, v),
         objective.ggn_vp(theta, v),
         objective.jvp(theta, v),
-        objective.vjp(theta, u),
     ]
 
 
@@ -274,7 +272,7 @@ def test_engines_agree_in_float32_block_by_block() -> None:
                 continue  # a third of it, the key bias, has an exact gradient of 0
             for a, b in zip(found[1:4], exact[1:4], strict=True):
                 assert np.abs(a[part] - b[part]).max() < 1e-5 * np.abs(b[part]).max(), f"{engine}: {name}"
-        for i in (0, 4, 5):
+        for i in (0, 4):
             assert np.abs(found[i] - exact[i]).max() < 1e-5 * np.abs(exact[i]).max()
         assert all(a.dtype == np.float32 for a in found[1:])
 

@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-OFTEN = "from minigrok import train\ntrain.CHECKPOINT_SECONDS = 0.02\n"  # so that kills find checkpoints
+OFTEN = "from minigrok.training import loop\nloop.CHECKPOINT_SECONDS = 0.02\n"  # so that kills find checkpoints
 
 
 class Cluster:

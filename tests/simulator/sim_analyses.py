@@ -96,7 +96,7 @@ def test_replayed_steps_are_the_runs_own_to_the_bit(trained):
 
 
 def test_passes_on_arrays_of_the_host_refuse_the_device(trained):
-    with pytest.raises(EngineError, match=r"cpu or plain.*fleet\.passes"):
+    with pytest.raises(EngineError, match=r"cpu or plain.*network\.passes"):
         Sharded(trained.config, "cuda", "float64", 1)
 
 

@@ -14,7 +14,7 @@ from minigrok.network.params import initial
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
 from minigrok.training.fleet_step import FleetStep
-from minigrok.training.fleet_train import Crew, Drawer, Lane, kind, together
+from minigrok.training.fleet_train import BatchesAhead, Replica, Replicas, kind, together
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
@@ -45,7 +45,7 @@ def test_runs_together_are_the_runs_of_the_plain_engine(tmp_path, blocks):
     mine = [config_of(1, 1.0, 3, dtype="float64", blocks=blocks), config_of(2, 0.3, 2, dtype="float64", blocks=blocks)]
     mine[1] = with_settings(mine[1], ("train.eval_every=3", "train.snapshot_every=1"))  # each keeps its own records
     runs = [create(tmp_path / f"cuda{c.seed}", c) for c in mine]
-    assert [lane.counters.step for lane in together(runs)] == [3, 2]
+    assert [replica.counters.step for replica in together(runs)] == [3, 2]
     for config, run in zip(mine, runs, strict=True):
         run.close()
         plain = dataclasses.replace(config, compute=dataclasses.replace(config.compute, engine="plain"))
@@ -97,6 +97,22 @@ def test_a_run_that_was_killed_resumes_to_the_same_bits(tmp_path, monkeypatch):
     assert bits(tmp_path / "killed") == bits(tmp_path / "whole")
 
 
+def test_a_run_that_ended_is_saved_though_the_others_are_killed(tmp_path, monkeypatch):
+    runs = [create(tmp_path / str(steps), config_of(steps, steps=steps)) for steps in (1, 3)]
+    real = FleetStep.block
+
+    def killed_when_alone(self, *args):
+        if self.fleet.replicas == 1:
+            raise Killed
+        real(self, *args)
+
+    monkeypatch.setattr(FleetStep, "block", killed_when_alone)
+    with pytest.raises(Killed):
+        together(runs)
+    assert [run.load_checkpoint()[1]["step"] for run in runs] == [1, 0]
+    assert runs[0].snapshots() == [0, 1]
+
+
 def test_a_lost_device_is_named_and_loses_nothing(tmp_path, monkeypatch):
     class CudaAPIError(Exception):
         __module__ = "numba.cuda.cudadrv.driver"
@@ -121,10 +137,10 @@ def test_a_run_that_diverges_stops_alone_in_its_last_finite_state(tmp_path):
     bad = initial(config_of(1))
     bad[0] = np.inf
     runs = [create(tmp_path / "bad", config_of(1), bad), create(tmp_path / "good", config_of(2))]
-    lanes = together(runs)
-    assert isinstance(lanes[0].failure, NonFiniteError)
-    assert "step 1" in lanes[0].failure.got
-    assert (lanes[0].counters.step, lanes[1].counters.step, lanes[1].failure) == (0, 3, None)
+    replicas = together(runs)
+    assert isinstance(replicas[0].failure, NonFiniteError)
+    assert "step 1" in replicas[0].failure.got
+    assert (replicas[0].counters.step, replicas[1].counters.step, replicas[1].failure) == (0, 3, None)
     arrays, _ = runs[0].load_checkpoint()
     assert np.array_equal(arrays["theta"], bad)
     assert not arrays["adam_m"].any()
@@ -138,10 +154,10 @@ def test_a_run_that_groks_stops_by_its_own_rule(tmp_path):
     eager = with_settings(config_of(1, steps=8), settings)  # "groks" where any test pair is right
     patient = with_settings(config_of(1, steps=4), ("train.grok_patience=9",))
     assert kind(eager) == kind(patient)
-    lanes = together([create(tmp_path / "eager", eager), create(tmp_path / "patient", patient)])
-    first = lanes[0].counters.last_grok
-    assert lanes[0].counters.step == (8 if first is None else first + 1)
-    assert lanes[1].counters.step == 4
+    replicas = together([create(tmp_path / "eager", eager), create(tmp_path / "patient", patient)])
+    first = replicas[0].counters.last_grok
+    assert replicas[0].counters.step == (8 if first is None else first + 1)
+    assert replicas[1].counters.step == 4
 
 
 def test_runs_of_other_kinds_are_refused(tmp_path):
@@ -152,12 +168,11 @@ def test_runs_of_other_kinds_are_refused(tmp_path):
 
 def test_the_host_looks_at_evaluations_snapshots_and_ends():
     def next_after(step, grok=None, **settings):
-        lane = SimpleNamespace(
+        replica = SimpleNamespace(
             counters=SimpleNamespace(step=step, last_grok=grok),
-            config=SimpleNamespace(train=Train(eval_every=100, snapshot_every=150, **settings)),
-            after=30,
+            config=SimpleNamespace(train=Train(eval_every=100, snapshot_every=150, after_grok=30, **settings)),
         )
-        return Lane.steps_to_next(lane)
+        return Replica.steps_to_next(replica)
 
     assert [next_after(step) for step in (0, 1, 99, 100, 150, 299)] == [1, 99, 1, 50, 50, 1]
     assert next_after(1, max_steps=7) == 6
@@ -166,15 +181,14 @@ def test_the_host_looks_at_evaluations_snapshots_and_ends():
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
-    lane = Lane(create(tmp_path / "run", config_of(blocks=blocks)), 0)
-
-    crew = Crew([lane])
+def test_batches_are_looked_up_and_inverted_on_the_device(blocks):
+    replica = Replica(config_of(blocks=blocks))
+    device = Replicas([replica])
     batch = np.array([[[3, 0, 7, 3, 3, 1]]])
-    crew.step.block(batch, [lane.config.optimiser], [0])
-    plan = crew.fleet.shards[0].plan
+    device.step.block(batch, [replica.config.optimiser], [0])
+    plan = device.fleet.shards[0].plan
     for found, expected in zip(
-        model.drawn(plan), model.drawn(model.plan(lane.config, lane.tokens[batch[0, 0]])), strict=True
+        model.drawn(plan), model.drawn(model.plan(replica.config, replica.tokens[batch[0, 0]])), strict=True
     ):
         assert (found is None) == (expected is None)
         if expected is not None:
@@ -182,32 +196,32 @@ def test_batches_are_looked_up_and_inverted_on_the_device(tmp_path, blocks):
             for a, b, c in zip(found, expected, again, strict=True):
                 assert np.array_equal(np.asarray(a), b)
                 assert np.array_equal(b, c)
-    assert np.array_equal(np.asarray(crew.fleet.targets), lane.targets[:, batch[0, 0]])
+    assert np.array_equal(np.asarray(device.fleet.targets), replica.targets[:, batch[0, 0]])
 
 
-def test_blocks_of_any_lengths_are_the_same_steps(tmp_path):
+def test_blocks_of_any_lengths_are_the_same_steps():
     """A block shorter than one before it uses that one's memory and recording; a longer one makes its own."""
     found = []
     for lengths in ((1, 3), (3, 1)):
-        crew = Crew([Lane(create(tmp_path / str(lengths), config_of()), 0)])
+        device = Replicas([Replica(config_of())])
         for length in lengths:
-            crew.advance(length, ahead=2)  # which is never asked for
-        crew.fetch_moments()
-        lane = crew.lanes[0]
-        assert lane.counters.step == 4
-        found.append([array.tobytes() for array in (lane.theta, lane.adamw.m, lane.adamw.v)])
+            device.block(length, ahead=2)  # which is never asked for
+        device.fetch()
+        replica = device.replicas[0]
+        assert replica.counters.step == 4
+        found.append([array.tobytes() for array in (replica.theta, replica.adamw.m, replica.adamw.v)])
     assert found[0] == found[1]
 
 
 def test_batches_drawn_ahead_are_those_of_the_stream_and_leave_it_where_the_run_is():
-    lanes, alone = ([SimpleNamespace(stream=BatchStream(seed, 9, 4)) for seed in (1, 2)] for _ in range(2))
-    drawer = Drawer(lanes)
+    replicas, alone = ([SimpleNamespace(stream=BatchStream(seed, 9, 4)) for seed in (1, 2)] for _ in range(2))
+    batches = BatchesAhead(replicas)
     for steps, ahead in ((1, 2), (2, 3), (1, 0), (2, 1)):  # the second is what was drawn ahead, the third is not
-        drawn = drawer.draw(steps)
+        drawn = batches.draw(steps)
         if ahead:
-            drawer.draw_ahead(ahead)
-        for lane, other, mine in zip(lanes, alone, drawn, strict=True):
+            batches.draw_ahead(ahead)
+        for replica, other, mine in zip(replicas, alone, drawn, strict=True):
             assert np.array_equal(mine, [other.stream.next() for _ in range(steps)])
-            a, b = lane.stream.state(), other.stream.state()
+            a, b = replica.stream.state(), other.stream.state()
             assert np.array_equal(a["keys"], b["keys"])
             assert a["position"] == b["position"]

@@ -23,7 +23,9 @@ from kills import contents, kill_at
 from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.storage.runs import create, open_run
-from minigrok.training import train as training
+from minigrok.training import loop
+from minigrok.training.observer import Observer
+from minigrok.training.train import train
 
 TOP = Path(__file__).parents[2]
 SHORT = Config(
@@ -35,11 +37,11 @@ SHORT = Config(
 LONG = with_settings(SHORT, ["train.max_steps=400", "train.eval_every=20", "train.snapshot_every=50"])
 
 
-def sit(folder: Path, config: Config, threads: int, observer: training.Observer | None = None) -> None:
+def sit(folder: Path, config: Config, threads: int, observer: Observer | None = None) -> None:
     """Start a run in a folder, or resume the one that is there."""
     begun = (folder / "config.toml").exists()
     with open_run(folder) if begun else create(folder, config) as run:
-        training.train(run, threads, observer=observer)
+        train(run, threads, observer=observer)
 
 
 def all_bits(folder: Path) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def test_the_comparison_sees_one_bit(tmp_path: Path) -> None:
     sit(tmp_path / "alone", SHORT, 1)
     folder = tmp_path / "flipped"
     with create(folder, with_settings(SHORT, ["train.max_steps=3"])) as run:
-        training.train(run, 1)
+        train(run, 1)
         arrays, state = run.load_checkpoint() or ({}, {})
         metrics = (folder / "metrics.csv").read_bytes()
     arrays["adam_m"].view(np.uint32)[-1] ^= 1
@@ -89,7 +91,7 @@ def test_the_comparison_sees_one_bit(tmp_path: Path) -> None:
     with create(folder, SHORT) as run:
         run.save_checkpoint(arrays, state)
         (folder / "metrics.csv").write_bytes(metrics)
-        training.train(run, 1)
+        train(run, 1)
     alone, flipped = all_bits(tmp_path / "alone"), all_bits(folder)
     assert alone["checkpoint.safetensors"] != flipped["checkpoint.safetensors"]
 
@@ -102,7 +104,7 @@ def test_a_disk_that_is_full_at_any_call_loses_nothing(tmp_path: Path, for_good:
     for number in count():
         folder = tmp_path / "full"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+            patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
             full_at(patch, number, for_good)
             if found_room(folder):
                 assert number > 40
@@ -160,7 +162,7 @@ def killed(process: int) -> bool:
 
 def random_moments(folder: Path) -> int:
     """Kill sittings up to 5 ms after random steps, and let the last one through; the number of kills."""
-    training.CHECKPOINT_SECONDS = 0.005
+    loop.CHECKPOINT_SECONDS = 0.005
     sit(folder / "alone", LONG, 1)
     draw = random.Random(0)
     steps = sorted(draw.sample(range(1, LONG.train.max_steps - 60), 8))
@@ -168,7 +170,7 @@ def random_moments(folder: Path) -> int:
     for number, wanted in enumerate(steps):
 
         def work(number: int = number, wanted: int = wanted) -> None:
-            observer = training.Observer(stepped=lambda step: step == wanted and os.write(mouth, b"."))
+            observer = Observer(stepped=lambda step: step == wanted and os.write(mouth, b"."))
             sit(folder / "killed", LONG, 1 + number % 2, observer)
 
         process = child(work)
@@ -191,7 +193,7 @@ def intervened(folder: Path) -> int:
 
 def each_call(folder: Path, config: Config = SHORT) -> int:
     """Kill a run at each of its calls that change the disk, and resume it; the number of kills."""
-    training.CHECKPOINT_SECONDS = 0.0
+    loop.CHECKPOINT_SECONDS = 0.0
     sit(folder / "alone", config, 1)
     expected = all_bits(folder / "alone")
     for number in count():
