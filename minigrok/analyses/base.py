@@ -188,6 +188,16 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
+def or_nan(value: float | None) -> float:
+    """Return a number to calculate with: None, what is not known, as NaN."""
+    return float("nan") if value is None else float(value)
+
+
+def plain_row(row: Row) -> Row:
+    """Return a table row of plain scalars: what is not known is None, never NaN."""
+    return {column: plain(value) for column, value in row.items()}
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 

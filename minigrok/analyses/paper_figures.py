@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from minigrok.analyses import ablation, compression, reconstruction
-from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
-from minigrok.analyses.conventions import AFTER
-from minigrok.analyses.reconstruction_figure import draw_tracks
+from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
+from minigrok.analyses.reconstruction.figure import draw_tracks
+from minigrok.analyses.reconstruction.result import AFTER
+from minigrok.analyses.reconstruction.table import points
 from minigrok.analyses.results import csv_text
 from minigrok.analyses.shared.curves_figure import draw_study
 from minigrok.checks import nearest
@@ -149,11 +150,11 @@ def make(
         work = Work(run.config.seed, parts / piece.analysis.name, key, report)
         result = piece.analysis.compute([run], settings, work)
         results[piece.analysis.name] = result
-        tables[piece.analysis.name] = [{k: plain(v) for k, v in row.items()} for row in piece.analysis.table(result)]
+        tables[piece.analysis.name] = [plain_row(row) for row in piece.analysis.table(result)]
     make_folder(folder)
     for analysis, result in results.items():
-        points = reconstruction.points(result) if analysis == RECONSTRUCTION.name else tables[analysis]
-        write_atomically(folder / f"{name}-{analysis}.csv", csv_text(points).encode())
+        rows = points(result) if analysis == RECONSTRUCTION.name else tables[analysis]
+        write_atomically(folder / f"{name}-{analysis}.csv", csv_text(rows).encode())
     save(picture(name, protocol, run, results), folder / name)
     shutil.rmtree(parts, ignore_errors=True)
     return Made(name, tables, folder)

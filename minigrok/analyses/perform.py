@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
+from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.results import result_folder, save_result
 from minigrok.checks import check_types, nearest
 from minigrok.config import toml_value
@@ -78,7 +78,7 @@ def perform(
     parts = folder / "parts"
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
     result = analysis.compute(runs, settings, work)
-    rows = [{column: plain(value) for column, value in row.items()} for row in analysis.table(result)]
+    rows = [plain_row(row) for row in analysis.table(result)]
     save_result(folder, analysis, runs, settings, result, rows)
     shutil.rmtree(parts, ignore_errors=True)
     return Performed(result, rows, folder)

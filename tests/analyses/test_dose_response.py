@@ -6,8 +6,8 @@ from synthetic_runs import STEPS, make, rises
 
 from minigrok.analyses import dose_response
 from minigrok.analyses.base import Work
-from minigrok.analyses.dose_response_figure import figure
-from minigrok.analyses.dose_response_runs import lives_of
+from minigrok.analyses.dose_response.figure import figure
+from minigrok.analyses.dose_response.runs import lives_of
 from minigrok.errors import ConfigError
 from minigrok.network.params import initial
 from minigrok.statistics.survival import log_rank, survival
@@ -32,7 +32,7 @@ def run_of(folder, at, arm="none", dose=0.0, seed=1, repeat=0, defect=None, sett
 
 
 def scored(runs, **settings):
-    return dose_response.compute(runs, Settings(exchanges=1000, **settings), Work())
+    return dose_response.compute(runs, Settings(draws=1000, **settings), Work())
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ import pytest
 from synthetic_runs import ROWS, SMALL, STEPS, make, rises, walk
 
 from minigrok.analyses import onset
-from minigrok.analyses.base import Work
+from minigrok.analyses.base import Work, to_files
+from minigrok.analyses.onset.analysis import FACTORS
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.analyses.shared import defect as traces
 from minigrok.analyses.shared.probes import Probe
 from minigrok.config import config_hash, preset, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.geometry import brackets
+from minigrok.statistics import detectors
 
 Settings = onset.Settings
 GRID = range(0, 2001, 100)
@@ -25,11 +27,12 @@ def give(run, D, protocol="exact"):
     """Leave a finished commutator analysis with this trace, and another mode beside it."""
     folder = run.folder / "analysis" / ("commutator" if protocol == "exact" else "commutator-paper")
     folder.mkdir(parents=True)
-    head = {"runs": {"x": config_hash(run.config)}, "result": {"modes": ["add, mul", "total"]}}
-    (folder / "result.json").write_text(json.dumps(head))
     values = np.stack([np.full(len(D), 7.0), D], axis=1)[:, :, None] * np.array([0.9, 1.0, 1.1])  # (N, M, K)
-    kind = "exact" if protocol == "exact" else "float32"
-    np.savez(folder / "arrays.npz", **{"steps": np.array(run.snapshots()), f"values.{kind}": values})
+    kind, steps = "exact" if protocol == "exact" else "float32", np.array(run.snapshots())
+    result, arrays = to_files({"modes": ["add, mul", "total"], "steps": steps, "values": {kind: values}})
+    head = {"runs": {"x": config_hash(run.config)}, "settings": {}, "result": result}
+    (folder / "result.json").write_text(json.dumps(head))
+    np.savez(folder / "arrays.npz", **arrays)
     return run
 
 
@@ -85,7 +88,7 @@ def test_scores_of_the_group(group):
     assert spike.auc == memorised.auc == 0.5
     assert spike.chance @ np.arange(3) == pytest.approx((1500 - 200) / 1800 + (1800 - 200) / 1800)
     # a jump at index 8 of 21, all its rotations: before the grok step wherever the rise comes early enough
-    rotated = [onset.spike(np.array(GRID), np.roll(JUMP, s)).step for s in range(21)]
+    rotated = [detectors.spike(np.array(GRID), np.roll(JUMP, s)).step for s in range(21)]
     share = [np.mean([r is not None and r < t for r in rotated]) for t in (1500, 1800)]
     assert spike.shifts @ np.arange(3) == pytest.approx(sum(share))
 
@@ -104,7 +107,7 @@ def test_table_has_an_event_a_row_and_says_when_n_is_too_small(group):
 
 def test_family_is_a_curve_over_factor_and_floor(group):
     family = scores(group).families["0.98 x 3"]
-    below, at = onset.FACTORS.index(50.0), onset.FACTORS.index(100.0)
+    below, at = FACTORS.index(50.0), FACTORS.index(100.0)
     assert (family.before[: below + 1, :2] == 1).all()
     assert (family.alarms[: below + 1, :2] == 1).all()
     assert (family.before[at] == 0).all()  # D = 100 x the baseline is not above it
@@ -147,10 +150,11 @@ def test_half_written_metrics_and_commutator(group):
     path.write_text(path.read_text() + "2100,0.")
     assert onset.table(scores(group)) == whole
     (group[0].folder / "analysis" / "commutator" / "result.json").write_text('{"runs": {')
-    assert traces.finished(group[0], "exact") is None
+    with pytest.raises(RunFolderError, match=r"a result in .*a/analysis/commutator as minigrok wrote it - got: JSON"):
+        scores(group)
 
 
-def test_finished_traces_of_another_run_or_too_short_are_not_used(group):
+def test_finished_traces_too_short_are_not_used_and_of_another_run_an_error(group):
     a, b, _ = group
     assert traces.finished(a, "exact").D.tolist() == JUMP.tolist()
     assert traces.finished(a, "paper") is None
@@ -159,7 +163,8 @@ def test_finished_traces_of_another_run_or_too_short_are_not_used(group):
     assert traces.finished(b, "exact") is None
     path = a.folder / "analysis" / "commutator" / "result.json"
     path.write_text(path.read_text().replace(config_hash(a.config), "0" * 64))
-    assert traces.finished(a, "exact") is None
+    with pytest.raises(RunFolderError, match=r"a result of a in .*a/analysis/commutator - got: one of another run"):
+        traces.finished(a, "exact")
 
 
 @pytest.fixture
@@ -202,8 +207,8 @@ def test_fresh_measures_although_a_trace_is_there(measured_run):
     give(measured_run, np.ones(5))
     settings = settings_for(onset.ANALYSIS, "exact", ["fresh=true", "most=3", "repeats=1"])
     assert onset.compute([measured_run], settings, Work()).runs[0].trace.source.startswith("measured, 3")
-    assert onset.cost([measured_run], Settings()) == "D of every run is there already: seconds"
-    assert onset.cost([measured_run], settings).startswith("3 pairs of batches in 1 of 1 runs: about")
+    assert onset.ANALYSIS.cost([measured_run], Settings()) == "D of every run is there already: seconds"
+    assert onset.ANALYSIS.cost([measured_run], settings).startswith("3 pairs of batches in 1 of 1 runs: about")
 
 
 def test_twice_the_same_bytes(group):

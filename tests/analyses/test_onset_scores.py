@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrok.analyses.onset_scores import Event, alpha_null, chance_before, score
+from minigrok.analyses.onset.scores import Event, alpha_null, chance_before, score
 from minigrok.statistics.small_samples import exponent
 
 NAN = float("nan")

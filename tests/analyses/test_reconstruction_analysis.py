@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, STEPS, make, rises, walk
 
-from minigrok.analyses import conventions, reconstruction
+from minigrok.analyses import reconstruction
 from minigrok.analyses.base import Work
+from minigrok.analyses.reconstruction.conventions import last_grok, rows_of
+from minigrok.analyses.reconstruction.result import AFTER, CONVENTIONS, PARTS, Track
+from minigrok.analyses.reconstruction.table import points
 from minigrok.analyses.shared.curves import Network
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
@@ -13,7 +16,7 @@ from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 GRID = range(0, 1300, 100)
-EXACT = reconstruction.Settings(surrogates=1, largest=8)
+EXACT = reconstruction.Settings(draws=1, largest=8)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_paper_conventions_against_direct_numpy(run):
 
 
 def test_all_components_rebuild_the_final_network(run):
-    result = reconstruction.compute([run], reconstruction.Settings(surrogates=1), Work())
+    result = reconstruction.compute([run], reconstruction.Settings(draws=1), Work())
     for name in ("uncentred", "decay removed", "theta itself", "walk bridge", "decay bridge"):
         found = track(result, name)
         assert found.ks[-1] == len(GRID) - 1
@@ -64,7 +67,7 @@ def test_all_components_rebuild_the_final_network(run):
 
 
 def test_hold_out_never_sees_the_future(tmp_path, run, thetas):
-    held = [name for name in conventions.CONVENTIONS if name.startswith("held out")]
+    held = [name for name in CONVENTIONS if name.startswith("held out")]
     other = {step: theta + 3 * (600 < step < 1200 and step * 10 > 9 * 1200) for step, theta in thetas.items()}
     assert [step for step in GRID if not np.array_equal(other[step], thetas[step])] == [1100]
     changed = make(tmp_path / "b", thetas=other, settings=["train.snapshot_every=100"])
@@ -91,7 +94,7 @@ def test_pure_decay_is_known_without_a_fit(tmp_path):
     assert result.token0 == pytest.approx(0, abs=1e-12)
     assert result.cosine == pytest.approx(1)
     assert track(result, "uncentred").outside[0] == pytest.approx(0, abs=1e-10)  # PC 1 is the decay
-    rows = conventions.rows(run, "decay removed", np.array(GRID), theta)
+    rows = rows_of(run, "decay removed", np.array(GRID), theta)
     assert np.abs(rows.X).max() < 1e-12
     broken = dict(decaying)
     broken[1200] = decaying[1200] + 0.01
@@ -100,9 +103,9 @@ def test_pure_decay_is_known_without_a_fit(tmp_path):
 
 
 def test_post_grok_needs_snapshots_after_the_last_grok(tmp_path, thetas):
-    both = reconstruction.Settings(parts=conventions.AFTER, largest=8)
+    both = reconstruction.Settings(parts=AFTER, largest=8)
     early = make(tmp_path / "early", [rises(2), rises(3)], thetas=thetas)
-    assert conventions.last_grok(early) == STEPS[5]
+    assert last_grok(early) == STEPS[5]
     result = reconstruction.compute([early], both, Work())
     assert result.after == len([step for step in GRID if step > STEPS[5]]) >= 5
     assert track(result, "post-grok, from the grok").outside[-1] == pytest.approx(0, abs=1e-10)
@@ -112,22 +115,21 @@ def test_post_grok_needs_snapshots_after_the_last_grok(tmp_path, thetas):
             reconstruction.compute([late], both, Work())
         assert "--after-grok" in error.value.do
         names = {each.name for each in reconstruction.compute([late], EXACT, Work()).tracks}
-        assert not names & set(conventions.AFTER)  # not asked for by name: left out
+        assert not names & set(AFTER)  # not asked for by name: left out
 
 
 def test_table_and_points_hold_the_whole_curves(run):
     result = reconstruction.compute([run], EXACT, Work())
     rows = {row["convention"]: row for row in reconstruction.table(result)}
-    assert set(rows) == set(reconstruction.PARTS) - set(conventions.AFTER)
+    assert set(rows) == set(PARTS) - set(AFTER)
     assert rows["uncentred"]["rows"] == len(GRID) - 1
-    points = reconstruction.points(result)
-    assert len(points) == sum(len(each.ks) for each in result.tracks)
+    assert len(points(result)) == sum(len(each.ks) for each in result.tracks)
     assert rows["held out, first 50 %"]["rows"] == 6
 
 
 def test_k_star_of_a_curve_that_is_not_monotone():
     test = np.array([[0.1, 0.2], [0.95, 0.92], [0.95, 0.6], [0.99, 0.99]])
-    found = reconstruction.Track("x", 4, np.ones(4), np.arange(1, 5), test[::-1], test, np.ones(4))
+    found = Track("x", 4, np.ones(4), np.arange(1, 5), test[::-1], test, np.ones(4))
     assert (found.crossing("test"), found.crossing("test", True)) == (2, 4)
     assert (found.crossing("train"), found.crossing("train", True)) == (1, None)
 
@@ -136,6 +138,7 @@ def test_k_star_of_a_curve_that_is_not_monotone():
     "broken",
     [
         lambda: reconstruction.Settings(parts=("uncentered",)),
+        lambda: reconstruction.Settings("paper", parts=("uncentred", "theta itself")),  # the paper has no such curve
         lambda: reconstruction.Settings(largest=0),
         lambda: reconstruction.Settings(most=3),
     ],

@@ -20,82 +20,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.dose_response_figure import figure
-from minigrok.analyses.dose_response_runs import BASELINE, Life, lives_of
+from minigrok.analyses.base import Analysis, Work
+from minigrok.analyses.dose_response.figure import figure
+from minigrok.analyses.dose_response.result import BASELINE, Group, Life, Result, Settings
+from minigrok.analyses.dose_response.runs import lives_of
+from minigrok.analyses.dose_response.table import table
 from minigrok.analyses.shared import events
 from minigrok.config.arms import ARMS
 from minigrok.errors import ConfigError
-from minigrok.statistics.survival import Estimate, Survival, log_rank, survival
+from minigrok.statistics.survival import Survival, log_rank, survival
 from minigrok.storage.runs import Run
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of dose_response.
-
-    Attributes
-    ----------
-    protocol : str     "exact", or "paper": grok steps alone, no test and no error bar
-    exchanges : int    of runs between groups, for each p (our choice: 2000)
-    """
-
-    protocol: str = "exact"
-    exchanges: int = 2000
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs of one arm and dose.
-
-    Attributes
-    ----------
-    arm : str
-    dose : float
-    lives : list of Life
-    curve : Survival                       of the last task
-    medians : list of Estimate             of each task, and of the last one
-    ratio : float, is_bound : bool         x baseline, and whether it is a lower bound; nan: no baseline of these seeds
-    z, p_baseline, p_deletion : float      nan: cannot be said
-    """
-
-    arm: str
-    dose: float
-    lives: list[Life]
-    curve: Survival
-    medians: list[Estimate]
-    ratio: float
-    is_bound: bool
-    z: float
-    p_baseline: float
-    p_deletion: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """Groups of all runs.
-
-    Attributes
-    ----------
-    protocol, condition : str
-    tasks : list of str
-    horizon : int            step at which all runs are cut
-    repeat_sd : float        s; nan: no two repeats of a seed grokked
-    repeats_df : int         degrees of freedom of s
-    groups : list of Group   the baseline first
-    """
-
-    protocol: str
-    condition: str
-    tasks: list[str]
-    horizon: int
-    repeat_sd: float
-    repeats_df: int
-    groups: list[Group]
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
@@ -178,60 +115,11 @@ def _test(lives: Sequence[Life], other: Sequence[Life], settings: Settings, work
     if min(len(lives), len(other)) < 1 or math.comb(len(lives) + len(other), len(lives)) < 2 / 0.05:
         return math.nan
     groups = [(np.array([x.times[-1] for x in g]), np.array([x.happened[-1] for x in g])) for g in (lives, other)]
-    return log_rank(groups, work.rng(f"dose_response/{name}"), settings.exchanges).p_order
-
-
-def table(result: Result) -> list[Row]:
-    """One row an arm and dose; steps that were not reached by half of the runs are empty."""
-    return [_row(result, group) for group in result.groups]
-
-
-def _row(result: Result, group: Group) -> Row:
-    row: Row = {"arm": group.arm, "dose": group.dose, "runs": len(group.lives)}
-    row["grokked"] = sum(bool(life.happened[-1]) for life in group.lives)
-    row |= {f"grok {task}": median.value for task, median in zip(result.tasks, group.medians, strict=False)}
-    last = group.medians[-1]
-    row |= {"grok": last.value, "low": last.low, "high": last.high}
-    bound = ">" if group.is_bound else ""
-    row["x baseline"] = "" if math.isnan(group.ratio) else f"{bound}{group.ratio:.2f}"
-    row |= {"z": group.z, "p baseline": group.p_baseline, "p deletion": group.p_deletion}
-    measures = (
-        "train accuracy",
-        "grad inside",
-        "update inside",
-        "norm at the end",
-        "unused row kept",
-        "D / baseline",
-        "kick D after / before",
-    )
-    row |= {name: _median([life.measures.get(name, math.nan) for life in group.lives]) for name in measures}
-    row["says"] = verdict(result, group)
-    return {name: None if value != value else value for name, value in row.items()}
-
-
-def _median(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.median(known)) if known else math.nan
-
-
-def verdict(result: Result, group: Group) -> str:
-    """Say what the group allows to say."""
-    waiting = [life for life in group.lives if not life.happened[-1]]
-    short = sum(life.last < result.horizon for life in waiting)
-    words = [f"{short} still going: censored where they are"] if short else []
-    if censored := len(waiting) - short:
-        words.append(f"{censored} censored at {result.horizon:,}: later, not never")
-    if group.arm != BASELINE and result.protocol == "exact":
-        if math.isnan(result.repeat_sd):
-            words.append("no repeats: no error bar")
-        elif not math.isnan(group.z):
-            beyond = abs(group.z) > 2 and (group.z > 0 or not group.is_bound)
-            words.append("beyond repeats" if beyond else "undecided" if group.is_bound else "within repeats")
-    return "; ".join(words)
+    return log_rank(groups, work.rng(f"dose_response/{name}"), settings.draws).p_order
 
 
 ANALYSIS = Analysis(
-    "dose_response",
+    Settings.name,
     "Does an intervention delay grokking, more than repeats of one seed differ, and is it what it claims to be?",
     "arXiv:2602.18523, orthogonal deletion; controls, censoring, repeats: minigrok",
     Settings,

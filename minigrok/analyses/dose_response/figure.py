@@ -7,19 +7,16 @@ several seeds are shown relative to the baseline of their seed: the band of repe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from minigrok.analyses.dose_response_runs import BASELINE, Life
+from minigrok.analyses.dose_response.result import BASELINE, Life, Result
 from minigrok.plotting import COLOURS, MARKERS, panel_grid
 from minigrok.statistics.survival import survival
-
-if TYPE_CHECKING:
-    from minigrok.analyses.dose_response import Result
 
 MORE = (*MARKERS, "<", ">", "p", "h", "*", "d", "8")
 LINES = ("-", "--", ":", "-.")

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from minigrok.analyses.dose_response.result import BASELINE, Life
 from minigrok.analyses.shared import events
 from minigrok.config import Intervention
 from minigrok.engine import Array
 from minigrok.storage.runs import Run
 from minigrok.training.interventions import TABLE
 
-BASELINE = "baseline"
 DETAILS = ("basis", "start", "rank", "every")  # settings that make another arm where they vary
-
-
-@dataclass(frozen=True)
-class Life:
-    """One run.
-
-    Attributes
-    ----------
-    run, arm : str
-    dose : float
-    seed, repeat : int
-    last : int                    last evaluation
-    times, happened : (tasks + 1,)    grok step of each task and of the last one; False: censored there
-    measures : dict               medians of its log, as the table names them
-    """
-
-    run: str
-    arm: str
-    dose: float
-    seed: int
-    repeat: int
-    last: int
-    times: Array
-    happened: Array
-    measures: dict[str, float]
 
 
 def lives_of(runs: Sequence[Run], horizon: int) -> list[Life]:
@@ -77,13 +51,12 @@ def _label(settings: Intervention, varied: Sequence[str]) -> str:
 def _measures(run: Run, columns: dict[str, Array], reference: dict[str, Array]) -> dict[str, float]:
     """Medians over the evaluations from the start of the intervention on, and what is there at the end."""
     start, log = run.config.intervention.start, run.metrics(TABLE)
-    rows = columns["step"] >= start
-    accuracies = [columns[f"train_accuracy_{task}"][rows] for task in run.config.task.operations]
-    found = {"train accuracy": float(np.median(np.min(accuracies, axis=0))) if rows.any() else math.nan}
+    late = columns["step"] >= start
+    accuracies = [columns[f"train_accuracy_{task}"][late] for task in run.config.task.operations]
+    found = {"train accuracy": float(np.median(np.min(accuracies, axis=0))) if late.any() else math.nan}
     found |= {"norm at the end": float(columns["param_norm"][-1]), "unused row kept": _unused_row(run)}
-    if not log or not (log["step"] >= start).any():
+    if not log or not (after := log["step"] >= start).any():
         return found
-    after = log["step"] >= start
     for name in ("grad", "update"):
         found[f"{name} inside"] = float(np.median(log[f"{name}_inside"][after]))
     found["D / baseline"] = _relative(log, reference, start)
@@ -100,8 +73,8 @@ def _unused_row(run: Run) -> float:
     steps = run.snapshots()
     if not run.config.task.exclude_zero or len(steps) < 2:
         return math.nan
-    rows = [run.layout.views(run.load_snapshot(step))["tok_emb.weight"][0] for step in (steps[0], steps[-1])]
-    first, last = (float(np.linalg.norm(row.astype(np.float64))) for row in rows)
+    ends = [run.layout.views(run.load_snapshot(step))["tok_emb.weight"][0] for step in (steps[0], steps[-1])]
+    first, last = (float(np.linalg.norm(row.astype(np.float64))) for row in ends)
     return last / first
 
 

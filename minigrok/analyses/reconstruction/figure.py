@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minigrok.analyses.reconstruction.result import Result, Track
 from minigrok.geometry.reconstruction import MARK
 from minigrok.plotting import COLOURS, MARKERS, panel_grid
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from minigrok.analyses.reconstruction import Result, Track
-
-
-def reconstruction_figure(result: Result) -> Figure:
+def figure(result: Result) -> Figure:
     """Return a figure with a panel for each convention and null, the whole curve in each."""
     names = list(dict.fromkeys(track.name for track in result.tracks))
     title = f"{result.run}: step {result.step:,} rebuilt from k principal components"

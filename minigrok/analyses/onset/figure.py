@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minigrok.analyses.onset.result import Result, RunOnsets
+from minigrok.analyses.shared import events
 from minigrok.engine import Array
 from minigrok.plotting import panel_grid
 
-if TYPE_CHECKING:
-    from minigrok.analyses.onset import Result, RunOnsets
-
 MARKS = {"v2": "^", "spike": "o", "memorised": "s"}
 LINES = ("-", "--", ":")
-SHOWN = "0.98 x 3"  # definition of grokking in the panels
+SHOWN = events.STREAK  # definition of grokking in the panels
 
 
 def figure(result: Result) -> Figure:
@@ -73,9 +72,8 @@ def _counts(axis: Axes, result: Result) -> None:
             label = "in runs that never grok" if not i else None
             axis.barh(i + 0.2, s.alarms / s.controls, 0.4, color="white", edgecolor="black", hatch="////", label=label)
         if len(s.chance):
-            expected = float(np.arange(len(s.chance)) @ s.chance) / s.runs
             label = "before grok, by chance" if not i else None
-            axis.plot([expected], [i - 0.2], "D", color="0.6", markeredgecolor="black", label=label)
+            axis.plot([s.expected / s.runs], [i - 0.2], "D", color="0.6", markeredgecolor="black", label=label)
     axis.set_yticks(range(len(scores)), list(scores), fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(0, 1.05)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigrok.analyses.onset.result import Score
 from minigrok.engine import Array
 from minigrok.statistics.small_samples import auc, count_law, exponent, rank_test
 
@@ -48,42 +49,6 @@ class Event:
     grok: float
     chance: float
     shifts: float
-
-
-@dataclass(frozen=True)
-class Score:
-    """Scores of one event by one definition of grokking; nan for what cannot be computed.
-
-    Attributes
-    ----------
-    runs, before, controls, alarms : int    runs that grok; with the event before; that never grok; with the event
-    lead, share, known : float              medians of t - o (steps), (t - o) / t, t - known, over runs with the event
-    chance, shifts : (runs + 1,)            law of `before` under both nulls; empty if there is none
-    p_chance, p_shifts, auc, rho : float
-    rho_n : int
-    rho_p : float or None                   None: n too small
-    gamma, alpha : float
-    alpha_null : (2,)                       central 95 % with shuffled onsets
-    """
-
-    runs: int
-    before: int
-    controls: int
-    alarms: int
-    lead: float
-    share: float
-    known: float
-    chance: Array
-    shifts: Array
-    p_chance: float
-    p_shifts: float
-    auc: float
-    rho: float
-    rho_n: int
-    rho_p: float | None
-    gamma: float
-    alpha: float
-    alpha_null: Array
 
 
 def chance_before(grok: float, start: float, end: float) -> float:
@@ -112,9 +77,9 @@ def score(events: Sequence[Event], rng: np.random.Generator) -> Score:
         before,
         len(controls),
         sum(not np.isnan(e.onset) for e in controls),
-        _median(t - o),
-        _median((t - o) / t),
-        _median(t - np.array([e.known for e in both])),
+        median(t - o),
+        median((t - o) / t),
+        median(t - np.array([e.known for e in both])),
         chance,
         shifts,
         _tail(chance, before),
@@ -145,7 +110,8 @@ def _tail(law: Array, count: int) -> float:
     return float(min(1.0, law[count:].sum())) if len(law) else float("nan")
 
 
-def _median(x: Array) -> float:
+def median(x: Array) -> float:
+    """Return the median of x (n,); nan of nothing."""
     return float(np.median(x)) if len(x) else float("nan")
 
 

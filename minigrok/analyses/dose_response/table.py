@@ -1,0 +1,60 @@
+"""Table of dose_response: one row an arm and dose, and what each allows to say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigrok.analyses.base import Row, plain_row
+from minigrok.analyses.dose_response.result import BASELINE, Group, Result
+
+MEASURES = (  # of each life: the median of a group is a column
+    "train accuracy",
+    "grad inside",
+    "update inside",
+    "norm at the end",
+    "unused row kept",
+    "D / baseline",
+    "kick D after / before",
+)
+
+
+def table(result: Result) -> list[Row]:
+    """One row an arm and dose; steps that were not reached by half of the runs are empty."""
+    return [_row(result, group) for group in result.groups]
+
+
+def _row(result: Result, group: Group) -> Row:
+    row: Row = {"arm": group.arm, "dose": group.dose, "runs": len(group.lives)}
+    row["grokked"] = sum(bool(life.happened[-1]) for life in group.lives)
+    row |= {f"grok {task}": median.value for task, median in zip(result.tasks, group.medians, strict=False)}
+    last = group.medians[-1]
+    row |= {"grok": last.value, "low": last.low, "high": last.high}
+    bound = ">" if group.is_bound else ""
+    row["x baseline"] = "" if math.isnan(group.ratio) else f"{bound}{group.ratio:.2f}"
+    row |= {"z": group.z, "p baseline": group.p_baseline, "p deletion": group.p_deletion}
+    row |= {name: _median([life.measures.get(name, math.nan) for life in group.lives]) for name in MEASURES}
+    row["says"] = verdict(result, group)
+    return plain_row(row)
+
+
+def _median(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def verdict(result: Result, group: Group) -> str:
+    """Say what the group allows to say."""
+    waiting = [life for life in group.lives if not life.happened[-1]]
+    short = sum(life.last < result.horizon for life in waiting)
+    words = [f"{short} still going: censored where they are"] if short else []
+    if censored := len(waiting) - short:
+        words.append(f"{censored} censored at {result.horizon:,}: later, not never")
+    if group.arm != BASELINE and result.protocol == "exact":
+        if math.isnan(result.repeat_sd):
+            words.append("no repeats: no error bar")
+        elif not math.isnan(group.z):
+            beyond = abs(group.z) > 2 and (group.z > 0 or not group.is_bound)
+            words.append("beyond repeats" if beyond else "undecided" if group.is_bound else "within repeats")
+    return "; ".join(words)

@@ -1,0 +1,151 @@
+"""Onset of the commutator defect, and whether it foretells grokking better than events that cannot miss.
+
+Onset of D by the paper's detectors (minigrok.statistics.detectors), beside events that say nothing about D:
+    memorised              train accuracy of every task above .99
+    half norm              parameter norm half-way between its first and its last value (known at the end only)
+    loss < 0.1             train loss of every task, in nats
+    first sample           the first D that v2 may return, at 25 % of the run: an onset without looking at D
+    random onset           expected values for an onset uniform on v2's window
+Grok step: the first task's, by two definitions, 0.98 x 3 (two tasks in the paper) and first 0.90 (three tasks).
+Runs that never grok are the controls: an onset in them is a false alarm.
+Threshold family: onset = first D > factor x (median of the first three, at least 0.1) and D > floor, from the third on;
+lead, share before the grok step, and false alarms are curves over factor and floor.
+What each score means, and its nulls: minigrok.analyses.onset.scores.
+Source: arXiv:2602.18523 (detectors, code aa4e72f); baselines, nulls and family: minigrok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from minigrok.analyses.base import Analysis, Work, or_nan
+from minigrok.analyses.onset.figure import figure
+from minigrok.analyses.onset.result import Family, Result, RunOnsets, Settings
+from minigrok.analyses.onset.scores import Event, chance_before, median, score
+from minigrok.analyses.onset.table import table
+from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.defect import finished, trace_of
+from minigrok.engine import Array
+from minigrok.errors import RunFolderError
+from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
+from minigrok.storage.milestones import first
+from minigrok.storage.runs import Run
+
+FACTORS = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+FLOORS = (0.0, 20.0, 100.0)  # the paper's spike: factor 10, floor 20
+LOSS = 0.1
+FIRST = "first sample"
+
+
+def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
+    """Return the onsets of every run, and every score.
+
+    Raises
+    ------
+    RunFolderError
+        No run has three snapshots, or one has no evaluation.
+    """
+    names = events.labels(runs)
+    short = [name for run, name in zip(runs, names, strict=True) if len(run.snapshots()) < 3]
+    found = [_run(run, name, settings, work) for run, name in zip(runs, names, strict=True) if name not in short]
+    if not found:
+        got = ", ".join(f"{name}: {len(run.snapshots())}" for run, name in zip(runs, names, strict=True))
+        raise RunFolderError("a run with three snapshots", got, "train longer: minigrok resume")
+    scores, families = {}, {}
+    for definition in events.GROKS:
+        rng = work.rng(f"onset/{definition}")
+        scores[definition] = {
+            name: score([_event(r, name, definition) for r in found], rng) for name in found[0].onsets
+        }
+        families[definition] = _family(found, definition)
+    return Result(found, short, np.array(FACTORS), np.array(FLOORS), scores, families)
+
+
+def _run(run: Run, name: str, settings: Settings, work: Work) -> RunOnsets:
+    columns, tasks = events.evaluations(run), run.config.task.operations
+    trace = trace_of(run, work, settings.protocol, settings.most, settings.repeats, settings.fresh)
+    groks: dict[str, int | None] = {}
+    for definition, (level, patience) in events.GROKS.items():
+        reached = [events.reached(columns, task, level, patience) for task in tasks]
+        groks[definition] = min((step for step in reached if step is not None), default=None)
+    last = max(int(columns["step"][-1]), int(trace.steps[-1]))
+    onsets = {name: detector(trace.steps, trace.D) for name, detector in DETECTORS.items()}
+    onsets |= _trivial(columns, tasks, last, onsets["v2"])
+    shifted = {
+        name: np.array([or_nan(onset.step) for onset in shifts(trace.steps, trace.D, detector)])
+        for name, detector in DETECTORS.items()
+    }
+    return RunOnsets(name, events.condition(run.config), trace, last, groks, onsets, shifted)
+
+
+def _trivial(columns: dict[str, Array], tasks: Sequence[str], last: int, v2: Onset) -> dict[str, Onset]:
+    """Events that do not look at D."""
+    steps, norm = columns["step"], columns["param_norm"]
+    start = int(steps[0])
+    memorised = [events.memorised(columns, task) for task in tasks]
+    every = max((m for m in memorised if m is not None), default=None) if None not in memorised else None
+    half = (norm[0] + norm[-1]) / 2
+    passed = first(steps, (norm <= half) if norm[-1] < norm[0] else (norm >= half))
+    losses = np.max([columns[f"train_loss_{task}"] for task in tasks], axis=0)
+    low = first(steps, losses < LOSS)
+    return {
+        "memorised": Onset(every, every, start),
+        "half norm": Onset(passed, last, start),
+        f"loss < {LOSS:g}": Onset(low, low, start),
+        FIRST: Onset(v2.search_from, v2.search_from, v2.search_from),
+    }
+
+
+def _event(run: RunOnsets, name: str, definition: str) -> Event:
+    onset, grok = run.onsets[name], or_nan(run.groks[definition])
+    chance = chance_before(grok, or_nan(onset.search_from), run.last_step)
+    shifted = float(np.mean(run.shifted[name] < grok)) if name in run.shifted else float("nan")
+    return Event(run.condition, or_nan(onset.step), or_nan(onset.known_at), grok, chance, shifted)
+
+
+def _family(runs: list[RunOnsets], definition: str) -> Family:
+    detectors = [[partial(spike, factor=factor, floor=floor) for floor in FLOORS] for factor in FACTORS]
+    found = np.array([[_at_threshold(runs, definition, each) for each in line] for line in detectors])
+    return Family(*(found[..., i].copy() for i in range(4)))
+
+
+def _at_threshold(runs: list[RunOnsets], definition: str, detector: Detector) -> tuple[float, float, float, float]:
+    """Lead, share before, its chance, and share of alarms of one detector: the fields of a `Family`."""
+    found = [(detector(run.trace.steps, run.trace.D), run.groks[definition], run.last_step) for run in runs]
+    grokked = [(onset, grok, last) for onset, grok, last in found if grok is not None]
+    leads = np.array([grok - or_nan(onset.step) for onset, grok, _ in grokked])  # nan: no onset, so not before
+    chances = [chance_before(grok, or_nan(onset.search_from), last) for onset, grok, last in grokked]
+    alarms = [onset.step is not None for onset, grok, _ in found if grok is None]
+    return median(leads[~np.isnan(leads)]), _mean(leads > 0), _mean(chances), _mean(alarms)
+
+
+def _mean(values: Array | list[float] | list[bool]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def cost(runs: Sequence[Run], settings: Settings) -> str:
+    """Count the pairs of batches that no finished analysis has measured, and time one."""
+    left = [run for run in runs if settings.fresh or finished(run, settings.protocol) is None]
+    points = settings.repeats * sum(min(len(run.snapshots()), settings.most) for run in left)
+    if not points:
+        return "D of every run is there already: seconds"
+    seconds = measured_seconds(left[0])
+    each = 4 * seconds.grad32 if settings.protocol == "paper" else 2 * (seconds.grad64 + seconds.hvp64)
+    return f"{points:,} pairs of batches in {len(left)} of {len(runs)} runs: {duration(points * each)}"
+
+
+ANALYSIS = Analysis(
+    Settings.name,
+    "Does the defect rise before grokking, more so than anything that happens early, and only in runs that grok?",
+    "arXiv:2602.18523, defect onset and lead; competing events, controls and nulls: minigrok",
+    Settings,
+    compute,
+    table,
+    figure,
+    cost,
+    many=True,
+)

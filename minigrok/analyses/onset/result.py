@@ -1,0 +1,124 @@
+"""Settings and result of onset; what the numbers are, `minigrok.analyses.onset.analysis` and `.scores` say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from minigrok.analyses import base
+from minigrok.analyses.base import MANY
+from minigrok.analyses.shared.defect import Trace
+from minigrok.checks import Between
+from minigrok.engine import Array
+from minigrok.statistics.detectors import Onset
+
+
+@dataclass(frozen=True)
+class Settings(base.Settings):
+    """Settings of onset.
+
+    Attributes
+    ----------
+    protocol : str    "exact"; "paper": D by float32 differences
+    most : int        at most this many snapshots, evenly thinned (paper: 120); every detector's baseline takes three
+    repeats : int     pairs of batches at a snapshot (paper: 9 for two tasks, 5 for three)
+    fresh : bool      measure D even where the run has a result of `commutator`, whose checkpoints may be others
+    """
+
+    name = "onset"
+    most: Annotated[int, Between(3, MANY)] = 120
+    repeats: Annotated[int, Between(1, MANY)] = 5
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class RunOnsets:
+    """One run.
+
+    Attributes
+    ----------
+    run, condition : str
+    trace : Trace
+    last_step : int
+    groks : dict of definition to step or None        of the first task
+    onsets : dict of event to Onset
+    shifted : dict of detector to (S,) float          onsets of the circular shifts, nan: none
+    """
+
+    run: str
+    condition: str
+    trace: Trace
+    last_step: int
+    groks: dict[str, int | None]
+    onsets: dict[str, Onset]
+    shifted: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Scores of one event by one definition of grokking; nan for what cannot be computed.
+
+    Attributes
+    ----------
+    runs, before, controls, alarms : int    runs that grok; with the event before; that never grok; with the event
+    lead, share, known : float              medians of t - o (steps), (t - o) / t, t - known, over runs with the event
+    chance, shifts : (runs + 1,)            law of `before` under both nulls; empty if there is none
+    p_chance, p_shifts, auc, rho : float
+    rho_n : int
+    rho_p : float or None                   None: n too small
+    gamma, alpha : float
+    alpha_null : (2,)                       central 95 % with shuffled onsets
+    """
+
+    runs: int
+    before: int
+    controls: int
+    alarms: int
+    lead: float
+    share: float
+    known: float
+    chance: Array
+    shifts: Array
+    p_chance: float
+    p_shifts: float
+    auc: float
+    rho: float
+    rho_n: int
+    rho_p: float | None
+    gamma: float
+    alpha: float
+    alpha_null: Array
+
+    @property
+    def expected(self) -> float:
+        """Runs with the event before that a uniform onset would give; nan if there is no law."""
+        return float(np.arange(len(self.chance)) @ self.chance) if len(self.chance) else float("nan")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Scores of the threshold family, (factors, floors); nan: no run has the event.
+
+    Attributes
+    ----------
+    lead : steps, median         before, chance : share of the runs that grok        alarms : share of the controls
+    """
+
+    lead: Array
+    before: Array
+    chance: Array
+    alarms: Array
+
+
+@dataclass(frozen=True)
+class Result:
+    """Runs, scores[definition][event], families[definition], and runs without a trace."""
+
+    runs: list[RunOnsets]
+    left_out: list[str]
+    factors: Array
+    floors: Array
+    scores: dict[str, dict[str, Score]]
+    families: dict[str, Family]
