@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from minigrok import __version__
 from minigrok.errors import MinigrokError
+from minigrok.version import __version__
 
 from .analyse import analyse
 from .bench import bench

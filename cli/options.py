@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,6 @@ from .names import Names, completes
 
 if TYPE_CHECKING:
     from minigrok.config import Config
-    from minigrok.config.sections import EngineName
 
 Command = Callable[..., Any]
 DEBUG = "minigrok.debug"  # key in the context's meta, which a group shares with its commands
@@ -78,10 +76,9 @@ def load_config(source: str, settings: tuple[str, ...]) -> Config:
     source : str                 name of a preset, or path of a file
     settings : tuple of str      "key=value", applied in their order
     """
-    from minigrok.config import from_toml, preset, preset_names, with_settings
+    from minigrok.config import load, with_settings
 
-    is_file = source not in preset_names() and (source.endswith(".toml") or Path(source).is_file())
-    return with_settings(from_toml(Path(source)) if is_file else preset(source), settings)
+    return with_settings(load(source), settings)
 
 
 def make_ready(config: Config) -> Config:
@@ -89,15 +86,12 @@ def make_ready(config: Config) -> Config:
 
     In portable mode the process is replaced by one with the settings that NumPy and Numba read when imported.
     """
-    from dataclasses import replace
-    from typing import cast
-
-    from minigrok.engine import chosen, open_engine, portable
+    from minigrok.engine import portable
+    from minigrok.training.train import ready
 
     if config.compute.portable:
         portable.restart()
-    engine, why = chosen(config.compute.engine)
+    config, why = ready(config)
     if why:
         click.echo(why, err=True)
-    open_engine(engine, config.compute.dtype)
-    return replace(config, compute=replace(config.compute, engine=cast("EngineName", engine)))
+    return config

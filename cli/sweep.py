@@ -73,9 +73,12 @@ def sweep(
 
     Example: minigrok sweep paper-dual --only '*-wd1-*' --jobs 2
     """
-    from .sweeping import conduct, engine_setting, executor_of, load_sweep, on_device, print_plan
+    from minigrok.config import parsed
+    from minigrok.experiments.sweep_file import load_sweep
 
-    chosen = load_sweep(source, settings + engine_setting(engine))
+    from .sweeping import conduct, engine_setting, executor_of, on_device, print_plan
+
+    chosen = load_sweep(source, parsed(settings + engine_setting(engine)))
     folder, patterns = out or Path("runs", chosen.name), only or ("*",)
     executor = on_device(chosen, replicas, jobs, dask) or executor_of(jobs, retries, **dask)
     try:

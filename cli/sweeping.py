@@ -14,7 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from minigrok.config import parsed, toml_value
+from minigrok.config import toml_value
+from minigrok.display import cell as text_of
 from minigrok.engine import chosen as chosen_engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments import cost
@@ -25,20 +26,13 @@ from minigrok.experiments.on_dask import OnDask, Tls
 from minigrok.experiments.on_device import OnDevice
 from minigrok.experiments.sweep import Watcher, chosen, plan
 from minigrok.experiments.sweep import conduct as conduct_sweep
-from minigrok.experiments.sweep_file import Sweep, read_sweep, sweep_names, sweep_text
+from minigrok.experiments.sweep_file import Sweep
 
 from .interrupt import EXIT_CODE, Interrupt
-from .tables import cell as text_of
 from .tables import print_table
 from .tables import table as grid
 
 TICK = 10.0  # seconds between looks at the runs
-
-
-def load_sweep(source: str, settings: Sequence[str]) -> Sweep:
-    """Return the sweep of a preset or a TOML file, with some settings of every run changed."""
-    is_file = source not in sweep_names() and (source.endswith(".toml") or Path(source).is_file())
-    return read_sweep(Path(source) if is_file else sweep_text(source), parsed(settings))
 
 
 def engine_setting(name: str | None) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from minigrok.display import cell
+
 PIPE_WIDTH = 200  # columns where stdout is no terminal: our choice
-WHOLE = 1e7  # numbers from here on have an exponent: our choice
 LONGEST = 40  # characters of a line of text in a cell of an analysis: our choice
 
 
@@ -82,13 +83,3 @@ def _distinct(texts: Mapping[str, Sequence[str]], names: Sequence[str]) -> bool:
 
 def _grid(texts: Mapping[str, Sequence[str]], names: Sequence[str]) -> Table:
     return table("", names, zip(*(texts[name] for name in names), strict=True), LONGEST)
-
-
-def cell(value: object) -> str:
-    """Return a value as the text of a table cell."""
-    if value is None or value != value:
-        return "-"
-    if isinstance(value, float):
-        whole = abs(value) < WHOLE and (value.is_integer() or abs(value) >= 1e4)  # steps, not 1.01e+04
-        return f"{value:.0f}" if whole else f"{value:.4g}"
-    return str(value)

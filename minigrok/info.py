@@ -11,7 +11,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from minigrok import __version__
 from minigrok.analyses import ANALYSES
 from minigrok.config import preset, preset_names
 from minigrok.config.arms import ARMS
@@ -21,6 +20,7 @@ from minigrok.engine.threads import available_threads
 from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS
 from minigrok.network.params import layout
+from minigrok.version import __version__
 
 PACKAGES = (
     "numpy",

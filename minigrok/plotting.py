@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes as Axes
 
 from minigrok.storage.files import write_atomically
 
@@ -35,7 +35,7 @@ STYLE: Any = {
 }
 
 
-def save(figure: Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
+def save(figure: mpl_figure.Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Write a picture, as PNG and SVG unless told otherwise.
 
     Parameters
@@ -53,15 +53,26 @@ def save(figure: Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) ->
     ------
     RunFolderError    no room or no permission
     """
-    files = []
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
-    for ending in endings:
-        buffer = io.BytesIO()
-        with mpl.rc_context(STYLE):
-            figure.savefig(buffer, format=ending, metadata=metadata[ending])
-        files.append(stem.with_name(f"{stem.name}.{ending}"))
-        write_atomically(files[-1], buffer.getvalue())
+    files = [stem.with_name(f"{stem.name}.{ending}") for ending in endings]
+    for path, ending in zip(files, endings, strict=True):
+        write_atomically(path, _bytes(figure, ending))
     return files
+
+
+def _bytes(figure: mpl_figure.Figure, ending: str) -> bytes:
+    """Return the picture as a PNG or SVG file, without dates and versions."""
+    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=ending, metadata=metadata[ending])
+    return buffer.getvalue()
+
+
+class Figure(mpl_figure.Figure):
+    """Matplotlib's figure, which also shows itself in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        return _bytes(self, "png")
 
 
 def panel_grid(

@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
@@ -32,6 +31,7 @@ from minigrok.analyses.shared.trajectories import attention_matrices, load
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import subspace
+from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
 
 PAPER_STUDIES = ("components", "first columns, rest origin", "first columns, rest final")

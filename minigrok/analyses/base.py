@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minigrok.checks import Between, check_bounds, check_types
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry.subspace import thinned
+from minigrok.plotting import Figure
 from minigrok.rng import rng
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
@@ -30,6 +29,7 @@ from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry import compression as maths
+from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
 
 Changed = dict[float | str, Callable[[], Array]]

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.shared.curves import usable_steps
@@ -24,7 +23,7 @@ from minigrok.analyses.shared.trajectories import attention_matrices
 from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry.compression import effective_rank
-from minigrok.plotting import panel_grid
+from minigrok.plotting import Figure, panel_grid
 from minigrok.storage.runs import Run
 
 MEASURES = ("entropy", "participation", "stable", "energy")

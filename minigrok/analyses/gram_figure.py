@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.engine import Array
-from minigrok.plotting import panel_grid
+from minigrok.plotting import Axes, Figure, panel_grid
 
 if TYPE_CHECKING:
     from minigrok.analyses.gram import Result, Track

@@ -19,14 +19,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.analyses import base
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.shared import events
 from minigrok.engine import Array
-from minigrok.plotting import COLOURS, MARKERS, panel_grid
+from minigrok.plotting import COLOURS, MARKERS, Axes, Figure, panel_grid
 from minigrok.statistics.small_samples import sign_test
 from minigrok.storage.runs import Run
 

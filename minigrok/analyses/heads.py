@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import beta
 
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
@@ -35,7 +33,7 @@ from minigrok.geometry.subspace import orthonormal
 from minigrok.network import model
 from minigrok.network.evaluation import CHUNK
 from minigrok.network.passes import passes
-from minigrok.plotting import panel_grid
+from minigrok.plotting import Axes, Figure, panel_grid
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 

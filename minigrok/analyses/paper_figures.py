@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
-
 from minigrok.analyses import ablation, compression, reconstruction
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.reconstruction.figure import draw_tracks
@@ -25,7 +23,7 @@ from minigrok.analyses.results import csv_text
 from minigrok.analyses.shared.curves_figure import draw_study
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
-from minigrok.plotting import legend_of_all, panel_grid, save
+from minigrok.plotting import Figure, legend_of_all, panel_grid, save
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 

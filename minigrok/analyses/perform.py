@@ -7,7 +7,7 @@ The files of a result: `results`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,6 @@ from minigrok.config import toml_value
 from minigrok.errors import ConfigError
 from minigrok.storage.runs import Run
 
-PROTOCOLS = ("exact", "paper")
-
 
 class Performed(NamedTuple):
     """What came out, and where it is."""
@@ -31,32 +29,47 @@ class Performed(NamedTuple):
 
 
 def settings_for(analysis: Analysis, protocol: str, assignments: Sequence[str]) -> Any:
-    """Return the analysis' settings with some changed.
-
-    Parameters
-    ----------
-    analysis : Analysis
-    protocol : str                 "exact" or "paper"
-    assignments : list of str      "key=value", the value as in TOML
+    """Return the settings of an analysis with some changed; each "key=value", the value as in TOML.
 
     Raises
     ------
     ConfigError
-        Unknown key, or a value of another type.
+        No "=", or as `settings_of`.
     """
-    names = [f.name for f in fields(analysis.settings)]
     values: dict[str, Any] = {"protocol": protocol}
     for assignment in assignments:
         key, found, text = assignment.partition("=")
-        if not found or key.strip() not in names:
-            do = nearest(key.strip(), names)
+        if not found:
+            do = nearest(key.strip(), _names(analysis))
             raise ConfigError(f"KEY=VALUE with a setting of {analysis.name}", repr(assignment), do)
+        require_setting(analysis, key.strip(), assignment)
         values[key.strip()] = toml_value(text)
-    if values["protocol"] not in PROTOCOLS:
-        raise ConfigError('protocol "exact" or "paper"', repr(values["protocol"]), "choose one")
+    return settings_of(analysis, values)
+
+
+def settings_of(analysis: Analysis, values: Mapping[str, Any]) -> Any:
+    """Return the settings of an analysis with some changed.
+
+    Raises
+    ------
+    ConfigError
+        Unknown key, a value of another type, or one out of its bounds.
+    """
+    for key in values:
+        require_setting(analysis, key, key)
     settings = analysis.settings(**values)
     check_types(settings, analysis.name)
     return settings
+
+
+def require_setting(analysis: Analysis, key: str, got: str) -> None:
+    """Raise a ConfigError unless the analysis has a setting of this name."""
+    if key not in _names(analysis):
+        raise ConfigError(f"KEY=VALUE with a setting of {analysis.name}", repr(got), nearest(key, _names(analysis)))
+
+
+def _names(analysis: Analysis) -> list[str]:
+    return [item.name for item in fields(analysis.settings)]
 
 
 def perform(

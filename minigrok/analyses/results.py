@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrok import __version__
 from minigrok.analyses.base import Analysis, Row, npz, to_files
 from minigrok.config import config_hash
 from minigrok.engine import Array
@@ -30,6 +29,7 @@ from minigrok.errors import RunFolderError
 from minigrok.plotting import save
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
+from minigrok.version import __version__
 
 
 @dataclass(frozen=True)

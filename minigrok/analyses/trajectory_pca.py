@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
 from minigrok.analyses.shared.trajectories import load, pieces
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
-from minigrok.plotting import panel_grid
+from minigrok.plotting import Figure, panel_grid
 from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation

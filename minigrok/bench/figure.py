@@ -7,11 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from minigrok.bench.settings import OWN
-from minigrok.plotting import COLOURS, MARKERS, STYLE
+from minigrok.plotting import COLOURS, MARKERS, STYLE, Figure
 
 
 def growth_figure(points: Sequence[Mapping[str, Any]]) -> Figure:

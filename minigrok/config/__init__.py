@@ -31,6 +31,7 @@ __all__ = [
     "config_hash",
     "from_toml",
     "keys",
+    "load",
     "parsed",
     "preset",
     "preset_names",
@@ -149,6 +150,12 @@ def with_settings(config: Config, settings: Iterable[str]) -> Config:
     ConfigError    no "=", unknown key, wrong type, value out of range
     """
     return with_values(config, parsed(settings))
+
+
+def load(source: str | Path) -> Config:
+    """Return the configuration of a preset, by its name, or of a TOML file, by its path."""
+    is_file = source not in preset_names() and (str(source).endswith(".toml") or Path(source).is_file())
+    return from_toml(Path(source)) if is_file else preset(str(source))
 
 
 def parsed(settings: Iterable[str]) -> dict[str, Any]:

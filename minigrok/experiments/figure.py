@@ -7,12 +7,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from minigrok.experiments.cells import STATES, Cell, State
-from minigrok.plotting import COLOURS, MARKERS, STYLE
+from minigrok.plotting import COLOURS, MARKERS, STYLE, Figure
 from minigrok.training.figure import GREY
 
 LINES: dict[State, tuple[str, Any]] = {  # colour and style of the line up to the present step

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from minigrok import __version__
 from minigrok.analyses.perform import perform
 from minigrok.config import config_hash, from_toml, to_toml
 from minigrok.engine import portable
@@ -31,6 +30,7 @@ from minigrok.storage.lock import EXPIRY
 from minigrok.storage.runs import Run, create, open_run
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
+from minigrok.version import __version__
 
 PATIENCE = EXPIRY + 30.0  # seconds to wait for a folder's lock: a dead owner elsewhere has expired by then
 DECIDING = ("numpy", "numba", "safetensors")  # packages whose versions decide bits or files

@@ -115,6 +115,12 @@ def read_sweep(source: Path | str, settings: Mapping[str, Any] | None = None) ->
     return Sweep(table["name"], configs, _orders(table.get("analyses", [])), _keep(table.get("keep")))
 
 
+def load_sweep(source: str | Path, settings: Mapping[str, Any] | None = None) -> Sweep:
+    """Return the sweep of a preset, by its name, or of a TOML file, by its path, some settings of all runs changed."""
+    is_file = source not in sweep_names() and (str(source).endswith(".toml") or Path(source).is_file())
+    return read_sweep(Path(source) if is_file else sweep_text(str(source)), settings)
+
+
 def sweep_names() -> list[str]:
     """Names of the sweeps that come with minigrok, sorted."""
     return sorted(entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml"))

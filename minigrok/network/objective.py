@@ -14,15 +14,25 @@ because forward and backward passes are kept: several directions at once share t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from minigrok.config import Config
 from minigrok.engine import Array
-from minigrok.errors import ShapeError
+from minigrok.errors import ConfigError, ShapeError
 from minigrok.network.passes import passes
+from minigrok.tasks import pairs
+
+
+class HasConfig(Protocol):
+    """What `Objective.of` needs of a run."""
+
+    @property
+    def config(self) -> Config:
+        """Task, model and seed."""
+        ...
 
 
 class Objective:
@@ -81,6 +91,21 @@ class Objective:
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self.size = self._net.layout.size
         self.load(tokens, targets, task_weights)
+
+    @classmethod
+    def of(cls, run: HasConfig, part: str = "train", dtype: str = "float64") -> Objective:
+        """Return the loss of all "train" or all "test" pairs of a run.
+
+        Parameters
+        ----------
+        run : object with a `config`, such as a Run
+        part : str     "train" or "test"
+        dtype : str    of theta, directions and products
+        """
+        if part not in ("train", "test"):
+            raise ConfigError('part "train" or "test"', repr(part), "choose one")
+        data = pairs(run.config.task, run.config.seed)
+        return cls(run.config, *data.of(getattr(data, part)), dtype=dtype)
 
     def load(self, tokens: Array, targets: Array, task_weights: Array | None = None) -> None:
         """Take another batch, of any size, and other task weights; arguments and errors as in the constructor."""

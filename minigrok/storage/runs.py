@@ -14,6 +14,7 @@ import platform
 import re
 import tomllib
 from collections.abc import Mapping
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrok import __version__
 from minigrok.config import PROVENANCE, Config, config_hash, from_toml, to_toml
+from minigrok.display import html_table
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
 from minigrok.network.params import Layout, layout
 from minigrok.storage.files import make_folder, read_arrays, write_arrays, write_atomically
 from minigrok.storage.lock import Lock, leftover
 from minigrok.storage.metrics import append_row, drop_after, read_columns
+from minigrok.storage.milestones import milestones
+from minigrok.version import __version__
 
 Array = npt.NDArray[Any]
 FORMAT = 1  # of the run folder; a reader accepts its own only
@@ -133,6 +136,38 @@ class Run:
         arrays, note = read_arrays(path)
         self._own(path, note, step)
         return _theta(path, arrays, self.layout)
+
+    def theta(self, step: int | None = None) -> Array:
+        """Parameters (P,) float64, as `Objective` takes them, at a step; default: the last snapshot."""
+        steps = self.snapshots()
+        if step is None and not steps:
+            raise RunFolderError(f"a snapshot in {self.folder}", "none", f"train it: minigrok resume {self.folder}")
+        return self.load_snapshot(steps[-1] if step is None else step).astype(np.float64)
+
+    def model(self, step: int | None = None) -> dict[str, Array]:
+        """The same parameters as arrays under PyTorch's names, views of one vector."""
+        return self.layout.views(self.theta(step))
+
+    def _standing(self) -> list[dict[str, Any]]:
+        """Return a row a task: when it memorised and grokked, and its last test accuracy."""
+        columns = self.metrics()
+        return [
+            {"task": task, **reached._asdict(), "test accuracy": float(columns[f"test_accuracy_{task}"][-1])}
+            for task, reached in (milestones(self.config, columns) if len(columns.get("step", ())) else {}).items()
+        ]
+
+    def __repr__(self) -> str:
+        when = {row["task"]: row["grokked_at"] for row in self._standing()}
+        said = [
+            f"{task} grokked at {step}" if step is not None else f"{task} not grokked" for task, step in when.items()
+        ]
+        return f"<Run {self.folder}: {', '.join(said) or 'no evaluation yet'}>"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook."""
+        steps = self.metrics().get("step")
+        done = "no evaluation yet" if steps is None or not len(steps) else f"{steps[-1]:,} steps"
+        return f"<b>{escape(str(self.folder))}</b>: {done}, seed {self.config.seed}{html_table(self._standing())}"
 
     def save_checkpoint(self, arrays: Mapping[str, Array], state: Mapping[str, Any]) -> None:
         """Replace the resume state, atomically.

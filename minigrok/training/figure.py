@@ -13,12 +13,11 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from minigrok.config import Config
 from minigrok.errors import RunFolderError
-from minigrok.plotting import COLOURS, MARKERS, STYLE
+from minigrok.plotting import COLOURS, MARKERS, STYLE, Figure
 from minigrok.storage.milestones import Milestones, milestones
 from minigrok.storage.runs import Run
 

@@ -5,7 +5,12 @@ The loop is `loop`, a step is `trainer` or, on a device, `fleet_train`.
 
 from __future__ import annotations
 
-from minigrok.engine import chosen
+from dataclasses import replace
+from typing import cast
+
+from minigrok.config import Config
+from minigrok.config.sections import EngineName
+from minigrok.engine import chosen, open_engine
 from minigrok.storage.runs import Run
 from minigrok.training.counters import Counters
 from minigrok.training.fleet_train import Replay, together
@@ -14,6 +19,19 @@ from minigrok.training.observer import Observer
 from minigrok.training.planes import plane_of
 from minigrok.training.run_state import RunState
 from minigrok.training.trainer import Trainer
+
+
+def ready(config: Config) -> tuple[Config, str]:
+    """Return a configuration that this process can train, its engine chosen, and why the engine is another one.
+
+    Raises
+    ------
+    EngineError
+        The engine is not there.
+    """
+    engine, why = chosen(config.compute.engine)
+    open_engine(engine, config.compute.dtype)
+    return replace(config, compute=replace(config.compute, engine=cast("EngineName", engine))), why
 
 
 def trainer_of(run: Run) -> Trainer | Replay:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.analyses.commutator.result import Result
 from minigrok.engine import Array
-from minigrok.plotting import MARKERS, panel_grid
+from minigrok.plotting import MARKERS, Figure, panel_grid
 
 FLOOR: dict[str, Any] = {"color": "0.45", "linestyle": ":", "label": "rounding, H = 0"}
 ERROR: dict[str, Any] = {"color": "0.45", "linestyle": "--", "label": "|float32 - float64|"}

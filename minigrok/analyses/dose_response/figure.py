@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from minigrok.analyses.dose_response.result import BASELINE, Life, Result
-from minigrok.plotting import COLOURS, MARKERS, panel_grid
+from minigrok.plotting import COLOURS, MARKERS, Figure, panel_grid
 from minigrok.statistics.survival import survival
 
 MORE = (*MARKERS, "<", ">", "p", "h", "*", "d", "8")

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.analyses.hessian.result import Paper, Result
 from minigrok.analyses.shared.curvature import LINEAR
 from minigrok.engine import Array
-from minigrok.plotting import COLOURS, MARKERS, panel_grid
+from minigrok.plotting import COLOURS, MARKERS, Figure, panel_grid
 
 SIZE = (5.2, 3.7)
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))

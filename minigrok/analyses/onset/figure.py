@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.analyses.onset.result import Result, RunOnsets
 from minigrok.analyses.shared import events
 from minigrok.engine import Array
-from minigrok.plotting import panel_grid
+from minigrok.plotting import Figure, panel_grid
 
 MARKS = {"v2": "^", "spike": "o", "memorised": "s"}
 LINES = ("-", "--", ":")

@@ -8,14 +8,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.analyses.phase.laws import MEAN
 from minigrok.analyses.phase.rebuilt import PARTS
 from minigrok.analyses.phase.result import Result
 from minigrok.analyses.phase.runs import REGIMES, Condition, Life, main_line
 from minigrok.engine import Array
-from minigrok.plotting import MARKERS, STYLE
+from minigrok.plotting import MARKERS, STYLE, Figure
 
 PANELS = [["A", "A", "B", "C"], ["A", "A", "D", "E"], ["F", "G", "H", "I"]]
 SLOT = 0.45  # decades between the smallest weight decay and the slot of 0

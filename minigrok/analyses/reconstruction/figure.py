@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from minigrok.analyses.reconstruction.result import Result, Track
 from minigrok.geometry.reconstruction import MARK
-from minigrok.plotting import COLOURS, MARKERS, panel_grid
+from minigrok.plotting import COLOURS, MARKERS, Figure, panel_grid
 
 
 def figure(result: Result) -> Figure:

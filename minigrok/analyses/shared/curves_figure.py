@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from minigrok.analyses.shared.curves import Curve
-from minigrok.plotting import COLOURS, MARKERS, legend_of_all, panel_grid
+from minigrok.plotting import COLOURS, MARKERS, Figure, legend_of_all, panel_grid
 
 X_LABELS = {
     "svd": "rank kept of each matrix",
