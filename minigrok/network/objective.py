@@ -88,7 +88,7 @@ class Objective:
     ) -> None:
         compute = config.compute
         self._net = passes(config, engine or compute.engine, dtype, shards or compute.shards, threads)
-        self._dtype: np.dtype[Any] = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)  # of every array that goes in and comes out
         self.size = self._net.layout.size
         self.load(tokens, targets, task_weights)
 
@@ -123,11 +123,6 @@ class Objective:
         self._logits_shape = (n_tasks, len(tokens), config.task.p)
         self._net.task_weights = weights
         self._net.load(tokens, targets)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of every array that goes in and comes out."""
-        return self._dtype
 
     def losses(self, theta: Array) -> Array:
         """Return the mean cross-entropy of each task, (n_tasks,) float64, in nats."""
