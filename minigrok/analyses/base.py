@@ -31,8 +31,6 @@ from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
-
-
 Protocol = Literal["exact", "paper"]
 Draws = Annotated[int, Between(1, 100_000)]  # of a null; no analysis gains from more: our choice
 MANY = 10**9  # bound of a setting that nothing else bounds: more snapshots, steps or products than there are
@@ -186,6 +184,11 @@ def plain(value: Any) -> Any:
     """Return a scalar for JSON and CSV: NumPy's as Python's, and NaN, which JSON lacks, as None."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and value != value else value
+
+
+def plain_row(row: Row) -> Row:
+    """Return a row of a table with every value plain."""
+    return {column: plain(value) for column, value in row.items()}
 
 
 def _join(path: str, name: str) -> str:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from minigrok.analyses import ablation, compression, reconstruction
-from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
+from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.conventions import AFTER
 from minigrok.analyses.reconstruction_figure import draw_tracks
 from minigrok.analyses.results import csv_text
@@ -29,8 +28,7 @@ from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """What of an analysis a figure shows.
 
     Attributes
@@ -44,12 +42,12 @@ class Piece:
     analysis: Analysis
     parts: tuple[str, ...]
     controls: tuple[str, ...] = ()
-    grids: Mapping[str, Any] = ()  # type: ignore[assignment]
+    grids: Mapping[str, Any] = {}
 
     def settings(self, protocol: str) -> Any:
         """Return the analysis' settings for this piece."""
         parts = self.parts if protocol == "paper" else self.parts + self.controls
-        return self.analysis.settings(protocol=protocol, parts=parts, **dict(self.grids))
+        return self.analysis.settings(protocol=protocol, parts=parts, **self.grids)
 
 
 class PaperFigure(NamedTuple):
@@ -149,7 +147,7 @@ def make(
         work = Work(run.config.seed, parts / piece.analysis.name, key, report)
         result = piece.analysis.compute([run], settings, work)
         results[piece.analysis.name] = result
-        tables[piece.analysis.name] = [{k: plain(v) for k, v in row.items()} for row in piece.analysis.table(result)]
+        tables[piece.analysis.name] = [plain_row(row) for row in piece.analysis.table(result)]
     make_folder(folder)
     for analysis, result in results.items():
         points = reconstruction.points(result) if analysis == RECONSTRUCTION.name else tables[analysis]

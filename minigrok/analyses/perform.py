@@ -10,16 +10,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain
+from minigrok.analyses.base import Analysis, Protocol, Row, Settings, Work, fingerprint, plain_row
 from minigrok.analyses.results import result_folder, save_result
-from minigrok.checks import check_types, nearest
+from minigrok.checks import check_types, nearest, require
 from minigrok.config import toml_value
 from minigrok.errors import ConfigError
 from minigrok.storage.runs import Run
-
-PROTOCOLS = ("exact", "paper")
 
 
 class Performed(NamedTuple):
@@ -42,7 +40,7 @@ def settings_for(analysis: Analysis, protocol: str, assignments: Sequence[str]) 
     Raises
     ------
     ConfigError
-        Unknown key, or a value of another type.
+        Unknown key, a value of another type, or out of its bounds.
     """
     names = [f.name for f in fields(analysis.settings)]
     values: dict[str, Any] = {"protocol": protocol}
@@ -52,10 +50,14 @@ def settings_for(analysis: Analysis, protocol: str, assignments: Sequence[str]) 
             do = nearest(key.strip(), names)
             raise ConfigError(f"KEY=VALUE with a setting of {analysis.name}", repr(assignment), do)
         values[key.strip()] = toml_value(text)
-    if values["protocol"] not in PROTOCOLS:
-        raise ConfigError('protocol "exact" or "paper"', repr(values["protocol"]), "choose one")
     settings = analysis.settings(**values)
-    check_types(settings, analysis.name)
+    return settings if isinstance(settings, Settings) else _checked(settings, analysis.name)
+
+
+def _checked(settings: Any, name: str) -> Any:
+    """Check what `Settings` checks but the bounds: goes with the last class that does not derive from it."""
+    require(settings.protocol in get_args(Protocol), f"{name}.protocol", "exact or paper", repr(settings.protocol))
+    check_types(settings, name)
     return settings
 
 
@@ -78,7 +80,7 @@ def perform(
     parts = folder / "parts"
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
     result = analysis.compute(runs, settings, work)
-    rows = [{column: plain(value) for column, value in row.items()} for row in analysis.table(result)]
+    rows = [plain_row(row) for row in analysis.table(result)]
     save_result(folder, analysis, runs, settings, result, rows)
     shutil.rmtree(parts, ignore_errors=True)
     return Performed(result, rows, folder)

@@ -22,8 +22,6 @@ from minigrok.network.passes import evaluation, passes
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
-REFERENCES = {"init": "theta - init", "zero": "theta itself"}
-
 
 @dataclass(frozen=True)
 class Curve:
