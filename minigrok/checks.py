@@ -61,18 +61,24 @@ class Between:
 
 
 def check_bounds(section: Any, prefix: str) -> None:
-    """Check every field of a dataclass against the `Between` in its annotation; a tuple is checked item by item.
+    """Check every field of a dataclass against the `Between` in its annotation; a tuple, which must hold one, by item.
 
     Raises
     ------
-    ConfigError    a value is out of its bounds, or not a number
+    ConfigError    a value is out of its bounds, or not a number; a tuple is empty
     """
     for name, annotation in get_type_hints(type(section), include_extras=True).items():
         for bounds in _bounds(annotation):
-            value = getattr(section, name)
-            for each in value if isinstance(value, tuple) else (value,):
+            values = _items(getattr(section, name))
+            require(bool(values), f"{prefix}.{name}", "of one number at least", "none")
+            for each in values:
                 rule = f"between {bounds.lowest:,} and {bounds.highest:,}"
                 require(bounds.lowest <= each <= bounds.highest, f"{prefix}.{name}", rule, each)
+
+
+def _items(value: Any) -> list[Any]:
+    """Return the items of a tuple, of tuples within it too; the value itself otherwise."""
+    return [x for item in value for x in _items(item)] if isinstance(value, tuple) else [value]
 
 
 def _bounds(annotation: Any) -> list[Between]:

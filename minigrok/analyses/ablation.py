@@ -21,38 +21,72 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses import base
+from minigrok.analyses.base import MANY, Analysis, Row, Work
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.analyses.shared.trajectories import attention_matrices, load
-from minigrok.checks import require
+from minigrok.checks import Between
 from minigrok.engine import Array
+from minigrok.errors import RunFolderError
 from minigrok.geometry import subspace
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
 
-PAPER_STUDIES = ("components", "first columns, rest origin", "first columns, rest final")
-STUDIES = (*PAPER_STUDIES, "by variance, rest origin", "by variance, rest final", "random, rest final")
-EACH = {"rest origin": 8, "rest final": 10}  # PCs of each matrix (paper)
-PAPER_MOST = {"rest origin": 16, "rest final": 20}  # largest k (paper)
-GRID = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80)  # k of the exact protocol: our choice
-COMPONENTS = {  # name: (columns of each matrix kept or taken away, which)
-    "PC 1": (1, "keep"),
-    "PC 1-2": (2, "keep"),
-    "PC 1-3": (3, "keep"),
-    "no PC 1": (1, "remove"),
-    "no PC 1-2": (2, "remove"),
-    "random 1": (1, "random"),
-    "random 2": (2, "random"),
-    "none": (0, "keep"),
+
+class Study(NamedTuple):
+    """A row of ablated networks.
+
+    Attributes
+    ----------
+    order : str       of the columns, of which the first k are kept: "first", "by variance", "random"; "": COMPONENTS
+    rest : str        where all else of the network is: "origin" or "final"
+    is_paper : bool   the paper has it
+    """
+
+    order: str
+    rest: str
+    is_paper: bool = False
+
+
+class Choice(NamedTuple):
+    """Columns of every matrix: the first `size` ones or random ones, kept or taken away."""
+
+    size: int
+    is_random: bool = False
+    is_removed: bool = False
+
+
+STUDIES = {
+    "components": Study("", "final", is_paper=True),
+    "first columns, rest origin": Study("first", "origin", is_paper=True),
+    "first columns, rest final": Study("first", "final", is_paper=True),
+    "by variance, rest origin": Study("by variance", "origin"),
+    "by variance, rest final": Study("by variance", "final"),
+    "random, rest final": Study("random", "final"),
 }
+COMPONENTS = {
+    "PC 1": Choice(1),
+    "PC 1-2": Choice(2),
+    "PC 1-3": Choice(3),
+    "no PC 1": Choice(1, is_removed=True),
+    "no PC 1-2": Choice(2, is_removed=True),
+    "random 1": Choice(1, is_random=True),
+    "random 2": Choice(2, is_random=True),
+    "none": Choice(0),
+}
+EACH = {"origin": 8, "final": 10}  # PCs of each matrix, by `rest` (paper)
+PAPER_MOST = {"origin": 16, "final": 20}  # largest k (paper)
+GRID = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80)  # k of the exact protocol: our choice
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of ablation.
 
     Attributes
@@ -63,15 +97,20 @@ class Settings:
     repeats : int          draws of noise for each changed network (our choice: 1)
     """
 
-    protocol: str = "exact"
+    name = "ablation"
     parts: tuple[str, ...] = ()
-    most: int = 300
-    repeats: int = 1
+    most: Annotated[int, Between(3, MANY)] = 300
+    repeats: Annotated[int, Between(0, 1_000)] = 1
 
     def __post_init__(self) -> None:
-        chosen(self.parts, STUDIES, "ablation")
-        require(self.most >= 3, "most", "at least 3", self.most)
-        require(self.repeats >= 0, "repeats", "at least 0", self.repeats)
+        """Check the names of the studies too."""
+        super().__post_init__()
+        self.studies()
+
+    def studies(self) -> list[str]:
+        """Names of the studies that are asked for, of those that the protocol has."""
+        known = [name for name, study in STUDIES.items() if study.is_paper or self.protocol == "exact"]
+        return chosen(self.parts, known, f"{self.name}, protocol {self.protocol}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +121,13 @@ class Column:
     place: slice
     vector: Array
     variance: float
+
+
+class Kept(NamedTuple):
+    """What a network keeps of delta, or has lost."""
+
+    columns: list[Column]
+    is_removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,24 +145,29 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every ablated network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
-    known = PAPER_STUDIES if settings.protocol == "paper" else STUDIES
-    references = ("init",) if settings.protocol == "paper" else ("init", "zero")
-    jobs = [(s, r) for s in chosen(settings.parts, STUDIES, "ablation") if s in known for r in references]
+    references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
+    jobs = [(name, reference) for name in settings.studies() for reference in references]
     columns = {reference: trajectory_columns(network, reference, settings.most) for reference in references}
     curves, matrices = [], []
-    for i, (study, reference) in enumerate(jobs):
-        work.report(i, len(jobs), f"{study}, {reference}")
-        rng = work.rng(f"ablation/{study}/{reference}")
-        kept = kept_columns(study, columns[reference], settings.protocol, rng)
-        changed = _changed(network, study, reference, kept)
-        curves.append(network.curve(study, reference, changed, settings.repeats * (settings.protocol != "paper"), work))
-        matrices.append([", ".join(dict.fromkeys(c.matrix for c in each)) for each in kept.values()])
+    for i, (name, reference) in enumerate(jobs):
+        work.report(i, len(jobs), f"{name}, {reference}")
+        rng = work.rng(f"ablation/{name}/{reference}")
+        kept = kept_columns(STUDIES[name], columns[reference], settings.protocol, rng)
+        changed = changed_networks(network, STUDIES[name], reference, kept)
+        curves.append(network.curve(name, reference, changed, repeats, work))
+        matrices.append([", ".join(dict.fromkeys(c.matrix for c in each.columns)) for each in kept.values()])
     tasks = list(run.config.task.operations)
     return Result(run.folder.name, settings.protocol, network.steps[-1], tasks, curves, matrices)
 
 
 def trajectory_columns(network: Network, reference: str, most: int) -> list[list[Column]]:
-    """Return the first 10 components of each attention matrix's trajectory, in the order of their variance."""
+    """Return the first 10 components of each attention matrix's trajectory, in the order of their variance.
+
+    Raises
+    ------
+    RunFolderError
+        None of the matrices moves.
+    """
     steps, found = subspace.thinned(network.steps, most), []
     for name, place in attention_matrices(network.run).items():
         X = load(network.run, steps, place).astype(np.float64) - network.origin(reference)[place]
@@ -125,29 +176,33 @@ def trajectory_columns(network: Network, reference: str, most: int) -> list[list
         spectrum = subspace.pca(subspace.centred(G) if is_centred else G)
         V = subspace.components(X, spectrum, max(EACH.values()), is_centred)
         found.append([Column(name, place, v, float(s)) for v, s in zip(V.T, spectrum.variances, strict=False)])
+    if not any(found):
+        required = f"attention weights of {network.run.folder} that move"
+        raise RunFolderError(required, f"the same in all of {len(steps)} snapshots", "train longer: minigrok resume")
     return found
 
 
 def kept_columns(
-    study: str, columns: list[list[Column]], protocol: str, rng: np.random.Generator
-) -> dict[float | str, list[Column]]:
-    """Return the columns that each network of a study keeps of delta (takes away, for "no PC ...")."""
-    if study == "components":
-        return {name: _of_each(columns, count, which, rng) for name, (count, which) in COMPONENTS.items()}
-    order, rest = study.split(", ")
-    ordered = [column for each in columns for column in each[: EACH[rest]]]
-    if order == "by variance":
+    study: Study, columns: list[list[Column]], protocol: str, rng: np.random.Generator
+) -> dict[float | str, Kept]:
+    """Return what each network of a study keeps, by x: the name of its components, or the number of columns."""
+    if not study.order:
+        return {name: Kept(_of_each(columns, choice, rng), choice.is_removed) for name, choice in COMPONENTS.items()}
+    each = EACH[study.rest]
+    ordered = [column for matrix in columns for column in matrix[:each]]
+    if study.order == "by variance":
         ordered.sort(key=lambda column: -column.variance)
-    if order == "random":
-        randoms = [_random(each, EACH[rest], rng) for each in columns]
-        ordered = [each[i] for i in range(EACH[rest]) for each in randoms if i < len(each)]
-    grid = range(1, PAPER_MOST[rest] + 1) if protocol == "paper" else GRID
-    return {k: ordered[:k] for k in grid if k <= len(ordered)}
+    if study.order == "random":
+        randoms = [_random(matrix, each, rng) for matrix in columns]
+        ordered = [matrix[i] for i in range(each) for matrix in randoms if i < len(matrix)]
+    grid = range(1, PAPER_MOST[study.rest] + 1) if protocol == "paper" else GRID
+    return {k: Kept(ordered[:k]) for k in grid if k <= len(ordered)}
 
 
-def _of_each(columns: list[list[Column]], count: int, which: str, rng: np.random.Generator) -> list[Column]:
-    picked = [_random(each, count, rng) if which == "random" else each[:count] for each in columns]
-    return [column for each in picked for column in each]
+def _of_each(columns: list[list[Column]], choice: Choice, rng: np.random.Generator) -> list[Column]:
+    size = choice.size
+    picked = [_random(matrix, size, rng) if choice.is_random else matrix[:size] for matrix in columns]
+    return [column for matrix in picked for column in matrix]
 
 
 def _random(columns: list[Column], count: int, rng: np.random.Generator) -> list[Column]:
@@ -159,24 +214,24 @@ def _random(columns: list[Column], count: int, rng: np.random.Generator) -> list
     return [Column(columns[0].matrix, columns[0].place, q, 0.0) for q in Q.T]
 
 
-def _changed(
-    network: Network, study: str, reference: str, kept: dict[float | str, list[Column]]
+def changed_networks(
+    network: Network, study: Study, reference: str, kept: dict[float | str, Kept]
 ) -> dict[float | str, Callable[[], Array]]:
-    """Return the functions that make the networks of a study."""
+    """Return the functions that make the networks of a study, by x."""
     origin = network.origin(reference)
     delta = network.final - origin
     attention = attention_matrices(network.run).values()
 
-    def network_of(columns: list[Column], is_removed: bool) -> Array:
-        theta = origin.copy() if study.endswith("rest origin") else network.final.copy()
+    def ablated(what: Kept) -> Array:
+        theta = (origin if study.rest == "origin" else network.final).copy()
         for place in attention:
-            theta[place] = network.final[place] if is_removed else origin[place]
-        for column in columns:
+            theta[place] = network.final[place] if what.is_removed else origin[place]
+        for column in what.columns:
             part = column.vector * (column.vector @ delta[column.place])
-            theta[column.place] += -part if is_removed else part
+            theta[column.place] += -part if what.is_removed else part
         return theta
 
-    return {x: lambda x=x, c=c: network_of(c, str(x).startswith("no ")) for x, c in kept.items()}  # type: ignore[misc]
+    return {x: partial(ablated, what) for x, what in kept.items()}
 
 
 def table(result: Result) -> list[Row]:
@@ -190,8 +245,9 @@ def notes(result: Result) -> dict[str, str]:
     """Return the artefact by its name, for the title of the panels that have it."""
     found = {}
     for curve, matrices in zip(result.curves, result.matrices, strict=True):
-        if curve.study.startswith("first columns") and len(matrices):
-            many = min(PAPER_MOST[curve.study.split(", ")[1]], int(curve.x[-1]))
+        study = STUDIES[curve.study]
+        if study.order == "first":
+            many = min(PAPER_MOST[study.rest], int(curve.x[-1]))
             last = [names for k, names in zip(curve.x, matrices, strict=True) if k <= many][-1]
             found[curve.study] = f"column-order artefact:\nthe first {many} are {last} alone"
     return found
@@ -210,7 +266,7 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    "ablation",
+    Settings.name,
     "Which principal components of the attention weights does the grokked network need, in which order?",
     "arXiv:2602.18523, eigenvector ablations; columns by variance, random ones, from zero: minigrok",
     Settings,

@@ -31,8 +31,6 @@ from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
-
-
 Protocol = Literal["exact", "paper"]
 Draws = Annotated[int, Between(1, 100_000)]  # of a null; no analysis gains from more: our choice
 MANY = 10**9  # bound of a setting that nothing else bounds: more snapshots, steps or products than there are

@@ -17,58 +17,59 @@ Source: arXiv:2602.18523 (code aa4e72f), compression and snapshot decomposition;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, Any
 
-import numpy as np
-
-from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses import base
+from minigrok.analyses.base import MANY, Analysis, Row, Work
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.shared.curves_figure import curves_figure
-from minigrok.checks import require
+from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry import compression as maths
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
 
-Changed = dict[float | str, Callable[[], Array]]
 STUDIES = ("svd", "svd, linear", "svd, attention", "random rank", "prune", "scale", "keep", "remove", "noise")
 CONTROLS = ("random rank", "noise")  # not in the paper
-NAMES = {
-    "svd": "",
-    "svd, linear": r"^(encoder|heads)\.",
-    "svd, attention": "self_attn",
-    "random rank": "",
-}  # which matrices
+MATRICES = {"svd, linear": r"^(encoder|heads)\.", "svd, attention": "self_attn"}  # that are cut; elsewhere: all
+SCALES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.5)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of compression.
 
     Attributes
     ----------
-    protocol : str         "exact" or "paper"
-    parts : list of str    studies; none: all
-    ranks : list of int    (paper, figSNAP)
-    keep : list of float   percent of the entries (paper, figSNAP)
-    scales : list          factors (paper, figSNAP)
-    noises : list          norm of the noise over that of theta_final - reference (our choice)
-    repeats : int          draws of noise for each changed network (our choice: 2)
+    protocol : str            "exact" or "paper"
+    parts : list of str       studies; none: all
+    ranks : list of int       kept of each matrix (paper, figSNAP)
+    keep : list of float      percent of the entries (paper, figSNAP)
+    scales : list of float    factors (paper, figSNAP)
+    noises : list of float    norm of the noise over that of theta_final - reference (our choice)
+    repeats : int             draws of noise for each changed network (our choice: 2)
     """
 
-    protocol: str = "exact"
+    name = "compression"
     parts: tuple[str, ...] = ()
-    ranks: tuple[int, ...] = (1, 2, 3, 5, 10, 20, 32, 64, 128)
-    keep: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0, 100.0)
-    scales: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.5)
-    noises: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-    repeats: int = 2
+    ranks: tuple[Annotated[int, Between(0, MANY)], ...] = (1, 2, 3, 5, 10, 20, 32, 64, 128)
+    keep: tuple[Annotated[float, Between(0, 100)], ...] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0, 100.0)
+    scales: tuple[Annotated[float, Between(-1_000, 1_000)], ...] = SCALES
+    noises: tuple[Annotated[float, Between(0, 1_000)], ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+    repeats: Annotated[int, Between(0, 1_000)] = 2
 
     def __post_init__(self) -> None:
-        chosen(self.parts, STUDIES, "compression")
-        require(self.repeats >= 0, "repeats", "at least 0", self.repeats)
+        """Check the names of the studies too."""
+        super().__post_init__()
+        self.studies()
+
+    def studies(self) -> list[str]:
+        """Names of the studies that are asked for, of those that the protocol has."""
+        known = [name for name in STUDIES if name not in CONTROLS or self.protocol == "exact"]
+        return chosen(self.parts, known, f"{self.name}, protocol {self.protocol}")
 
 
 @dataclass(frozen=True)
@@ -84,40 +85,34 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every changed network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
-    references = ("init",) if settings.protocol == "paper" else ("init", "zero")
-    skipped = CONTROLS if settings.protocol == "paper" else ()
-    jobs = [(s, r) for s in chosen(settings.parts, STUDIES, "compression") if s not in skipped for r in references]
+    references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
+    jobs = [(study, reference) for study in settings.studies() for reference in references]
     curves = []
     for i, (study, reference) in enumerate(jobs):
         work.report(i, len(jobs), f"{study} of {reference}")
         changed = _changed(network, study, reference, settings, work)
-        repeats = 0 if settings.protocol == "paper" or study == "noise" else settings.repeats
-        curves.append(network.curve(study, reference, changed, repeats, work))
+        curves.append(network.curve(study, reference, changed, 0 if study == "noise" else repeats, work))
     return Result(run.folder.name, network.steps[-1], list(run.config.task.operations), curves)
 
 
-def _changed(network: Network, study: str, reference: str, settings: Settings, work: Work) -> Changed:
+def _changed(
+    network: Network, study: str, reference: str, settings: Settings, work: Work
+) -> dict[float | str, Callable[[], Array]]:
     """Return the functions that make the networks of a study, by x."""
     origin, layout = network.origin(reference), network.layout
     delta, rng = network.final - origin, work.rng(f"compression/{study}/{reference}")
-    names, masks = maths.matrices(layout, NAMES.get(study, "")), maths.modules(layout)
-
-    def noisy(x: float) -> Array:
-        return delta + x * maths.noise_like(delta, layout, rng)
-
-    def moved(make: Callable[[], Array]) -> Array:
-        return origin + make()
-
-    operations: dict[str, Changed] = {
-        "prune": {x: partial(maths.pruned, delta, x / 100) for x in settings.keep},
-        "scale": {x: partial(np.multiply, x, delta) for x in settings.scales},
-        "keep": {name: partial(maths.kept, delta, mask) for name, mask in masks.items()},
-        "remove": {name: partial(maths.kept, delta, ~mask) for name, mask in masks.items()},
-        "noise": {x: partial(noisy, x) for x in settings.noises},
-        "random rank": {r: partial(maths.random_truncated, delta, layout, r, names, rng) for r in settings.ranks},
+    names, masks = maths.matrices(layout, MATRICES.get(study, "")), maths.modules(layout)
+    operations: dict[str, tuple[Iterable[float | str], Callable[[Any], Array]]] = {
+        "random rank": (settings.ranks, lambda rank: maths.random_truncated(delta, layout, rank, names, rng)),
+        "prune": (settings.keep, lambda percent: maths.pruned(delta, percent / 100)),
+        "scale": (settings.scales, lambda factor: factor * delta),
+        "keep": (masks, lambda name: maths.kept(delta, masks[name])),
+        "remove": (masks, lambda name: maths.kept(delta, ~masks[name])),
+        "noise": (settings.noises, lambda size: delta + size * maths.noise_like(delta, layout, rng)),
     }
-    cut: Changed = {r: partial(maths.truncated, delta, layout, r, names) for r in settings.ranks}
-    return {x: partial(moved, make) for x, make in operations.get(study, cut).items()}
+    cut = (settings.ranks, lambda rank: maths.truncated(delta, layout, rank, names))
+    xs, operation = operations.get(study, cut)
+    return {x: partial(lambda x: origin + operation(x), x) for x in xs}
 
 
 def table(result: Result) -> list[Row]:
@@ -132,13 +127,13 @@ def figure(result: Result) -> Figure:
 
 def cost(runs: Sequence[Run], settings: Settings) -> str:
     """Count the networks that are scored."""
-    lists = (settings.ranks, settings.ranks, settings.ranks, settings.keep, settings.scales, np.zeros(8))
-    points = sum(map(len, lists)) * (1 if settings.protocol == "paper" else 2 * (1 + settings.repeats))
+    networks = 3 * len(settings.ranks) + len(settings.keep) + len(settings.scales) + 8
+    points = networks * (1 if settings.protocol == "paper" else 2 * (1 + settings.repeats))
     return f"about {points} evaluations of all pairs, a minute or two"
 
 
 ANALYSIS = Analysis(
-    "compression",
+    Settings.name,
     "How much of the grokked network can be cut away, and is it the network or its initial noise that resists?",
     "arXiv:2602.18523, holographic incompressibility; the same on theta itself, noise of the same norm: minigrok",
     Settings,

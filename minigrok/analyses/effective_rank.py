@@ -3,7 +3,7 @@
 Effective ranks of each matrix (minigrok.geometry.compression; none depends on the norm), of
     theta     the final matrix W
     change    W_final - W_init, which the paper compresses
-    random    Gaussian matrices of the same shape, `surrogates` draws: mean, and the lowest of the entropy rank
+    random    Gaussian matrices of the same shape, `draws` of them: mean, and the lowest of the entropy rank
 in_proj_weight counts as W_Q, W_K and W_V. "norm": Frobenius norms, dimensionless; "cos": cos(change, -W_init), 1 if the
 change is nothing but the loss of the initial values.
 Protocol "paper" has no counterpart: the same in both, but for the final snapshot (minigrok.analyses.shared.curves).
@@ -13,14 +13,15 @@ Source: minigrok; formulas: Roy & Vetterli 2007, Rudelson & Vershynin 2007.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses import base
+from minigrok.analyses.base import Analysis, Draws, Row, Work, plain_row
 from minigrok.analyses.shared.curves import usable_steps
 from minigrok.analyses.shared.trajectories import attention_matrices
-from minigrok.checks import require
 from minigrok.engine import Array
 from minigrok.geometry.compression import effective_rank
 from minigrok.plotting import Figure, panel_grid
@@ -30,20 +31,17 @@ MEASURES = ("entropy", "participation", "stable", "energy")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of effective_rank.
 
     Attributes
     ----------
-    protocol : str      "exact" or "paper"
-    surrogates : int    random matrices of each shape (our choice: 20)
+    protocol : str    "exact" or "paper"
+    draws : int       random matrices of each shape (our choice: 20)
     """
 
-    protocol: str = "exact"
-    surrogates: int = 20
-
-    def __post_init__(self) -> None:
-        require(self.surrogates >= 1, "surrogates", "at least 1", self.surrogates)
+    name = "effective_rank"
+    draws: Draws = 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Matrix:
     name : str
     rows, columns : int
     theta, change : (4,)
-    random : (surrogates, 4)
+    random : (draws, 4)
     norm, norm_change, cosine : float
     """
 
@@ -83,18 +81,22 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return the effective ranks of every matrix."""
     run, steps = runs[0], usable_steps(runs[0], settings.protocol)
     init, final = (run.load_snapshot(step).astype(np.float64) for step in (steps[0], steps[-1]))
-    found = []
+    matrices = []
     for name, (place, shape) in places(run).items():
         rng = work.rng(f"effective_rank/{name}")
-        first, last = init[place].reshape(shape), final[place].reshape(shape)
-        change = last - first
-        random = np.array([effective_rank(rng.standard_normal(shape)) for _ in range(settings.surrogates)])
-        size = float(np.linalg.norm(change) * np.linalg.norm(first))
-        cosine = float(-np.vdot(change, first)) / size if size > 0 else float("nan")
-        norms = (float(np.linalg.norm(last)), float(np.linalg.norm(change)))
-        ranks = (np.array(effective_rank(last)), np.array(effective_rank(change)))
-        found.append(Matrix(name, *shape, *ranks, random, *norms, cosine))
-    return Result(run.folder.name, steps[-1], found)
+        random = np.array([effective_rank(rng.standard_normal(shape)) for _ in range(settings.draws)])
+        matrices.append(_matrix(name, init[place].reshape(shape), final[place].reshape(shape), random))
+    return Result(run.folder.name, steps[-1], matrices)
+
+
+def _matrix(name: str, first: Array, last: Array, random: Array) -> Matrix:
+    change = last - first
+    size = float(np.linalg.norm(change) * np.linalg.norm(first))
+    cosine = float(-np.vdot(change, first)) / size if size > 0 else float("nan")
+    norms = (float(np.linalg.norm(last)), float(np.linalg.norm(change)))
+    ranks = (np.array(effective_rank(last)), np.array(effective_rank(change)))
+    rows, columns = last.shape
+    return Matrix(name, rows, columns, *ranks, random, *norms, cosine)
 
 
 def places(run: Run) -> dict[str, tuple[slice, tuple[int, int]]]:
@@ -113,17 +115,17 @@ def places(run: Run) -> dict[str, tuple[slice, tuple[int, int]]]:
 
 def table(result: Result) -> list[Row]:
     """One row a matrix."""
-    rows = []
-    for each in result.matrices:
-        row: Row = {"run": result.run, "step": result.step, "matrix": each.name}
-        row["shape"] = f"{each.rows} x {each.columns}"
-        for i, measure in enumerate(MEASURES):
-            row |= {f"{measure} theta": float(each.theta[i]), f"{measure} change": float(each.change[i])}
-            row[f"{measure} random"] = float(each.random[:, i].mean())
-        row |= {"entropy random low": float(each.random[:, 0].min()), "norm theta": each.norm}
-        row |= {"norm change": each.norm_change, "cos(change, -init)": each.cosine}
-        rows.append({key: None if value != value else value for key, value in row.items()})
-    return rows
+    return [_row(result, each) for each in result.matrices]
+
+
+def _row(result: Result, each: Matrix) -> Row:
+    row: Row = {"run": result.run, "step": result.step, "matrix": each.name}
+    row["shape"] = f"{each.rows} x {each.columns}"
+    for i, measure in enumerate(MEASURES):
+        row |= {f"{measure} theta": float(each.theta[i]), f"{measure} change": float(each.change[i])}
+        row[f"{measure} random"] = float(each.random[:, i].mean())
+    row |= {"entropy random low": float(each.random[:, 0].min()), "norm theta": each.norm}
+    return plain_row(row | {"norm change": each.norm_change, "cos(change, -init)": each.cosine})
 
 
 def figure(result: Result) -> Figure:
@@ -131,10 +133,10 @@ def figure(result: Result) -> Figure:
     drawn, axes = panel_grid(len(MEASURES), f"{result.run}: effective rank, step {result.step:,}", 2, (6.2, 3.4))
     x, names = np.arange(len(result.matrices)), [each.name for each in result.matrices]
     for i, (axis, measure) in enumerate(zip(axes, MEASURES, strict=True)):
-        for kind, mark, fill in (("theta", "o", "black"), ("change", "s", "white")):
-            y = [asdict(each)[kind][i] for each in result.matrices]
-            words = "$\\theta$ itself" if kind == "theta" else "$\\theta - \\theta_0$"
-            axis.plot(x, y, mark, color="black", markerfacecolor=fill, markersize=5, label=words)
+        look: dict[str, Any] = {"color": "black", "markersize": 5}
+        axis.plot(x, [each.theta[i] for each in result.matrices], "o", label="$\\theta$ itself", **look)
+        change, words = [each.change[i] for each in result.matrices], "$\\theta - \\theta_0$"
+        axis.plot(x, change, "s", markerfacecolor="white", label=words, **look)
         y = [each.random[:, i].mean() for each in result.matrices]
         axis.plot(x, y, "_", color="0.45", markersize=14, markeredgewidth=2, label="random, same shape")
         axis.set_xticks(x, names, rotation=60, ha="right", fontsize=8)
@@ -146,7 +148,7 @@ def figure(result: Result) -> Figure:
 
 
 ANALYSIS = Analysis(
-    "effective_rank",
+    Settings.name,
     "Are the matrices of the grokked network of low rank, and is their change from the start?",
     "arXiv:2602.18523 says full rank, of the change; of the weights themselves, and random matrices: minigrok",
     Settings,

@@ -21,38 +21,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Row, Work
-from minigrok.analyses.gram_figure import figure
+from minigrok.analyses import base
+from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.trajectories import attention_matrices, joined
+from minigrok.checks import Between
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry import updates
+from minigrok.plotting import Axes, Figure, panel_grid
 from minigrok.storage.runs import Run
 
 BAND = (0.025, 0.975)
+DRAWN = 6  # runs in the picture at most: our choice
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of gram.
 
     Attributes
     ----------
     protocol : str         "exact", or "paper": no score for a run that never groks
-    window : int           updates in a window (paper: 10)
+    window : int           updates in a window (paper: 10); g23 needs three
     matched_step : int     score runs that never grok at this step; 0: median grok step of the other runs
     draws : int            of each null (our choice: 200)
     """
 
-    protocol: str = "exact"
-    window: int = 10
-    matched_step: int = 0
-    draws: int = 200
+    name = "gram"
+    window: Annotated[int, Between(3, MANY)] = 10
+    matched_step: Annotated[int, Between(0, MANY)] = 0
+    draws: Draws = 200
 
 
 @dataclass(frozen=True)
@@ -247,11 +251,40 @@ def _row(track: Track) -> Row:
         "walk k* = 1 %": float(100 * walk.first_k.mean()) if walk else None,
         "says": track.says,
     }
-    return {name: None if value != value else value for name, value in row.items()}  # nothing moved: nan
+    return plain_row(row)
+
+
+def figure(result: Result) -> Figure:
+    """Three panels a run: g23, share, R against the last step of the window."""
+    tracks = [track for track in result.tracks if len(track.ends)]
+    more = f", the first {DRAWN} of {len(tracks)} runs" if len(tracks) > DRAWN else ""
+    drawn, axes = panel_grid(3 * len(tracks[:DRAWN]), f"Spectrum of updates in rolling windows{more}")
+    for i, track in enumerate(tracks[:DRAWN]):
+        w, walk = track.windows, track.walk
+        raw, share, ratio = axes[3 * i : 3 * i + 3]
+        _draw(raw, track, w.g23, walk.g23 if walk else None, "$S_2^2 - S_3^2$ (weights$^2$)")
+        if (w.g23 > 0).any():
+            raw.set_yscale("log", nonpositive="mask")
+        _draw(share, track, w.share, walk.share if walk else None, "share of $\\Sigma S^2$")
+        share.set_ylim(0, max(0.1, 1.1 * float(np.nan_to_num(w.share).max())))
+        _draw(ratio, track, w.R, walk.R if walk else None, "$R = S_{k*} / S_{k*+1}$")
+        raw.set_title(f"{track.run}: " + ("groks" if track.grok is not None else "never groks"))
+    axes[0].legend(loc="best", fontsize=8)
+    return drawn
+
+
+def _draw(axis: Axes, track: Track, values: Array, null: Array | None, label: str) -> None:
+    if null is not None:
+        axis.fill_between(track.ends, *null, color="0.8", label="random walk, 95 %", zorder=0)
+    axis.plot(track.ends, np.where(np.isfinite(values), values, np.nan), color="black", label="measured")
+    if track.at is not None:
+        axis.axvline(track.at, color="0.35", linestyle="--", label="grok" if track.grok is not None else "matched step")
+    axis.set_xlabel("last step of the window")
+    axis.set_ylabel(label)
 
 
 ANALYSIS = Analysis(
-    "gram",
+    Settings.name,
     "Do the updates narrow to one direction before grokking, more than in runs that never grok?",
     "arXiv:2602.18523, Gram matrix of updates; matched control, share and nulls: minigrok",
     Settings,

@@ -21,12 +21,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
 from scipy.stats import beta
 
-from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
-from minigrok.checks import require
+from minigrok.analyses import base
+from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row, snapshot_steps
+from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, angles, random_angles
 from minigrok.geometry.subspace import orthonormal
@@ -44,25 +46,21 @@ WHATS = ("overlap", "angle", "overlap_random", "angle_random")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of heads.
 
     Attributes
     ----------
-    protocol : str   "exact" or "paper"
-    most : int       checkpoints, evenly thinned (our choice: 30)
-    rank : int       r, at most D / 2 and V - 1 (our choice: 8)
-    draws : int      of each random null (our choice: 100)
+    protocol : str    "exact" or "paper"
+    most : int        checkpoints, evenly thinned (our choice: 30)
+    rank : int        r, at most D / 2 and V - 1 (our choice: 8)
+    draws : int       of each random null (our choice: 100)
     """
 
-    protocol: str = "exact"
-    most: int = 30
-    rank: int = 8
-    draws: int = 100
-
-    def __post_init__(self) -> None:
-        for name in ("most", "rank", "draws"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+    name = "heads"
+    most: Annotated[int, Between(1, MANY)] = 30
+    rank: Annotated[int, Between(1, MANY)] = 8
+    draws: Draws = 100
 
 
 @dataclass(frozen=True)
@@ -238,7 +236,7 @@ def _row(result: Result, pair: Pair, n: int) -> Row:
         row |= {f"{name}: random": float(pair.overlap_random[name][n][0])}
         row |= {f"{name}: random high": float(pair.overlap_random[name][n][2])}
         row |= {f"{name}: angle": float(pair.angle[name][n]), f"{name}: r. angle": float(pair.angle_random[name][n][0])}
-    return {name: None if value != value else value for name, value in row.items()}
+    return plain_row(row)
 
 
 def figure(result: Result) -> Figure:
@@ -285,7 +283,7 @@ def _frame(axis: Axes) -> None:
 
 
 ANALYSIS = Analysis(
-    "heads",
+    Settings.name,
     "Do the tasks' heads read different directions, and is their cosine more than chance and shared labels?",
     "arXiv:2602.18523, near-orthogonal heads; null bands, relabelled heads, subspaces that are read: minigrok",
     Settings,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +27,7 @@ from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """What of an analysis a figure shows.
 
     Attributes
@@ -43,12 +41,12 @@ class Piece:
     analysis: Analysis
     parts: tuple[str, ...]
     controls: tuple[str, ...] = ()
-    grids: Mapping[str, Any] = ()  # type: ignore[assignment]
+    grids: Mapping[str, Any] = {}
 
     def settings(self, protocol: str) -> Any:
         """Return the analysis' settings for this piece."""
         parts = self.parts if protocol == "paper" else self.parts + self.controls
-        return self.analysis.settings(protocol=protocol, parts=parts, **dict(self.grids))
+        return self.analysis.settings(protocol=protocol, parts=parts, **self.grids)
 
 
 class PaperFigure(NamedTuple):

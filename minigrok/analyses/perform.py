@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.results import result_folder, save_result
-from minigrok.checks import check_types, nearest
+from minigrok.checks import nearest
 from minigrok.config import toml_value
 from minigrok.errors import ConfigError
 from minigrok.storage.runs import Run
@@ -57,9 +57,7 @@ def settings_of(analysis: Analysis, values: Mapping[str, Any]) -> Any:
     """
     for key in values:
         require_setting(analysis, key, key)
-    settings = analysis.settings(**values)
-    check_types(settings, analysis.name)
-    return settings
+    return analysis.settings(**values)
 
 
 def require_setting(analysis: Analysis, key: str, got: str) -> None:

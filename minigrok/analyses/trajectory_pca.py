@@ -3,7 +3,7 @@
 Rows x_t = vec(W_t - W_0) over the snapshots; share of PC i = lambda_i / sum lambda of the total variance.
     centred        the paper's figMT_C/D/G;  PC1 of an unstructured random walk is 60.8 %
     uncentred      the paper's k* (1.11);    PC1 of a smooth decay towards 0 is near 100 % by itself
-Nulls, `surrogates` draws each, at the same snapshots:
+Nulls, `draws` each, at the same snapshots:
     random walk    steps of the measured lengths, isotropic directions
     decay walk     w_{t+1} = c w_t + noise of matched length, c = (1 - lr wd)^(steps): what weight decay does to w_0
 Controls: |cos(PC1, W_0)|; the same shares after removing the exactly known decay component (1 - lr wd)^t W_0.
@@ -17,37 +17,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
+from minigrok.analyses import base
+from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row, snapshot_steps
 from minigrok.analyses.shared.trajectories import load, pieces
+from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
 from minigrok.plotting import Figure, panel_grid
 from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation
+LEAST = 3  # snapshots: two have one direction, whatever moves
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """Settings of trajectory_pca.
 
     Attributes
     ----------
-    protocol : str       "exact" or "paper"
-    horizon : int        use snapshots up to this step, to compare runs at a common one; 0: all
-    most : int           at most this many snapshots, evenly thinned (paper: all; 300: our choice)
-    windows : int        expanding windows (paper: 20)
-    surrogates : int     draws of each null (our choice: 100)
+    protocol : str    "exact" or "paper"
+    horizon : int     use snapshots up to this step, to compare runs at a common one; 0: all
+    most : int        at most this many snapshots, evenly thinned (paper: all; 300: our choice)
+    windows : int     expanding windows (paper: 20)
+    draws : int       of each null (our choice: 100)
     """
 
-    protocol: str = "exact"
-    horizon: int = 0
-    most: int = 300
-    windows: int = 20
-    surrogates: int = 100
+    name = "trajectory_pca"
+    horizon: Annotated[int, Between(0, MANY)] = 0
+    most: Annotated[int, Between(LEAST, MANY)] = 300
+    windows: Annotated[int, Between(1, MANY)] = 20
+    draws: Draws = 100
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,10 @@ class Piece:
     size : int                         n
     centred, uncentred : (3,)          shares of PC 1 .. 3
     top10 : float                      centred PC1 over the top 10 variances (the paper's tri-task trap)
-    participation : float              centred participation ratio
-    cos_start : float                  |cos(uncentred PC1, W_0)|
+    participation : float              centred participation ratio; nan: nothing moved
+    cos_start : float                  |cos(uncentred PC1, W_0)|; nan: nothing moved
     no_decay : (3,)                    centred shares with the decay component removed
-    walk, decay : (surrogates, 2)      null draws of the centred and the uncentred PC1 share
+    walk, decay : (draws, 2)           null draws of the centred and the uncentred PC1 share
     window_steps : (windows,)          last step of each expanding window
     window : (windows, 2)              its centred and its uncentred PC1 share
     """
@@ -94,7 +98,7 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return the PCA of every attention matrix and of the full vector."""
     run = runs[0]
-    steps = np.array(snapshot_steps(run, 3, settings.most, settings.horizon))
+    steps = np.array(snapshot_steps(run, LEAST, settings.most, settings.horizon))
     found = []
     places = pieces(run)
     for i, (name, place) in enumerate(places.items()):
@@ -108,21 +112,20 @@ def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, 
     rate = run.config.optimiser.decay_rate
     start = W[0].astype(np.float64)
     free = subspace.pca(subspace.centred(subspace.gram(W, (1 - rate) ** steps)))
-    walk, decay = _nulls(W, steps, rate, settings.surrogates, work.rng(f"pca/{name}"))
-    W -= W[0].copy()
-    X = W
-    G = subspace.gram(X)
+    walk, decay = _nulls(W, steps, rate, settings.draws, work.rng(f"pca/{name}"))
+    W -= W[0].copy()  # from here on x_t
+    G = subspace.gram(W)
     centred, uncentred = subspace.pca(subspace.centred(G)), subspace.pca(G)
-    first = subspace.components(X, uncentred, 1, False)[:, 0]
-    ends = np.unique(np.linspace(3, len(steps), min(settings.windows, len(steps) - 2)).astype(int))
+    first = subspace.components(W, uncentred, 1, False)
+    ends = np.unique(np.linspace(LEAST, len(steps), min(settings.windows, len(steps) - 2)).astype(int))
     return Piece(
         name,
-        X.shape[1],
+        W.shape[1],
         centred.shares[:3],
         uncentred.shares[:3],
-        float(centred.variances[0] / centred.variances[:TOP].sum()),
+        float(subspace.Pca(centred.variances[:TOP], centred.vectors).shares[0]),
         centred.participation_ratio,
-        float(abs(first @ start) / np.linalg.norm(start)),
+        float(abs(first[:, 0] @ start) / np.linalg.norm(start)) if first.size else float("nan"),
         free.shares[:3],
         walk,
         decay,
@@ -164,7 +167,7 @@ def _row(run: str, piece: Piece) -> Row:
     row["PC1 without decay %"] = 100 * piece.no_decay[0]
     row["PC1 of top 10 %"] = 100 * piece.top10
     row["participation ratio"] = piece.participation
-    return {name: None if value != value else value for name, value in row.items()}  # nothing moved: nan
+    return plain_row(row)
 
 
 def figure(result: Result) -> Figure:
@@ -189,7 +192,7 @@ def figure(result: Result) -> Figure:
 
 
 ANALYSIS = Analysis(
-    "trajectory_pca",
+    Settings.name,
     "Does the trajectory of the weights keep to fewer directions than motion without structure?",
     "arXiv:2602.18523, trajectories; null models and decay controls: minigrok",
     Settings,

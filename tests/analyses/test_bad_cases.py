@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from quick import quick
 from synthetic_runs import SMALL, make, rises, walk
 
 from minigrok.analyses import ANALYSES
@@ -10,19 +11,23 @@ from minigrok.config import preset, with_settings
 from minigrok.errors import MinigrokError
 
 GRID = range(0, 1300, 100)
-QUICK = {"draws": 100, "surrogates": 5, "most": 4, "repeats": 1, "sweep": 1, "windows": 3, "products": 8, "probes": 2}
-SLOW = ("no snapshot", "never memorised", "p = 5", "one task", "no evaluation")  # each draws thirty figures
+# each draws thirty figures
+SLOW = ("no snapshot", "never memorised", "p = 5", "one task", "no evaluation", "no motion", "width 4")
 CASES = ("one snapshot", "half-written", *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW))
+
+
+SETTINGS = {"p = 5": ["task.p=5"], "one task": ['task.operations=["sq"]'], "width 4": ["model.width=4"]}
+STEPS = {"no snapshot": (), "one snapshot": (0,), "width 4": range(0, 2000, 100)}  # more than a matrix has entries
 
 
 def run_of(case, folder):
     """Make the run of a case."""
-    settings = {"p = 5": ["task.p=5"], "one task": ['task.operations=["sq"]']}.get(case, [])
+    settings, size = SETTINGS.get(case, []), 0 if case == "no motion" else 0.01
     config = with_settings(preset("tiny"), [*SMALL, *settings])
-    steps = {"no snapshot": (), "one snapshot": (0,)}.get(case, GRID)
     test = [] if case == "no evaluation" else [rises(9)] * len(config.task.operations)
     train = [rises(None)] * len(test) if case == "never memorised" else None
-    run = make(folder, test, train, settings=settings, thetas=walk(config, steps))
+    thetas = walk(config, STEPS.get(case, GRID), size=size)
+    run = make(folder, test, train, settings=settings, thetas=thetas)
     if case == "half-written":  # killed in the middle of a row, and of an analysis
         (folder / "snapshots" / "001300.safetensors.tmp").write_bytes(b"half")
         with (folder / "metrics.csv").open("a") as file:
@@ -36,10 +41,8 @@ def run_of(case, folder):
 
 def outcome(analysis, run):
     """What comes out: the rows and the bytes of the files, or the three parts of the error."""
-    fields = analysis.settings.__dataclass_fields__
-    settings = analysis.settings(**{name: value for name, value in QUICK.items() if name in fields})
     try:
-        done = perform(analysis, [run], settings)
+        done = perform(analysis, [run], quick(analysis.name))
     except MinigrokError as error:
         return (error.required, error.got, error.do), None
     return done.rows, [(done.folder / n).read_bytes() for n in ("result.json", "arrays.npz", "table.csv", "figure.png")]

@@ -115,8 +115,8 @@ def test_ablation_against_direct_numpy(run):
 def test_keeping_and_removing_components_add_up(run):
     network = Network(run, "exact")
     columns = ablation.trajectory_columns(network, "init", 300)
-    kept = ablation.kept_columns("components", columns, "exact", np.random.default_rng(0))
-    make_ = ablation._changed(network, "components", "init", kept)
+    kept = ablation.kept_columns(ablation.STUDIES["components"], columns, "exact", np.random.default_rng(0))
+    make_ = ablation.changed_networks(network, ablation.STUDIES["components"], "init", kept)
     both = make_["PC 1"]() + make_["no PC 1"]()
     attention = np.concatenate([np.arange(p.start, p.stop) for p in attention_matrices(run).values()])
     assert both[attention] == pytest.approx((network.init + network.final)[attention])
@@ -132,10 +132,9 @@ def test_the_column_order_artefact_is_named(run):
     )
     rows = [row for row in ablation.table(result) if row["study"] == "first columns, rest origin"]
     assert rows[0]["matrices"] == "L0 WQ"
-    by_variance = ablation.kept_columns(
-        "by variance, rest final", ablation.trajectory_columns(Network(run, "exact"), "init", 300), "exact", None
-    )
-    variances = [column.variance for column in by_variance[max(by_variance)]]
+    columns = ablation.trajectory_columns(Network(run, "exact"), "init", 300)
+    by_variance = ablation.kept_columns(ablation.STUDIES["by variance, rest final"], columns, "exact", None)
+    variances = [column.variance for column in by_variance[max(by_variance)].columns]
     assert variances == sorted(variances, reverse=True)
 
 
@@ -149,7 +148,7 @@ def test_effective_rank_of_a_change_of_rank_one(tmp_path):
     with run:
         run.save_snapshot(0, theta)
         run.save_snapshot(100, run.layout.flat(arrays, np.float64))
-    result = effective_rank.compute([run], effective_rank.Settings(surrogates=3), Work())
+    result = effective_rank.compute([run], effective_rank.Settings(draws=3), Work())
     assert result.matrices
     for each in result.matrices:
         assert each.change == pytest.approx(np.ones(4), abs=1e-6)
@@ -173,7 +172,7 @@ def test_a_run_without_its_start_or_with_nothing_after_it_is_refused(tmp_path):
         lambda: compression.Settings(repeats=-1),
         lambda: ablation.Settings(parts=("component",)),
         lambda: ablation.Settings(most=2),
-        lambda: effective_rank.Settings(surrogates=0),
+        lambda: effective_rank.Settings(draws=0),
     ],
 )
 def test_settings_that_cannot_be_are_refused(broken):

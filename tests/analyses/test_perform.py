@@ -3,15 +3,17 @@
 import csv
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import SMALL, make
 
-from minigrok.analyses import ANALYSES, chosen
+from minigrok.analyses import ANALYSES, base, chosen
 from minigrok.analyses.base import Analysis, Work, to_files
 from minigrok.analyses.perform import perform, settings_for
+from minigrok.checks import Between
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError
 from minigrok.network.params import initial
@@ -20,10 +22,10 @@ CONFIG = with_settings(preset("tiny"), SMALL)
 
 
 @dataclass(frozen=True)
-class Settings:
-    protocol: str = "exact"
-    count: int = 3
-    scale: float = 1.0
+class Settings(base.Settings):
+    name = "toy"
+    count: Annotated[int, Between(1, 10)] = 3
+    scale: Annotated[float, Between(0, 10)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,13 @@ def test_files_of_a_result(run):
 
 def test_settings_from_text():
     assert settings_for(TOY, "paper", ["count=7", "scale=2"]) == Settings("paper", 7, 2.0)
-    for bad, words in [("conut=7", "did you mean count"), ("count=many", "count"), ("count", "KEY=VALUE")]:
+    for bad, words in [
+        ("conut=7", "did you mean count"),
+        ("count=many", "count"),
+        ("count=11", "between 1 and 10"),
+        ("count", "KEY=VALUE"),
+        ("protocol=papers", "protocol is one of exact, paper"),
+    ]:
         with pytest.raises(ConfigError, match=words):
             settings_for(TOY, "exact", [bad])
 

@@ -12,7 +12,7 @@ from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
 
-QUICK = trajectory_pca.Settings(surrogates=20, windows=4)
+QUICK = trajectory_pca.Settings(draws=20, windows=4)
 
 
 def result_of(tmp_path, thetas):

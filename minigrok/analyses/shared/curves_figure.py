@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +12,26 @@ from matplotlib.ticker import MaxNLocator
 from minigrok.analyses.shared.curves import Curve
 from minigrok.plotting import COLOURS, MARKERS, Figure, legend_of_all, panel_grid
 
-X_LABELS = {
-    "svd": "rank kept of each matrix",
-    "random rank": "rank kept of each matrix",
-    "prune": "largest entries kept (%)",
-    "scale": "factor",
-    "noise": "norm of the noise / norm of what it is added to",
+
+class XAxis(NamedTuple):
+    """What x of a study means."""
+
+    label: str
+    is_log: bool = True
+    is_count: bool = False
+
+
+RANK = XAxis("rank kept of each matrix")
+X_AXES = {
+    "svd": RANK,
+    "svd, linear": RANK,
+    "svd, attention": RANK,
+    "random rank": RANK,
+    "prune": XAxis("largest entries kept (%)"),
+    "scale": XAxis("factor", is_log=False),
+    "noise": XAxis("norm of the noise / norm of what it is added to"),
 }
+DIRECTIONS = XAxis("number of directions k", is_log=False, is_count=True)  # of all other studies
 LINES: Mapping[str, Any] = {"zero": "--", "init": "-"}  # others: solid
 WORDS = {"init": "of $\\theta - \\theta_0$", "zero": "of $\\theta$ itself"}
 
@@ -76,11 +89,11 @@ def _frame(axis: Axes, curve: Curve, note: str) -> None:
         for line in axis.get_lines():
             line.set_linestyle("none")
     else:
-        kind = curve.study.split(",")[0]
-        axis.set_xlabel(X_LABELS.get(kind, "number of directions k"))
-        if kind not in X_LABELS:
+        x_axis = X_AXES.get(curve.study, DIRECTIONS)
+        axis.set_xlabel(x_axis.label)
+        if x_axis.is_count:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if kind in ("svd", "random rank", "prune", "noise"):
+        if x_axis.is_log:
             axis.set_xscale("log")
     axis.set_ylim(-3, 103)
     axis.set_ylabel("test accuracy (%)")
