@@ -12,7 +12,7 @@
     True
     >>> found = mg.analyse("trajectory_pca", run, draws=3)
     >>> found.table[0]["matrix"], found.result.steps.tolist()
-    ('layer 0 WQ', [0, 10, 20, 30])
+    ('L0 WQ', [0, 10, 20, 30])
     >>> mg.open(run.folder).theta().tolist() == theta.tolist()
     True
     >>> folder.cleanup()

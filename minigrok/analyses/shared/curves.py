@@ -148,7 +148,7 @@ def chosen(parts: Sequence[str], known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     for part in parts:
         if part not in known:
-            raise ConfigError(f"parts of {what}: {', '.join(known)}", repr(part), nearest(part, known))
+            raise ConfigError(f"{what}.parts from {', '.join(known)}", repr(part), nearest(part, known))
     return [part for part in known if part in parts or not parts]
 
 
