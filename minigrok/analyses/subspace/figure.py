@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minigrok.analyses.subspace_measure import VECTORS
+from minigrok.analyses.subspace.result import VECTORS, Result, Track
 from minigrok.plotting import panel_grid
-
-if TYPE_CHECKING:
-    from minigrok.analyses.subspace import Result, Track
 
 DRAWN = 3  # runs in the picture at most: our choice
 LOOKS: tuple[dict[str, Any], ...] = (
