@@ -6,7 +6,9 @@ from synthetic_runs import SMALL, make, walk
 
 from minigrok.analyses import subspace as analysis
 from minigrok.analyses.base import Work
-from minigrok.analyses.subspace_measure import VECTORS, Measurement
+from minigrok.analyses.subspace.analysis import other_seed
+from minigrok.analyses.subspace.measure import Measurement
+from minigrok.analyses.subspace.result import VECTORS, Track
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry import subspace
@@ -91,8 +93,8 @@ def test_other_seed_is_the_next_run_that_fits(trained, tmp_path):
     assert {each.between for each in both[0].angles} >= {"this and other seed"}
     assert np.array_equal(both[0].shares["full, run"], alone.shares["full, run"], equal_nan=True)
     wide = make(tmp_path / "wide", settings=["model.width=16", "seed=5"])
-    assert analysis.other_seed([trained[0], wide, trained[1]], 0) == 2
-    assert analysis.other_seed([trained[0], wide, trained[0]], 0) is None
+    assert other_seed([trained[0], wide, trained[1]], 0) == 2
+    assert other_seed([trained[0], wide, trained[0]], 0) is None
 
 
 def test_random_subspaces_of_a_random_walk_are_chance(tmp_path):
@@ -115,11 +117,17 @@ def test_share_and_leakage_add_up_and_paper_adds_rho(trained):
     assert all(row["rho"] ** 2 == pytest.approx(row["leakage"]) for row in analysis.table(result))
 
 
+def test_an_energy_above_1_by_rounding_has_rho_0():
+    shares = {"full, run": np.full((1, 4, 5), 1 + 1e-15)}
+    track = Track("a", "", np.array([1]), 9, shares, {"full, run": np.array([9])}, np.zeros(1), [])
+    assert [row["rho"] for row in analysis.table(analysis.Result("paper", [track]))] == [0.0] * 4
+
+
 def test_too_few(tmp_path):
     run = make(tmp_path / "a", thetas=walk(with_settings(preset("tiny"), SMALL), [0, 100]))
     with pytest.raises(RunFolderError, match="at least 3 snapshots"):
         analysis.compute([run], QUICK, Work())
-    with pytest.raises(ConfigError, match="at least 100"):
+    with pytest.raises(ConfigError, match="between 100 and 100,000"):
         analysis.Settings(draws=5)
 
 

@@ -10,7 +10,7 @@ from sim_train import config_of
 
 from minigrok.analyses.heads import Reader
 from minigrok.analyses.shared.curves import Scorer
-from minigrok.analyses.subspace_measure import adam_update
+from minigrok.analyses.subspace.measure import adam_update
 from minigrok.config import Config
 from minigrok.errors import EngineError
 from minigrok.network.passes import evaluation, passes

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from minigrok.analyses.subspace_measure import VECTORS
+from minigrok.analyses.subspace.result import VECTORS, Result, Track
 from minigrok.plotting import Axes, Figure, panel_grid
-
-if TYPE_CHECKING:
-    from minigrok.analyses.subspace import Result, Track
 
 DRAWN = 3  # runs in the picture at most: our choice
 LOOKS: tuple[dict[str, Any], ...] = (

@@ -1,4 +1,4 @@
-"""What the subspace analysis measures of one run; what the values are, `minigrok.analyses.subspace` says.
+"""What the subspace analysis measures of one run; what the values are, `minigrok.analyses.subspace.analysis` says.
 
 Memory: the trajectory in the saved dtype, `rows` x P, once, and a half of it for the second half's basis. Measured
 (ru_maxrss): 3.33 GiB for 1500 rows of 302,914 float32 parameters; another run's trajectory is gone before.
@@ -7,12 +7,12 @@ Memory: the trajectory in the saved dtype, `rows` x P, once, and a half of it fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps
 from minigrok.analyses.shared.trajectories import top_components, trajectory
+from minigrok.analyses.subspace.result import Comparison, Settings
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.storage.runs import Run
@@ -20,11 +20,6 @@ from minigrok.training.optim import factors
 from minigrok.training.run_state import RunState
 from minigrok.training.train import trainer_of
 
-if TYPE_CHECKING:
-    from minigrok.analyses.subspace import Settings
-
-FULL = 20  # components of the full vector (paper)
-VECTORS = ("gradient", "update", "step", "next move")
 QUANTILES = (0.025, 0.975)
 
 
@@ -88,8 +83,8 @@ class Measurement:
         vectors = [gradient, update, update - s.decay_rate * theta, move]
         return vectors, float(off / walked) if walked > 0 else float("nan")
 
-    def angles(self) -> Iterator[tuple[str, str, float, float, float, Array, Array]]:
-        """Yield the fields of a `subspace.Comparison` for each pair of bases."""
+    def angles(self) -> Iterator[Comparison]:
+        """Yield the principal angles of each pair of bases."""
         n, rng = len(self.rows), self.work.rng(f"{self.stream}/angles")
         half = n // 2
         early = _both(self.trajectory, self.run, self.settings, half)
@@ -102,7 +97,7 @@ class Measurement:
                 seen = angles(a[name], b[name])
                 drawn = np.array([random_angles(a[name], b[name], rng) for _ in range(self.settings.draws)])
                 bands = [np.array([d.mean(), *np.quantile(d, QUANTILES)]) for d in drawn.T[:2]]
-                yield name, between, seen.overlap, seen.smallest, seen.largest, bands[0], bands[1]
+                yield Comparison(name, between, seen.overlap, seen.smallest, seen.largest, bands[0], bands[1])
 
 
 def adam_update(state: RunState) -> Array:
