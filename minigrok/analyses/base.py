@@ -187,7 +187,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_row(row: Row) -> Row:
-    """Return a row of a table with every value plain."""
+    """Return a table row of plain scalars: what is not known is None, never NaN."""
     return {column: plain(value) for column, value in row.items()}
 
 
