@@ -92,7 +92,7 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str         "exact" or "paper"
-    parts : list of str    studies; none: all
+    parts : list of str    studies; none: all of the protocol
     most : int             snapshots of the trajectory, evenly thinned (paper: all, ours: 300)
     repeats : int          draws of noise for each changed network (our choice: 1)
     """
@@ -100,17 +100,17 @@ class Settings(base.Settings):
     name = "ablation"
     parts: tuple[str, ...] = ()
     most: Annotated[int, Between(3, MANY)] = 300
-    repeats: Annotated[int, Between(0, 1_000)] = 1
+    repeats: Annotated[int, Between(0, MANY)] = 1
 
     def __post_init__(self) -> None:
-        """Check the names of the studies too."""
+        """Check that the protocol has every part, too."""
         super().__post_init__()
-        self.studies()
+        self.chosen_parts()
 
-    def studies(self) -> list[str]:
-        """Names of the studies that are asked for, of those that the protocol has."""
+    def chosen_parts(self) -> list[str]:
+        """Return the parts that are asked for, or all that the protocol has; a ConfigError names one that it lacks."""
         known = [name for name, study in STUDIES.items() if study.is_paper or self.protocol == "exact"]
-        return chosen(self.parts, known, f"{self.name}, protocol {self.protocol}")
+        return chosen(self.parts, known, f"{self.name}, {self.protocol}")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every ablated network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
-    jobs = [(name, reference) for name in settings.studies() for reference in references]
+    jobs = [(name, reference) for name in settings.chosen_parts() for reference in references]
     columns = {reference: trajectory_columns(network, reference, settings.most) for reference in references}
     curves, matrices = [], []
     for i, (name, reference) in enumerate(jobs):

@@ -45,7 +45,7 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str            "exact" or "paper"
-    parts : list of str       studies; none: all
+    parts : list of str       studies; none: all of the protocol
     ranks : list of int       kept of each matrix (paper, figSNAP)
     keep : list of float      percent of the entries (paper, figSNAP)
     scales : list of float    factors (paper, figSNAP)
@@ -59,17 +59,17 @@ class Settings(base.Settings):
     keep: tuple[Annotated[float, Between(0, 100)], ...] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0, 100.0)
     scales: tuple[Annotated[float, Between(-1_000, 1_000)], ...] = SCALES
     noises: tuple[Annotated[float, Between(0, 1_000)], ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-    repeats: Annotated[int, Between(0, 1_000)] = 2
+    repeats: Annotated[int, Between(0, MANY)] = 2
 
     def __post_init__(self) -> None:
-        """Check the names of the studies too."""
+        """Check that the protocol has every part, too."""
         super().__post_init__()
-        self.studies()
+        self.chosen_parts()
 
-    def studies(self) -> list[str]:
-        """Names of the studies that are asked for, of those that the protocol has."""
+    def chosen_parts(self) -> list[str]:
+        """Return the parts that are asked for, or all that the protocol has; a ConfigError names one that it lacks."""
         known = [name for name in STUDIES if name not in CONTROLS or self.protocol == "exact"]
-        return chosen(self.parts, known, f"{self.name}, protocol {self.protocol}")
+        return chosen(self.parts, known, f"{self.name}, {self.protocol}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every changed network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
-    jobs = [(study, reference) for study in settings.studies() for reference in references]
+    jobs = [(study, reference) for study in settings.chosen_parts() for reference in references]
     curves = []
     for i, (study, reference) in enumerate(jobs):
         work.report(i, len(jobs), f"{study} of {reference}")

@@ -93,7 +93,7 @@ def bridge(start: Array, end: Array, contractions: Array, lengths: Array, rng: n
     start, end : (P,)
         theta_0 and theta_T.
     contractions, lengths : (T,)
-        c_t and a_t > 0.
+        c_t and a_t; where every a_t is 0 nothing is random, and the walk is start, c_1 start, ...
     rng : numpy Generator
     """
     T, P = len(lengths), len(start)
@@ -103,7 +103,8 @@ def bridge(start: Array, end: Array, contractions: Array, lengths: Array, rng: n
         v[t + 1] = contractions[t] ** 2 * v[t] + lengths[t] ** 2
         C[t + 1] = contractions[t] * C[t]
     g = v * C[-1] / C
+    shares = g / v[-1] if v[-1] > 0 else np.zeros(T + 1)
     missing = end - C[-1] * start - w[-1]
     for t in range(T + 1):
-        w[t] += C[t] * start + g[t] / v[-1] * missing
+        w[t] += C[t] * start + shares[t] * missing
     return w

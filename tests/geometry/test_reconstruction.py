@@ -77,6 +77,13 @@ def test_a_bridge_starts_and_ends_where_it_should(c):
     assert np.abs(path[3] - start).max() > 0.1
 
 
+@pytest.mark.parametrize("c", [1.0, 0.9])
+def test_a_bridge_of_no_random_move_is_the_decay_alone(c):
+    start = np.arange(1.0, 5)
+    path = reconstruction.bridge(start, c**3 * start, np.full(3, c), np.zeros(3), np.random.default_rng(6))
+    assert path == pytest.approx(c ** np.arange(4)[:, None] * start)
+
+
 @pytest.mark.parametrize("c", [1.0, 0.8])
 def test_moments_of_a_bridge_are_those_of_the_conditional_law(c):
     """Mean and variance from the joint Gaussian law of u_1 .. u_T, inverted by brute force."""
