@@ -69,7 +69,7 @@ class Settings(base.Settings):
     def chosen_parts(self) -> list[str]:
         """Return the parts that are asked for, or all that the protocol has; a ConfigError names one that it lacks."""
         known = [name for name in STUDIES if name not in CONTROLS or self.protocol == "exact"]
-        return chosen(self.parts, known, f"{self.name}, {self.protocol}")
+        return chosen(self.parts, known, self.name, self.protocol)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Settings(base.Settings):
 
     def chosen_parts(self) -> list[str]:
         """Return the parts that are asked for, or all that the protocol has; a ConfigError names one that it lacks."""
-        return chosen(self.parts, PAPER if self.protocol == "paper" else PARTS, f"{self.name}, {self.protocol}")
+        return chosen(self.parts, PAPER if self.protocol == "paper" else PARTS, self.name, self.protocol)
 
 
 @dataclass(frozen=True)

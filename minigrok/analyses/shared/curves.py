@@ -143,12 +143,13 @@ def usable_steps(run: Run, protocol: str) -> list[int]:
     return steps
 
 
-def chosen(parts: Sequence[str], known: Iterable[str], what: str) -> list[str]:
+def chosen(parts: Sequence[str], known: Iterable[str], name: str, protocol: str) -> list[str]:
     """Return the parts of an analysis that are asked for, all if none is; a ConfigError names the unknown one."""
     known = list(known)
     for part in parts:
         if part not in known:
-            raise ConfigError(f"{what}.parts from {', '.join(known)}", repr(part), nearest(part, known))
+            required = f"{name}.parts (protocol {protocol}) from {', '.join(known)}"
+            raise ConfigError(required, repr(part), nearest(part, known))
     return [part for part in known if part in parts or not parts]
 
 
