@@ -26,6 +26,26 @@ SHORT = {  # rows of README's table of speed, in its words
     "hvp, float64, train, 1 direction, 2 threads": "Hessian product, all train pairs, float64",
     "eval, float32, 2 threads": "evaluation, all pairs, float32",
 }
+CORE = {  # what a lecturer projects, in that order: tests/test_core.py keeps it free of everything else
+    "layers/linear.py": "the first layer: four maps under four formulas",
+    "layers/embedding.py": "a token and its position become a row",
+    "layers/select.py": "rows are picked, and their derivatives added up",
+    "layers/projection.py": "picking and projecting in the cheaper order",
+    "layers/layernorm.py": "a derivative is a projection",
+    "layers/gelu.py": "a function of one number, and its two derivatives",
+    "layers/attention.py": "softmax and its derivative, diag(p) - p p^T",
+    "layers/cross_entropy.py": "a loss that is exact where it is tiny",
+    "layers/sums.py": "three bodies that the layers share",
+    "network/params.py": "named arrays in one flat vector",
+    "network/block.py": "one Transformer block in two halves",
+    "network/model.py": "the network: a straight list of calls, four times",
+    "network/shards.py": "forward, backward and products of a batch",
+    "network/sharded.py": "the same, one thread a part of the batch",
+    "network/objective.py": "loss, gradient and Hessian product as functions of theta",
+    "training/optim.py": "AdamW and clipping",
+    "training/trainer.py": "one training step",
+    "training/loop.py": "the training loop",
+}
 Works = dict[str, dict[str, dict[str, Any]]]  # words of a work -> contender -> its row in the report
 
 
@@ -42,10 +62,15 @@ def tables() -> dict[str, list[str]]:
         "commands": [_row(f"`minigrok {name}`", text) for name, text in helps.items()],
         "pages": [_row(f"[{topic}](minigrok/docs/{topic}.md)", first_sentence(x)) for topic, x in pages().items()],
         "claim": [_row(*_cells(line)[:5]) for line in _findings("| all parameters, uncentred |")],
+        "core": [_row(f"`minigrok/{name}`", str(_lines(name)), words) for name, words in CORE.items()],
         "accuracy, short": [_row(*_cells(x)[:4], _cells(x)[-1]) for x in rows(ACCURACY.read_text("utf-8"), "accuracy")],
         "speed, short": [_row(*cells) for cells in speed_short(works())],
         "speed": [_row(*cells) for cells in speed(works())],
     }
+
+
+def _lines(name: str) -> int:
+    return (ROOT / "minigrok" / name).read_text("utf-8").count("\n")
 
 
 def works() -> Works:
