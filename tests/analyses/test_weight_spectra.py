@@ -7,8 +7,9 @@ from synthetic_runs import SMALL, STEPS, make, rises, walk
 from minigrok.analyses import weight_spectra
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
+from minigrok.analyses.weight_spectra.analysis import closeness, moving_average
 from minigrok.config import preset, with_settings
-from minigrok.errors import RunFolderError
+from minigrok.errors import ConfigError, RunFolderError
 from minigrok.network.params import layout
 
 Settings = weight_spectra.Settings
@@ -84,15 +85,15 @@ def test_an_event_at_a_known_step(tmp_path):
 
 def test_closeness_counts_the_shifts():
     steps = np.arange(0, 1000, 100)
-    assert weight_spectra.closeness(steps, 5, 500) == (0, 1 / 7)
-    assert weight_spectra.closeness(steps, 3, 500) == (-200, 5 / 7)
-    assert weight_spectra.closeness(steps, 3, None) == (None, None)
-    p = [weight_spectra.closeness(steps, i, 640)[1] for i in range(3, 10)]
+    assert closeness(steps, 5, 500) == (0, 1 / 7)
+    assert closeness(steps, 3, 500) == (-200, 5 / 7)
+    assert closeness(steps, 3, None) == (None, None)
+    p = [closeness(steps, i, 640)[1] for i in range(3, 10)]
     assert sorted(p) == pytest.approx(np.arange(1, 8) / 7)  # uniform over the shifts: a valid p
 
 
 def test_moving_average_shrinks_at_the_ends():
-    assert weight_spectra.moving_average(np.array([1.0, 3, 8, 1])).tolist() == [2, 4, 4, 4.5]
+    assert moving_average(np.array([1.0, 3, 8, 1])).tolist() == [2, 4, 4, 4.5]
 
 
 def test_random_matrices_follow_their_random_values(tmp_path):
@@ -118,6 +119,12 @@ def test_too_few_snapshots(tmp_path, count):
     run = make(tmp_path / "a", [rises(11), rises(13)], thetas=walk(config, GRID[:count]))
     with pytest.raises(RunFolderError, match=rf"required: at least 5 snapshots .* got: {count} .* do: train longer"):
         result_of(run)
+
+
+@pytest.mark.parametrize("wrong", [{"most": 1}, {"most": 3}, {"draws": 0}])
+def test_settings_that_leave_nothing_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"weight_spectra.{next(iter(wrong))} "):
+        Settings(**wrong)
 
 
 def test_one_task_another_p_and_one_head(tmp_path):

@@ -17,103 +17,20 @@ Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Row, Work, snapshot_steps
+from minigrok.analyses.base import MANY, Analysis, Work, snapshot_steps
 from minigrok.analyses.shared import events
-from minigrok.analyses.spectra_figure import figure
+from minigrok.analyses.weight_spectra.figure import figure
+from minigrok.analyses.weight_spectra.result import FROM, Event, Result, Series, Settings
+from minigrok.analyses.weight_spectra.table import table
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra as spectra
 from minigrok.storage.runs import Run
 
-FROM = 3  # first snapshot that an event may be at (paper)
 ATTENTION = ("W_Q", "W_K", "W_V", "W_O")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of weight_spectra.
-
-    Attributes
-    ----------
-    protocol : str    "exact"; "paper": layer 0, and only what the paper shows
-    most : int        at most this many snapshots, evenly thinned (paper: all; 300: our choice); 0: all
-    draws : int       Gaussian matrices behind the random values (our choice: 50)
-    """
-
-    protocol: str = "exact"
-    most: int = 300
-    draws: int = 50
-
-
-@dataclass(frozen=True)
-class Event:
-    """Where a series is smallest or largest.
-
-    Attributes
-    ----------
-    index, step : int
-    value : float                      of the smoothed series for a gap
-    to_grok, to_peak : float or None   steps after the first grok step, after the layer's commutator peak
-    p_grok, p_peak : float or None     share of the circular shifts that are as close or closer
-    """
-
-    index: int
-    step: int
-    value: float
-    to_grok: float | None
-    p_grok: float | None
-    to_peak: float | None = None
-    p_peak: float | None = None
-
-
-@dataclass(frozen=True)
-class Series:
-    """One quantity over the snapshots.
-
-    Attributes
-    ----------
-    layer : int              -1: a task's read-out
-    name, kind : str         kind: "gap", "commutator" or "pair"
-    values, random : (S,)    measured; mean over Gaussian matrices of the same norms
-    event : Event
-    at_peak : float or None  gaps: place in its range, 0 smallest to 1 largest, at the commutator peak
-    """
-
-    layer: int
-    name: str
-    kind: str
-    values: Array
-    random: Array
-    event: Event
-    at_peak: float | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """Series of one run.
-
-    Attributes
-    ----------
-    run : str
-    steps : (S,) int
-    groks : dict of task to step or None
-    layers, heads : int
-    series : list of Series
-    arrays : dict of name to (S, ...)    of attention_spectra.measure
-    pair_band : (2,)                     central 95 % of the pair index of Gaussian matrices
-    """
-
-    run: str
-    steps: Array
-    groks: dict[str, int | None]
-    layers: int
-    heads: int
-    series: list[Series]
-    arrays: dict[str, Array] = field(repr=False)
-    pair_band: Array
 
 
 @dataclass(frozen=True)
@@ -148,8 +65,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     model = run.config.model
     chance = _chance(model.width, model.head_width, settings.draws, work.rng("weight_spectra"))
     layers = 1 if is_paper else model.blocks
-    reached = [step for step in groks.values() if step is not None]
-    grok = min(reached) if reached else None
+    grok = min((step for step in groks.values() if step is not None), default=None)
     found = [each for layer in range(layers) for each in _layer(arrays, layer, steps, grok, chance, is_paper)]
     if not is_paper:
         pairs = spectra.pair_index(arrays["head_delta"])  # (S, N)
@@ -260,40 +176,13 @@ def closeness(steps: Array, index: int, target: int | None) -> tuple[float | Non
     return float(steps[index] - target), float(np.mean(far <= far[index - FROM]))
 
 
-def table(result: Result) -> list[Row]:
-    """One row a series: values at the start, at its event, at the end; random value and distances at the event."""
-    return [_row(result, each) for each in result.series]
-
-
-def _row(result: Result, each: Series) -> Row:
-    event = each.event
-    row: Row = {
-        "run": result.run,
-        "layer": each.layer if each.layer >= 0 else None,
-        "series": each.name,
-        "kind": each.kind,
-        "start": float(each.values[0]),
-        "event": event.value,
-        "random": float(each.random[event.index]),
-        "end": float(each.values[-1]),
-        "end random": float(each.random[-1]),
-        "at step": event.step,
-        "to grok": event.to_grok,
-        "p grok": event.p_grok,
-        "to peak": event.to_peak,
-        "p peak": event.p_peak,
-        "place at peak": each.at_peak,
-    }
-    return {name: None if value != value else value for name, value in row.items()}  # no change from the start: nan
-
-
 ANALYSIS = Analysis(
-    "weight_spectra",
+    Settings.name,
     "Do the singular values of queries and keys do anything at grokking that random matrices of their norms do not?",
     "arXiv:2602.18523, weight spectra; normalised and gauge-invariant ones, random values, timing test: minigrok",
     Settings,
     compute,
     table,
     figure,
-    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most or 10**9)} snapshots, up to 0.5 s each",
+    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most or MANY)} snapshots, up to 0.5 s each",
 )

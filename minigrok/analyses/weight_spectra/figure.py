@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from minigrok.analyses.weight_spectra.result import Result, Series
 from minigrok.engine import Array
 from minigrok.plotting import Axes, Figure, panel_grid
-
-if TYPE_CHECKING:
-    from minigrok.analyses.weight_spectra import Result, Series
 
 LINES = ("-", "--", "-.", ":")
 GREYS = ("0.0", "0.35", "0.5", "0.6")
