@@ -17,7 +17,7 @@ e is the derivative of the loss by the scores before the softmax.
 Source: Vaswani et al. 2017, eq. 1; R-operator: Pearlmutter 1994.
 
 A row is a pair: keys and values belong to one pair only, so each row owns all that it writes.
-Arrays: q, y (B, U, H, K); kv (B, T, 2, H, K) with [:, :, 0] keys and [:, :, 1] values; p, e (B, H, U, T).
+Arrays: q, y (B, U, H, K); kv (B, T, 2, H, K) with [:, :, KEY] keys and [:, :, VALUE] values; p, e (B, H, U, T).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from math import exp
 from typing import NamedTuple
 
 from minigrok.engine.base import Array, Engine
+
+KEY, VALUE = 0, 1  # of the third axis of kv
 
 
 class Tape(NamedTuple):
@@ -59,38 +61,52 @@ def _scale(tape: Tape) -> float:
 
 
 def _dot(x: Array, y: Array) -> float:
+    """Return x . y = sum_c x_c y_c."""
     total = x.dtype.type(0)
     for c in range(x.size):
         total += x[c] * y[c]
     return total  # type: ignore[no-any-return]
 
 
-def _accumulate(count: int, a: float, x: Array, y: Array) -> None:
-    """y = a x for the first term of a sum (count = 0), y += a x for the later ones."""
-    if count == 0:
-        for c in range(y.size):
-            y[c] = a * x[c]
+def _set(a: float, x: Array, y: Array) -> None:
+    """y = a x: the first term of a sum."""
+    for c in range(y.size):
+        y[c] = a * x[c]
+
+
+def _add(a: float, x: Array, y: Array) -> None:
+    """y += a x: a further term."""
+    for c in range(y.size):
+        y[c] += a * x[c]
+
+
+def _term(number: int, a: float, x: Array, y: Array) -> None:
+    """Term `number` = 0, 1, ... of the sum y of vectors a x."""
+    if number == 0:
+        _set(a, x, y)
     else:
-        for c in range(y.size):
-            y[c] += a * x[c]
+        _add(a, x, y)
 
 
 def _softmax(p: Array) -> None:
-    """Replace the scores p (T,) by their softmax."""
+    """Replace the scores p (T,) by their softmax: exp(p_s - top) / sum_s exp(p_s - top)."""
     real = p.dtype.type
+    # top = the largest score, so that no exp overflows
     top = p[0]
     for s in range(1, p.size):
         top = max(top, p[s])
+    # the numerators, and their total
     total = real(0)
     for s in range(p.size):
         p[s] = exp(p[s] - top)
         total += p[s]
+    # their shares of it
     for s in range(p.size):
         p[s] /= total
 
 
 def _softmax_jacobian(p: Array, g: Array, e: Array) -> None:
-    """e = p (g - sum p g): the symmetric Jacobian of the softmax, applied to g (T,)."""
+    """e = p (g - m), m = sum p g: the symmetric Jacobian of the softmax, applied to g (T,)."""
     m = _dot(p, g)
     for s in range(p.size):
         e[s] = p[s] * (g[s] - m)
@@ -101,11 +117,13 @@ def _forward(lo: int, hi: int, factor: float, q: Array, kv: Array, p: Array, y: 
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
+                # p_ts = softmax_s(scale q_t . k_s)
                 for s in range(kv.shape[1]):
-                    p[b, h, t, s] = scale * _dot(q[b, t, h], kv[b, s, 0, h])
+                    p[b, h, t, s] = scale * _dot(q[b, t, h], kv[b, s, KEY, h])
                 _softmax(p[b, h, t])
+                # y_t = sum_s p_ts v_s
                 for s in range(kv.shape[1]):
-                    _accumulate(s, p[b, h, t, s], kv[b, s, 1, h], y[b, t, h])
+                    _term(s, p[b, h, t, s], kv[b, s, VALUE, h], y[b, t, h])
 
 
 def _backward(
@@ -115,13 +133,17 @@ def _backward(
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
+                # forward: y_t = sum_s p_ts v_s, so the derivative by p_ts is g_ts = dy_t . v_s
                 for s in range(kv.shape[1]):
-                    g[b, h, t, s] = _dot(dy[b, t, h], kv[b, s, 1, h])
+                    g[b, h, t, s] = _dot(dy[b, t, h], kv[b, s, VALUE, h])
+                # forward: p_ts = softmax_s(score_ts), so the derivative by the score is e_ts = p_ts (g_ts - m_t)
                 _softmax_jacobian(p[b, h, t], g[b, h, t], e[b, h, t])
+                # forward: score_ts = scale q_t . k_s, so dq_t sums scale e_ts k_s, and dk_s the same of q_t;
+                # y_t = sum_s p_ts v_s, so dv_s sums p_ts dy_t
                 for s in range(kv.shape[1]):
-                    _accumulate(s, scale * e[b, h, t, s], kv[b, s, 0, h], dq[b, t, h])
-                    _accumulate(t, scale * e[b, h, t, s], q[b, t, h], dkv[b, s, 0, h])
-                    _accumulate(t, p[b, h, t, s], dy[b, t, h], dkv[b, s, 1, h])
+                    _term(s, scale * e[b, h, t, s], kv[b, s, KEY, h], dq[b, t, h])
+                    _term(t, scale * e[b, h, t, s], q[b, t, h], dkv[b, s, KEY, h])
+                    _term(t, p[b, h, t, s], dy[b, t, h], dkv[b, s, VALUE, h])
 
 
 def _r_forward(
@@ -131,12 +153,15 @@ def _r_forward(
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
+                # forward: score_ts = scale q_t . k_s, so R of it is c_ts = scale (Rq_t . k_s + q_t . Rk_s)
                 for s in range(kv.shape[1]):
-                    Rp[b, h, t, s] = scale * (_dot(Rq[b, t, h], kv[b, s, 0, h]) + _dot(q[b, t, h], Rkv[b, s, 0, h]))
+                    Rp[b, h, t, s] = scale * (_dot(Rq[b, t, h], kv[b, s, KEY, h]) + _dot(q[b, t, h], Rkv[b, s, KEY, h]))
+                # forward: p_ts = softmax_s(score_ts), so Rp_ts = p_ts (c_ts - sum_s p_ts c_ts)
                 _softmax_jacobian(p[b, h, t], Rp[b, h, t], Rp[b, h, t])
+                # forward: y_t = sum_s p_ts v_s, so Ry_t = sum_s (Rp_ts v_s + p_ts Rv_s)
                 for s in range(kv.shape[1]):
-                    _accumulate(s, Rp[b, h, t, s], kv[b, s, 1, h], Ry[b, t, h])
-                    _accumulate(1, p[b, h, t, s], Rkv[b, s, 1, h], Ry[b, t, h])
+                    _term(s, Rp[b, h, t, s], kv[b, s, VALUE, h], Ry[b, t, h])
+                    _add(p[b, h, t, s], Rkv[b, s, VALUE, h], Ry[b, t, h])
 
 
 def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
@@ -168,16 +193,19 @@ def _r_backward(
     for b in range(lo, hi):
         for h in range(q.shape[2]):
             for t in range(q.shape[1]):
+                # backward: g_ts = dy_t . v_s, so Rg_ts = Rdy_t . v_s + dy_t . Rv_s, kept where Re will be
                 for s in range(kv.shape[1]):
-                    Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, 1, h]) + _dot(dy[b, t, h], Rkv[b, s, 1, h])
+                    Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, VALUE, h]) + _dot(dy[b, t, h], Rkv[b, s, VALUE, h])
+                # backward: e_ts = p_ts (g_ts - m_t), so Re_ts = Rp_ts (g_ts - m_t) + p_ts (Rg_ts - Rm_t)
                 _R_softmax_jacobian(p[b, h, t], g[b, h, t], Rp[b, h, t], Re[b, h, t])
+                # backward: dq_t, dk_s and dv_s sum products; R of a product x y is Rx y + x Ry
                 for s in range(kv.shape[1]):
-                    _accumulate(s, scale * Re[b, h, t, s], kv[b, s, 0, h], Rdq[b, t, h])
-                    _accumulate(1, scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])
-                    _accumulate(t, scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, 0, h])
-                    _accumulate(1, scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, 0, h])
-                    _accumulate(t, Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, 1, h])
-                    _accumulate(1, p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, 1, h])
+                    _term(s, scale * Re[b, h, t, s], kv[b, s, KEY, h], Rdq[b, t, h])
+                    _add(scale * e[b, h, t, s], Rkv[b, s, KEY, h], Rdq[b, t, h])
+                    _term(t, scale * Re[b, h, t, s], q[b, t, h], Rdkv[b, s, KEY, h])
+                    _add(scale * e[b, h, t, s], Rq[b, t, h], Rdkv[b, s, KEY, h])
+                    _term(t, Rp[b, h, t, s], dy[b, t, h], Rdkv[b, s, VALUE, h])
+                    _add(p[b, h, t, s], Rdy[b, t, h], Rdkv[b, s, VALUE, h])
 
 
 def forward(engine: Engine, q: Array, kv: Array) -> tuple[Array, Tape]:

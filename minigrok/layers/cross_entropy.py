@@ -33,6 +33,7 @@ class Tape(NamedTuple):
 
 
 def _top(x: Array) -> float:
+    """Return the largest logit."""
     top = x[0]
     for c in range(x.size):
         top = max(top, x[c])
@@ -51,6 +52,7 @@ def _exp_minus(x: Array, top: float, e: Array) -> float:
 def _forward(lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Array, o: Array, loss: Array) -> None:
     real, V = x.dtype.type, x.shape[1]
     for i in range(lo, hi):
+        # Z = sum_c exp(x_c - top), and the part of it that is not the true class k
         k, top = target[i], _top(x[i])
         Z = _exp_minus(x[i], top, p[i])
         e_k = p[i, k]
@@ -62,14 +64,14 @@ def _forward(lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Arr
         if saturating:
             loss[i] = math.log(Z) - (x[i, k] - top)
             o[i] = real(1) - e_k / Z
-        elif e_k == real(
-            1
-        ):  # the true class is on top; not where a logit is infinite: there e_k is NaN, and so the loss
+        elif e_k == real(1):
+            # k is on top (where a logit is infinite e_k is NaN, and so is the loss): log Z without the 1
             loss[i] = math.log1p(others)
             o[i] = others / Z
         else:
             loss[i] = math.log(Z) + (top - x[i, k])
             o[i] = others / Z
+        # p_c = exp(x_c - top) / Z
         for c in range(V):
             p[i, c] /= Z
 
@@ -77,6 +79,7 @@ def _forward(lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Arr
 def _backward(lo: int, hi: int, target: Array, p: Array, o: Array, weight: float, dx: Array) -> None:
     w = p.dtype.type(weight)
     for i in range(lo, hi):
+        # forward: loss = log sum_c exp x_c - x_k, so dx_c = w p_c, and for the true class -w (1 - p_k)
         for c in range(p.shape[1]):
             dx[i, c] = w * p[i, c]
         dx[i, target[i]] = -w * o[i]
@@ -84,6 +87,7 @@ def _backward(lo: int, hi: int, target: Array, p: Array, o: Array, weight: float
 
 def _r_forward(lo: int, hi: int, target: Array, p: Array, Rx: Array, Rloss: Array) -> None:
     for i in range(lo, hi):
+        # forward: loss = log sum_c exp x_c - x_k, so Rloss = sum_c p_c (Rx_c - Rx_k)
         Rloss[i] = 0
         for c in range(p.shape[1]):
             Rloss[i] += p[i, c] * (Rx[i, c] - Rx[i, target[i]])
@@ -93,9 +97,11 @@ def _r_backward(lo: int, hi: int, target: Array, p: Array, weight: float, Rx: Ar
     w, V = p.dtype.type(weight), p.shape[1]
     for i in range(lo, hi):
         Rx_k = Rx[i, target[i]]
+        # u_c = Rx_c - Rx_k: a common shift of the logits changes nothing; mean_u = sum_c p_c u_c
         mean_u = p.dtype.type(0)
         for c in range(V):
             mean_u += p[i, c] * (Rx[i, c] - Rx_k)
+        # backward: dx_c = w p_c, and Rp_c = p_c (u_c - mean_u)
         for c in range(V):
             Rdx[i, c] = w * p[i, c] * (Rx[i, c] - Rx_k - mean_u)
 

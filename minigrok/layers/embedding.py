@@ -28,6 +28,7 @@ class Embedding(NamedTuple):
 def _forward(lo: int, hi: int, position: Array, token: Array, x: Array) -> None:
     p = token.shape[0]
     for i in range(lo, hi):
+        # row i = j p + t: x_jt = token_t + position_j
         for c in range(token.shape[1]):
             x[i, c] = token[i % p, c] + position[i // p, c]
 
@@ -35,6 +36,7 @@ def _forward(lo: int, hi: int, position: Array, token: Array, x: Array) -> None:
 def _dtoken(lo: int, hi: int, dx: Array, dtoken: Array) -> None:
     p = dtoken.shape[0]
     for t in range(lo, hi):
+        # forward: x_jt = token_t + position_j, so dtoken_t = sum_j dx_jt
         for c in range(dtoken.shape[1]):
             dtoken[t, c] = 0
         for j in range(dx.shape[0] // p):
@@ -45,6 +47,7 @@ def _dtoken(lo: int, hi: int, dx: Array, dtoken: Array) -> None:
 def _dposition(lo: int, hi: int, dx: Array, dposition: Array) -> None:
     p = dx.shape[0] // dposition.shape[0]
     for j in range(lo, hi):
+        # and dposition_j = sum_t dx_jt
         for c in range(dposition.shape[1]):
             dposition[j, c] = 0
         for t in range(p):

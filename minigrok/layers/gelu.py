@@ -35,6 +35,7 @@ def _forward(lo: int, hi: int, x: Array, y: Array, slope: Array) -> None:
     real = x.dtype.type
     one, half, sqrt_half, pdf_at_0 = real(1), real(0.5), real(SQRT_HALF), real(PDF_AT_0)
     for i in range(lo, hi):
+        # y = f(x) = x cdf(x), and f'(x) = cdf(x) + x pdf(x) for the later maps
         for c in range(x.shape[1]):
             z = x[i, c]
             u = z * sqrt_half  # erf and exp share exp(-u * u) in the CPU engine
@@ -45,6 +46,7 @@ def _forward(lo: int, hi: int, x: Array, y: Array, slope: Array) -> None:
 
 def _times_slope(lo: int, hi: int, slope: Array, dy: Array, dx: Array) -> None:
     for i in range(lo, hi):
+        # forward: y = f(x), so dx = f'(x) dy; and Ry = f'(x) Rx by the same body
         for c in range(slope.shape[1]):
             dx[i, c] = slope[i, c] * dy[i, c]
 
@@ -53,6 +55,7 @@ def _r_backward(lo: int, hi: int, x: Array, slope: Array, dy: Array, Rx: Array, 
     real = x.dtype.type
     two, half, pdf_at_0 = real(2), real(0.5), real(PDF_AT_0)
     for i in range(lo, hi):
+        # backward: dx = f'(x) dy, so Rdx = f'(x) Rdy + f''(x) Rx dy, with f''(x) = (2 - x^2) pdf(x)
         for c in range(x.shape[1]):
             z2 = x[i, c] * x[i, c]
             curvature = (two - z2) * pdf_at_0 * exp(-half * z2)

@@ -54,16 +54,20 @@ def _forward(lo: int, hi: int, x: Array, gain: Array, shift: Array, eps: float, 
     real, D = x.dtype.type, x.shape[1]
     per_channel = real(1) / real(D)
     for i in range(lo, hi):
+        # mean_i
         mu = real(0)
         for c in range(D):
             mu += x[i, c]
         mu *= per_channel
+        # var_i, and r_i = 1 / sqrt(var_i + eps)
         variance = real(0)
         for c in range(D):
             variance += (x[i, c] - mu) * (x[i, c] - mu)
         r[i] = real(1) / math.sqrt(variance * per_channel + real(eps))
+        # n_i = (x_i - mean_i) r_i
         for c in range(D):
             n[i, c] = (x[i, c] - mu) * r[i]
+        # y_i = gain n_i + shift
         for c in range(D):
             y[i, c] = gain[c] * n[i, c] + shift[c]
 
@@ -72,6 +76,7 @@ def _backward(lo: int, hi: int, gain: Array, n: Array, r: Array, dy: Array, dx: 
     real, D = n.dtype.type, n.shape[1]
     per_channel = real(1) / real(D)
     for i in range(lo, hi):
+        # forward: y = gain n + shift, so the derivative by n is a = gain dy; its mean, and that of a n
         mean_a = mean_an = real(0)
         for c in range(D):
             a = gain[c] * dy[i, c]
@@ -79,6 +84,7 @@ def _backward(lo: int, hi: int, gain: Array, n: Array, r: Array, dy: Array, dx: 
             mean_an += a * n[i, c]
         mean_a *= per_channel
         mean_an *= per_channel
+        # forward: n = (x - mean) r, so dx = r (a - mean a - n mean(a n))
         for c in range(D):
             dx[i, c] = r[i] * (gain[c] * dy[i, c] - mean_a - n[i, c] * mean_an)
 
@@ -88,6 +94,7 @@ def _dgain(lo: int, hi: int, dy: Array, n: Array, dgain: Array) -> None:
     mine = dgain[lo:hi]
     for c in range(mine.size):
         mine[c] = 0
+    # forward: y = gain n + shift
     for i in range(n.shape[0]):
         dy_i, n_i = dy[i, lo:hi], n[i, lo:hi]
         for c in range(mine.size):
@@ -110,15 +117,19 @@ def _r_forward(
     real, D = n.dtype.type, n.shape[1]
     per_channel = real(1) / real(D)
     for i in range(lo, hi):
+        # mean Rx and mean(n Rx)
         mean_Rx = mean_nRx = real(0)
         for c in range(D):
             mean_Rx += Rx[i, c]
             mean_nRx += n[i, c] * Rx[i, c]
         mean_Rx *= per_channel
         mean_nRx *= per_channel
+        # forward: r = 1 / sqrt(var + eps), so Rr / r = -r mean(n Rx)
         Rlog_r[i] = -r[i] * mean_nRx
+        # forward: n = (x - mean) r, so Rn = r (Rx - mean Rx - n mean(n Rx))
         for c in range(D):
             Rn[i, c] = r[i] * (Rx[i, c] - mean_Rx - n[i, c] * mean_nRx)
+        # forward: y = gain n + shift
         for c in range(D):
             Ry[i, c] = Rgain[c] * n[i, c] + gain[c] * Rn[i, c] + Rshift[c]
 
@@ -140,6 +151,7 @@ def _r_backward(
     real, D = n.dtype.type, n.shape[1]
     per_channel = real(1) / real(D)
     for i in range(lo, hi):
+        # backward: a = gain dy, so Ra = Rgain dy + gain Rdy; the three means
         mean_an = mean_Ra = mean_Ran = real(0)
         for c in range(D):
             a = gain[c] * dy[i, c]
@@ -150,6 +162,7 @@ def _r_backward(
         mean_an *= per_channel
         mean_Ra *= per_channel
         mean_Ran *= per_channel
+        # backward: dx = r (a - mean a - n mean(a n)); R of each factor in turn
         for c in range(D):
             Ra = Rgain[c] * dy[i, c] + gain[c] * Rdy[i, c]
             centred = Ra - mean_Ra - Rn[i, c] * mean_an - n[i, c] * mean_Ran
@@ -161,6 +174,7 @@ def _Rdgain(lo: int, hi: int, n: Array, dy: Array, Rn: Array, Rdy: Array, Rdgain
     mine = Rdgain[lo:hi]
     for c in range(mine.size):
         mine[c] = 0
+    # backward: dgain = sum dy n
     for i in range(n.shape[0]):
         dy_i, n_i, Rdy_i, Rn_i = dy[i, lo:hi], n[i, lo:hi], Rdy[i, lo:hi], Rn[i, lo:hi]
         for c in range(mine.size):

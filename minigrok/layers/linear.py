@@ -27,12 +27,14 @@ class Linear(NamedTuple):
 
 def _add_bias(lo: int, hi: int, bias: Array, y: Array) -> None:
     for i in range(lo, hi):
+        # y = x W^T + b: the product is there
         for c in range(bias.size):
             y[i, c] += bias[c]
 
 
 def _add_product_and_bias(lo: int, hi: int, product: Array, bias: Array, y: Array) -> None:
     for i in range(lo, hi):
+        # Ry = Rx W^T + x RW^T + Rb: the first product is there
         for c in range(bias.size):
             y[i, c] += product[i, c] + bias[c]
 
@@ -47,6 +49,7 @@ def forward(engine: Engine, w: Linear, x: Array) -> tuple[Array, Array]:
 
 def backward(engine: Engine, w: Linear, x: Array, dy: Array, dw: Linear | None) -> tuple[Array, Array]:
     """Return dx (N, I) and the cotangents that `r_backward` needs: dy (N, O). Fill `dw` unless it is None."""
+    # forward: y = x W^T + b, so dx = dy W, dW = dy^T x, db = sum dy
     dx = engine.empty(*x.shape)
     engine.matmul(dy, w.weight, dx)
     if dw is not None:
@@ -67,6 +70,7 @@ def r_forward(engine: Engine, w: Linear, x: Array, Rw: Linear, Rx: Array) -> tup
 
 def r_backward(engine: Engine, w: Linear, x: Array, dy: Array, Rw: Linear, Rx: Array, Rdy: Array, Rdw: Linear) -> Array:
     """Return Rdx (N, I) and fill `Rdw`."""
+    # backward: dx = dy W, so Rdx = Rdy W + dy RW; dW = dy^T x, so RdW = Rdy^T x + dy^T Rx
     Rdx, product = engine.empty(*x.shape), engine.empty(*x.shape)
     engine.matmul(Rdy, w.weight, Rdx)
     engine.matmul(dy, Rw.weight, product)

@@ -54,6 +54,7 @@ def selection(index: Array, n_rows: int) -> Selection:
 
 def _forward(lo: int, hi: int, index: Array, x: Array, y: Array) -> None:
     for i in range(lo, hi):
+        # y_i = x_index(i)
         row = x[index[i]]
         for c in range(row.size):
             y[i, c] = row[c]
@@ -61,6 +62,7 @@ def _forward(lo: int, hi: int, index: Array, x: Array, y: Array) -> None:
 
 def _backward(lo: int, hi: int, members: Array, starts: Array, dy: Array, dx: Array) -> None:
     for r in range(lo, hi):
+        # forward: y_i = x_index(i), so dx_r sums dy_i over the members i of r, in ascending order
         total = dx[r]
         for c in range(total.size):
             total[c] = 0
