@@ -1,7 +1,5 @@
 """Values and tables for people: the text of a cell, and a table in a notebook."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from html import escape
 

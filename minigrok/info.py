@@ -1,7 +1,5 @@
 """What this installation is: versions, machine, engines, presets, sweeps, layers, arms, analyses."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib import import_module, resources

@@ -3,8 +3,6 @@
 No picture computes anything: numbers come as they are from a run folder, or from the result of an analysis.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path

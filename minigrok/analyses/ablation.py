@@ -17,8 +17,6 @@ Protocol "paper": from init, without the orders by variance and random ones, k u
 Source: arXiv:2602.18523 (code aa4e72f), eigenvector ablations; order by variance, from zero, nulls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

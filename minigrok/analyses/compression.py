@@ -15,8 +15,6 @@ Protocol "paper": from init alone, float32, no null, no random rank, the last sn
 Source: arXiv:2602.18523 (code aa4e72f), compression and snapshot decomposition; from zero, nulls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -10,8 +10,6 @@ Protocol "paper" has no counterpart: the same in both, but for the final snapsho
 Source: minigrok; formulas: Roy & Vetterli 2007, Rudelson & Vershynin 2007.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

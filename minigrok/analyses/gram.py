@@ -17,8 +17,6 @@ Windows across a gap in the log are left out (the original's straddle gaps, in c
 Source: arXiv:2602.18523, Gram matrix table (code aa4e72f); matched control, share and nulls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated

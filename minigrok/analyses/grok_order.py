@@ -11,8 +11,6 @@ three seeds no order can be shown, p >= 0.25. Seven marks are seven looks: 0.98 
 Source: arXiv:2602.18523, claim of a staggered order (0.98 x 3, three seeds); marks, counts and test: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations

@@ -16,8 +16,6 @@ Protocol "paper": the raw cosines alone.
 Source: arXiv:2602.18523, near-orthogonal task heads (code aa4e72f); nulls, labels and subspaces: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations

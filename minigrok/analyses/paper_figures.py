@@ -6,8 +6,6 @@ curves on its grids; with "exact" the same parts measured exactly, with their co
                          /figX-ANALYSIS.csv    every point of it
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@
 The files of a result: `results`.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields

@@ -9,8 +9,6 @@ The paper's protocol has a folder of its own, NAME-paper. A comparison of severa
 folder.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -12,8 +12,6 @@ total by construction.
 Source: arXiv:2602.18523 section on trajectories (code aa4e72f); nulls and controls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

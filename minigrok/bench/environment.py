@@ -1,7 +1,5 @@
 """What a measurement depends on: to be kept beside it."""
 
-from __future__ import annotations
-
 import os
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version

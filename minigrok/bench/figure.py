@@ -1,7 +1,5 @@
 """The picture of growth: time and memory of a training step against every size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ steps and where they lead; for Hv the product; for an evaluation loss and accura
 to minigrok's; that minigrok itself is right is what its tests are for.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from tempfile import TemporaryDirectory
 

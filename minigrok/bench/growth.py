@@ -1,7 +1,5 @@
 """Time and memory of a training step against the sizes of the model, the batch, and the machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ compiled. So the list is that of the program, not one kept by hand. `python -m m
 compiled and fails if a float32 kernel holds anything of float64.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

@@ -1,7 +1,5 @@
 """What the machine has to give: memory of a training process, time to its first step, and a busy neighbour."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

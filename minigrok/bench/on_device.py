@@ -1,7 +1,5 @@
 """Speed on the CUDA device: R replicas' training, what a run costs beside R - 1 others; and Hessian products."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

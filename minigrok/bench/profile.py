@@ -3,8 +3,6 @@
 One thread, one call at a time: shards of a step do the same side by side, so shares hold for any number of threads.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Tables of a benchmark for people; the numbers are those of `suite.run_bench`, unchanged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ A machine drifts between speeds, so numbers are compared within a round only: th
 rounds of its median time divided by minigrok's in the same round.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """What a benchmark runs on: contenders, sizes, CPUs."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

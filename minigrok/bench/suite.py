@@ -1,7 +1,5 @@
 """What `minigrok bench` can measure, in one table, and how a run of it goes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict

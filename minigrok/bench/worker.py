@@ -12,8 +12,6 @@ One order a line on stdin, one answer a line on stdout, both JSON objects; the e
 A failure answers {"error"}. Nothing heavy is imported before the process is bound to its CPUs.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -16,8 +16,6 @@ What a pass over a batch does with that memory depends on sizes alone. So the ca
 next pass too, once its inputs are written where those of the first were: a step without the Python between the calls.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any

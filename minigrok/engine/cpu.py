@@ -10,8 +10,6 @@ versions that vectorise (`vector_math`), because Numba's wheels come without SVM
     forceinline     a body's small helpers become part of its loops: attention takes half the time, with the same bits
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -9,8 +9,6 @@ threads are scheduled nor on R. math.exp, math.erf and the like become the devic
 Numbers among the arguments are rounded to the engine's dtype on the host, so that a float32 kernel holds no float64.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from functools import cache, partial

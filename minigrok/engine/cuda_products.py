@@ -9,8 +9,6 @@ Matrices may be transposed views: then the slab is read along the other axis, th
 float32 uses ordinary float32 arithmetic (multiply-add), never TF32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple

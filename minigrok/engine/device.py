@@ -5,8 +5,6 @@ numba.cuda is imported here and in the engine itself, when somebody asks for it,
 and the place where the tests of this engine run.
 """
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

@@ -5,8 +5,6 @@ take those of Haswell (2013, AVX2 and FMA), which x86-64 machines since then run
 they are imported, so they have to be in the environment before NumPy is: the command line starts itself anew for that.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -3,8 +3,6 @@
 The CUDA toolkit's compiler must be there (`device.require_compiler`), a driver need not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any

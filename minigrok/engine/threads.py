@@ -4,8 +4,6 @@ The engines release the GIL inside kernels and matrix products, so plain threads
 runs which job never changes a number: each job owns its memory, and results are combined in the order of the jobs.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import weakref

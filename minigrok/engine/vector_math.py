@@ -21,8 +21,6 @@ Largest errors found on grids of 4 million points, float32 / float64, in units o
 NaN stays NaN, infinities give their limits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction

@@ -7,8 +7,6 @@ failed       the last attempt failed, and why
 done         trained to its end, every analysis there
 """
 
-from __future__ import annotations
-
 import json
 import posixpath
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ time    steps left x seconds a step (evaluations included) of this very run, or 
 disk    (max_steps / snapshot_every + 2) snapshots of P numbers, a checkpoint of 3 P, a row an evaluation
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

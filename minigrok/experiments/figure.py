@@ -1,7 +1,5 @@
 """The picture of a sweep: a row a run, how far it is, and when each task grokked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ outcome on stdout) and on a Dask worker. A job may be done twice, at once or lat
 in, and what is there is not made again.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

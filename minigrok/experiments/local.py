@@ -4,8 +4,6 @@ A process for each job, and not a pool of them: one that dies takes nobody with 
 that libraries read when they are imported (one BLAS thread, portable mode) are in its environment from the start.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -9,8 +9,6 @@ A scheduler executes whatever a client sends: it must not be reachable by strang
 of the same authority can talk to it.
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

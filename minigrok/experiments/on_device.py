@@ -4,8 +4,6 @@ Runs of one kind (`fleet_train.kind`) share every kernel launch; those that end 
 those of any other executor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 

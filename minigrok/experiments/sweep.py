@@ -10,8 +10,6 @@ Everything is read from the run folders, so a sweep that is killed anywhere goes
 that is complete does nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -22,8 +22,6 @@ and a run whose source is another one of the sweep waits for it. Names are plain
 a folder of its own inside the sweep's.
 """
 
-from __future__ import annotations
-
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping

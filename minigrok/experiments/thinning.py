@@ -1,7 +1,5 @@
 """Fewer snapshots: the only place of minigrok that deletes any, and only when asked for."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.errors import RunFolderError

@@ -13,8 +13,6 @@ enters the network as x^T W_Q,h^T W_K,h x' alone (and its biases).
 Source: arXiv:2602.18523, weight spectra (values, c, blocks, delta); normalised, products, pair index: minigrok.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.engine import Array

@@ -14,8 +14,6 @@ and W Wishart with n - k degrees of freedom: no random basis is ever built.
 Source: bases: arXiv:2602.18523, code aa4e72f; laws of random subspaces: Muirhead 1982, chapters 1.5 and 3.2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -21,8 +21,6 @@ is no curvature, and is published together with |[A, B]|, |g_A| and |g_B|.
 Source: arXiv:2602.18523, code aa4e72f (paper's defect); the Lie bracket of the two gradient fields: any textbook.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 

@@ -20,8 +20,6 @@ Effective ranks of singular values sigma (r_max = min(rows, columns)), none of w
 Source: operations on theta_final - theta_init: arXiv:2602.18523, code aa4e72f; on theta itself, and nulls: minigrok.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

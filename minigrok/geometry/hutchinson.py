@@ -10,8 +10,6 @@ when two running means agree is to stop by luck.
 Source: Hutchinson 1990; groups: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -12,8 +12,6 @@ grow with P: P eps would be 0.04 |T| for 302,914 float32 numbers, where an ordin
 Source: Golub & Van Loan, Matrix Computations, chapter 10; quadrature: Golub & Meurant 1994, Ghorbani et al. 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

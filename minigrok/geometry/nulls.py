@@ -11,8 +11,6 @@ e_t is uniform noise of unit mean square length.
 Source: Bartlett 1933; the random walk's 60.8 % = 6 / pi^2 of centred variance in PC1: Antognini & Sohl-Dickstein 2018.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.engine import Array

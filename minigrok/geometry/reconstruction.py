@@ -18,8 +18,6 @@ c = 1: a random walk; c_t = (1 - lr wd)^(steps between t and t + 1): decay and n
 Source: theta_k, k*: arXiv:2602.18523, code aa4e72f; conditional law: Anderson 2003, theorem 2.5.1; null: minigrok.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import NamedTuple
 

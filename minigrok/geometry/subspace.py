@@ -13,8 +13,6 @@ nulls are drawn from the Beta distribution, and no random basis is ever built.
 Source: PCA: Jolliffe 2002, section 3.5; the Beta law: Muirhead 1982, theorem 1.5.7.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

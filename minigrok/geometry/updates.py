@@ -11,8 +11,6 @@ orthogonal, so that S are nearly the sorted lengths.
 Source: arXiv:2602.18523, Gram matrix analysis (g23, k*, R); share, contiguous windows, nulls: minigrok.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

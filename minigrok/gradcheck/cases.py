@@ -1,7 +1,5 @@
 """One `laws.Case` for each layer, each half block and the whole network, at sizes of the caller's choosing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The laws (`gradcheck.laws`) on the layers (`gradcheck.cases`), at sizes of the caller's choosing."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import NamedTuple
 

@@ -15,8 +15,6 @@ everything in the forward map. The others cost no step size and are good to roun
 Source: Griewank & Walther 2008, section 3 (adjoint identity, Taylor tests); thresholds: our choice, see `LAWS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

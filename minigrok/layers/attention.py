@@ -20,8 +20,6 @@ A row is a pair: keys and values belong to one pair only, so each row owns all t
 Arrays: q, y (B, U, H, K); kv (B, T, 2, H, K) with [:, :, KEY] keys and [:, :, VALUE] values; p, e (B, H, U, T).
 """
 
-from __future__ import annotations
-
 import math
 from math import exp
 from typing import NamedTuple

@@ -15,8 +15,6 @@ and u, nothing cancels. `saturating=True` computes both the textbook way, as PyT
 collapse" of the paper's runs. The R-maps are those of the exact function in both cases.
 """
 
-from __future__ import annotations
-
 import math
 from math import exp
 from typing import NamedTuple

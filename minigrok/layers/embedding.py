@@ -11,8 +11,6 @@ The map is linear in its weights, so its R-maps are its forward and backward, ap
 A batch is a selection of the table's rows: see select.py.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from minigrok.engine.base import Array, Engine

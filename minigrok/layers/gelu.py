@@ -12,8 +12,6 @@ Maps
 Source: Hendrycks & Gimpel 2016, section 2 (the erf form, PyTorch's default).
 """
 
-from __future__ import annotations
-
 import math
 from math import erf, exp
 from typing import NamedTuple

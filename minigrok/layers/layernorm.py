@@ -13,8 +13,6 @@ Maps
 Source: Ba, Kiros & Hinton 2016, eq. 3-4; R-operator: Pearlmutter 1994, section 2.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

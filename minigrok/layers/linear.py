@@ -10,8 +10,6 @@ Maps
 Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian", section 4.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from minigrok.engine.base import Array, Engine

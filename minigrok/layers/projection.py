@@ -4,8 +4,6 @@ Both orders are the same function, because a linear map acts on each row by itse
     select(x) W^T + b  =  select(x W^T + b)
 """
 
-from __future__ import annotations
-
 from minigrok.engine.base import Array, Engine
 from minigrok.layers import linear, select
 from minigrok.layers.linear import Linear

@@ -14,8 +14,6 @@ attention may run on position 0 alone, which is all that the read-out sees. Same
 The sum in backward goes through the inverse of the index: row r owns its sum, its members in ascending order.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -10,8 +10,6 @@ torch.nn.TransformerEncoderLayer(norm_first=True).
 `Rows` says which of the block's distinct input rows each pair reads: see layers/select.py.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from minigrok.engine.base import Array, Engine

@@ -1,7 +1,5 @@
 """Loss and accuracy of every task over a set of pairs, in chunks that reuse the shards' workspaces."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ The passes are those of the CPU, in one shard, on a `CudaEngine` whose arrays ar
 all replicas. With R = 1 it takes the place of a `Sharded` in an `Objective`; what comes and goes are NumPy's vectors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

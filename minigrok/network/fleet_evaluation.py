@@ -1,7 +1,5 @@
 """Loss and accuracy of every task and replica over sets of pairs on the device, in chunks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

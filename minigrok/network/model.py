@@ -11,8 +11,6 @@ Exact savings are choices of rows, never changes of a formula (layers/select.py)
 Source: arXiv:2602.18523, code aa4e72f: embedding + learned positions, pre-norm encoder, final LayerNorm, linear heads.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Passes over a batch, and scores of a set of pairs, on the engine that is asked for: the CPU's or the device's."""
 
-from __future__ import annotations
-
 from minigrok.config import Config
 from minigrok.engine import Array, chosen
 from minigrok.network.evaluation import Evaluation

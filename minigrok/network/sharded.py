@@ -4,8 +4,6 @@ Partial sums are combined in the order of the shards, so the result depends on t
 states, and never on the number of threads.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ A shard is a contiguous part of the batch with an engine (and so a workspace) of
 `sharded` has the shards of the CPU, `fleet` the one of a device. `objective.Objective` is the door to both.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@
 `check` recomputes what takes seconds and compares numbers, never bytes. What the numbers are: reference_numbers.py.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict

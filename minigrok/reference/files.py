@@ -1,7 +1,5 @@
 """Files that every reference output has: where they lie, how they are read, and what is said if one is damaged."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

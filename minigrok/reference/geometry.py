@@ -5,8 +5,6 @@ curvature     highest eigenvalue of H and G on the first batch, 30 Lanczos produ
 weights       query and key matrices of each block: singular values, commutator; cosine of two heads
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 

@@ -9,8 +9,6 @@ Tolerances are those of rounding, measured over BLAS kernels, instruction sets a
 `why` states beside what was found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

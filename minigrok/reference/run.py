@@ -7,8 +7,6 @@ reference_outputs/<name>/config.toml         the run; written by hand, the rest 
 What it keeps beside these: reference.py.
 """
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from zipfile import BadZipFile

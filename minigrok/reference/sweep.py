@@ -6,8 +6,6 @@
 A number is called "RUN: grokked, add". What is repeated by `check` is the first step of every run.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import replace

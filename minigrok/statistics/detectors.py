@@ -15,8 +15,6 @@ detector could have spoken at the earliest.
 Source: arXiv:2602.18523, code aa4e72f (v1, v2, spike); past only, known_at: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -20,8 +20,6 @@ Source: arXiv:2602.18523, code aa4e72f, figMT_F1-F3; Hurvich & Tsai 1989 (AICc);
 of fit); Bates & Watts 1988, chapter 2 (band, linear approximation); clock, common footing: minigrok.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass

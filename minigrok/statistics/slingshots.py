@@ -7,8 +7,6 @@ lower bounds, and compare only between runs of one spacing.
 Source: the phenomenon: Thilak et al. 2022; this detector, and its factor of 10: our choice.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.engine import Array

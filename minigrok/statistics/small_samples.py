@@ -8,8 +8,6 @@
 Source: Lehmann 1975 (sign, rank, Mann-Whitney); Hong 2013 (Poisson binomial by convolution).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from itertools import permutations, product

@@ -16,8 +16,6 @@ of the median); Mantel 1966, Peto & Peto 1972 (log-rank); Phipson & Smyth 2010 (
 are SciPy's.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass

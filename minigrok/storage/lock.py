@@ -11,8 +11,6 @@ so that of two who try only one succeeds. An owner that was silent for too long 
 cut) finds another's name in the link and may not write any more.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """When each task of a run memorised and grokked, read from its table of evaluations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 

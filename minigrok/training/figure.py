@@ -4,8 +4,6 @@ A task has a colour and a marker, the train part is dashed and the test part sol
 tells the lines apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

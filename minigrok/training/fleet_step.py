@@ -9,8 +9,6 @@ A replica whose loss or gradient is not finite stands still from then on, parame
     state[0] norm of the gradient    state[1] 1: it goes on, 0: it stands still    state[2] steps made of this block
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

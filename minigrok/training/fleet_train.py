@@ -9,8 +9,6 @@ The bits of a run do not depend on which others run beside it. They are not thos
 order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

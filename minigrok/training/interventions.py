@@ -15,8 +15,6 @@ Whether it changes what it is meant to change is measured: the defect D of these
 Source: deletion: arXiv:2602.18523, code aa4e72f; the rest: controls of minigrok.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

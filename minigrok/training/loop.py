@@ -4,8 +4,6 @@ What a step is: `trainer`, or `fleet_step` on a device. What is written after it
 `run_state`. When a checkpoint is written never changes a number, so the clock decides when.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

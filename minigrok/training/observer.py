@@ -1,7 +1,5 @@
 """What the caller of a training sees and says while it goes on, and how often its state is saved."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

@@ -10,8 +10,6 @@ The decay acts on every parameter: embeddings, gains and biases too.
 Source: Loshchilov & Hutter 2019, algorithm 2; the 1e-6 and the place of eps as in PyTorch 2 (clip_grad_norm_, AdamW).
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

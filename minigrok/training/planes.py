@@ -10,8 +10,6 @@ Source: the plane of 20 components of at most 100 snapshots: arXiv:2602.18523, c
 `minigrok.config.arms`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -7,8 +7,6 @@ Everything that decides the next bit is in the checkpoint. Who makes the steps i
 a device for many runs at once (`fleet_train`).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any
 

@@ -3,8 +3,6 @@
 The loop is `loop`, a step is `trainer` or, on a device, `fleet_train`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import cast
 

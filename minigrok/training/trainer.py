@@ -3,8 +3,6 @@
 One step (the order of arXiv:2602.18523, code aa4e72f): draw a batch, forward, backward, clip the global norm, AdamW.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -19,8 +19,6 @@ exact zeros, where both steps are below the spacing of float32 numbers, are kept
 Source: arXiv:2602.18523 (code aa4e72f), defect and integrability; exact bracket, floor, modes of one task: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures of the commutator: D beside its rounding floor, and what D is made of."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

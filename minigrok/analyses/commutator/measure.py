@@ -1,7 +1,5 @@
 """What the commutator analysis measures at one checkpoint; what the values are, `commutator.Result` says."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.analyses.base import Work, snapshot_steps

@@ -1,7 +1,5 @@
 """Settings and Result of the commutator analysis."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

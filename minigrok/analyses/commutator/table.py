@@ -1,7 +1,5 @@
 """The table of the commutator analysis: one row a checkpoint and mode."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.analyses.base import Row

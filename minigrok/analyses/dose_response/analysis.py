@@ -16,8 +16,6 @@ token, so its gradient is 0 and AdamW alone leaves (1 - lr wd)^t: more than that
 Source: arXiv:2602.18523, dose-response of one run a dose; censoring, tests, repeats and arms: minigrok.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

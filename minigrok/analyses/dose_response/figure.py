@@ -4,8 +4,6 @@ An arm has a marker; a filled one grokked, an open one with an arrow was censore
 several seeds are shown relative to the baseline of their seed: the band of repeats is about that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Settings and result of dose_response; what the numbers are, `minigrok.analyses.dose_response.analysis` says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from minigrok.analyses import base

@@ -1,7 +1,5 @@
 """What one intervened run says: when it grokked or until when it was watched, and the medians of its log."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Table of dose_response: one row an arm and dose, and what each allows to say."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

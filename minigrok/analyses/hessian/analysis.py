@@ -14,8 +14,6 @@ Memory at the paper's size: 1.4 GB for the tapes of 4608 pairs, 0.2 GB for 80 La
 Source: arXiv:2602.18523, Hessian figures; everything else: minigrok.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Pictures of the analysis `hessian`: the exact one and the paper's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the analysis `hessian` measures at one snapshot, part by part; each part is kept as soon as it is there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -12,8 +12,6 @@ TRAP: each value is of another sample: the change from snapshot to snapshot hold
 Streams are seeded here; the original's were not. Source: arXiv:2602.18523, code aa4e72f, figMT_H, figTT_H.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

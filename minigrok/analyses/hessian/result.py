@@ -1,7 +1,5 @@
 """Settings and Result of the hessian analysis, and what it is of one checkpoint."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

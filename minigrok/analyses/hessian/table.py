@@ -1,7 +1,5 @@
 """The table of the hessian analysis: one row a snapshot and operator."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.analyses.base import Row

@@ -14,8 +14,6 @@ What each score means, and its nulls: minigrok.analyses.onset.scores.
 Source: arXiv:2602.18523 (detectors, code aa4e72f); baselines, nulls and family: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Picture of onset: traces, who is before whom, the threshold family, onset against grok step, laws of the nulls."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Settings and result of onset; what the numbers are, `minigrok.analyses.onset.analysis` and `.scores` say."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

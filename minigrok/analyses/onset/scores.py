@@ -17,8 +17,6 @@ sample" shows how much rho and gamma that makes.
 Source: shuffled onsets, competing events: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

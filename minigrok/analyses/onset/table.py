@@ -1,7 +1,5 @@
 """Table of onset: one row an event and definition of grokking, and an onset at random."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.analyses.base import Row, or_nan, plain_row

@@ -15,8 +15,6 @@ Protocol "paper": the paper's fits, each in its own space, and float32 defects; 
 Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from minigrok.analyses.base import Analysis, Work

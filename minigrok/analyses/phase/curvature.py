@@ -12,8 +12,6 @@ reorthogonalisation; each value with its residual (minigrok.analyses.shared.curv
 Source: arXiv:2602.18523, figMT_H, figTT_H (deepest); matched points: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The phase diagram, and what goes with it. Weight decay is on a logarithmic axis, 0 in a slot left of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ laws, as in the paper, and counted; leaving the slow ones out makes times short,
 Survival: the event is the grokking of the last task. lr wd t is the decay clock.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ A lead against weight decay says little by itself: at a fixed onset the lead gro
 Source: arXiv:2602.18523, figWD5 (v2), figTT_W (spike).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -9,8 +9,6 @@ that goes with weight decay may do so for that reason. Bridges and other origins
 Source: arXiv:2602.18523, figTHR, figTRI_THR; train pairs, lasting crossing: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Settings and Result of the phase analysis; what is known of each run and condition is defined where it is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -8,8 +8,6 @@ Regimes, between them medians over evaluations:
     generalised    from the step at which the last task groks
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

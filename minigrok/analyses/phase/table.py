@@ -8,8 +8,6 @@ log-rank        statistic
 other parts     median over the runs of a condition, smallest and largest
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np

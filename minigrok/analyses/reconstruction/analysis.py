@@ -20,8 +20,6 @@ Protocol "paper": its three conventions and its k, float32, the last snapshot on
 Source: arXiv:2602.18523 (code aa4e72f), reconstruction threshold; the other conventions and nulls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What each convention makes of a run's trajectory: its rows, and what is added back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Picture of the reconstruction analysis: accuracy against the number of directions, one panel a convention."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ paper has three and quotes the one with which few directions suffice; here they 
 a claim about the solution would need. The maths is in minigrok.geometry.reconstruction.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Tables of reconstruction: one row a convention or null, and the whole curves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

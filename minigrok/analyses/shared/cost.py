@@ -1,7 +1,5 @@
 """What a measurement costs on this machine: one gradient and one Hessian product, timed on the run itself."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import NamedTuple

@@ -5,8 +5,6 @@ on ALL train and ALL test pairs, and, as a null, that of the final network with 
 by array: a change that does no more than its size would is no special change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

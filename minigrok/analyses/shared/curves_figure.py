@@ -1,7 +1,5 @@
 """Picture of curves of changed networks: one panel a study, accuracy against how much is changed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

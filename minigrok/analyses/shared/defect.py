@@ -6,8 +6,6 @@ D of the total loss, the median over pairs of batches (minigrok.geometry.bracket
 Measured here the batches come from a stream that belongs to run and step, whatever runs stand beside it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What happened when in a run, read from its table of evaluations; and how runs are grouped."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

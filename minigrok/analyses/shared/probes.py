@@ -3,8 +3,6 @@
 Batches are drawn uniformly from the training pairs with replacement, `train.batch_size` pairs each, as in training.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import NamedTuple
 

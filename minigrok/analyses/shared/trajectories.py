@@ -1,7 +1,5 @@
 """Reading a run's snapshots as a trajectory, matrix by matrix, without holding more than is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

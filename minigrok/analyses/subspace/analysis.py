@@ -22,8 +22,6 @@ Protocol "paper": the bases of the whole run alone, and rho = sqrt(1 - s), withi
 Source: arXiv:2602.18523 (code aa4e72f), bases; past, other seed, update, nulls: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain

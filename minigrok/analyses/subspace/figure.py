@@ -1,7 +1,5 @@
 """Picture of the subspace analysis: norm shares against the step, with chance, and overlaps of bases."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Memory: the trajectory in the saved dtype, `rows` x P, once, and a half of it fo
 (ru_maxrss): 3.33 GiB for 1500 rows of 302,914 float32 parameters; another run's trajectory is gone before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Settings and result of subspace; what the numbers are, `minigrok.analyses.subspace.analysis` says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Table of subspace: one row a run, basis and vector, then one a pair of bases."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from minigrok.analyses.base import Row, plain_row

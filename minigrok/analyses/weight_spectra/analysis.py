@@ -14,8 +14,6 @@ snapshots that are at most as far from the grok step (the peak) as the event is.
 Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4e72f); the rest: minigrok.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 

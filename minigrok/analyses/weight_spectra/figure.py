@@ -1,7 +1,5 @@
 """Picture of weight_spectra: layer cascades, phase portraits, head cascades and heat maps, with random matrices."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

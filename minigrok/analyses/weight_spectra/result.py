@@ -1,7 +1,5 @@
 """Settings and result of weight_spectra; what the numbers are, `minigrok.analyses.weight_spectra.analysis` says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Table of weight_spectra: one row a series."""
 
-from __future__ import annotations
-
 from minigrok.analyses.base import Row, plain_row
 from minigrok.analyses.weight_spectra.result import Result, Series
 
