@@ -112,10 +112,7 @@ def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[
     settings = settings_for(analysis, protocol, assignments)
     click.echo(f"{analysis.name}: {analysis.question}\ncost: {analysis.cost(runs, settings)}", err=True)
     done = perform(
-        analysis,
-        runs,
-        settings,
-        lambda i, of, words: click.echo(f"  {analysis.name}: {i} of {of}, {words}", err=True),
+        analysis, runs, settings, lambda i, of, words: click.echo(f"  {analysis.name}: {i} of {of}, {words}", err=True)
     )
     if as_json:
         click.echo(json.dumps(done.rows))

@@ -160,12 +160,7 @@ def write_json(file: Path, report: dict[str, Any]) -> None:
 
 
 def read_settings(
-    source: str,
-    assignments: tuple[str, ...],
-    threads: int | None,
-    bursts: int,
-    seconds: float,
-    peers: str,
+    source: str, assignments: tuple[str, ...], threads: int | None, bursts: int, seconds: float, peers: str
 ) -> Settings:
     """Return the settings that the options make."""
     from minigrok.bench.settings import Settings

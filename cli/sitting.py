@@ -26,12 +26,7 @@ from .tables import print_table
 from .watch import watch
 
 
-def sit(
-    run: Run,
-    threads: int | None,
-    after_grok: int | None = None,
-    as_json: bool = False,
-) -> int:
+def sit(run: Run, threads: int | None, after_grok: int | None = None, as_json: bool = False) -> int:
     """Train a locked run with a display on stderr, and print the outcome.
 
     Parameters
@@ -109,10 +104,7 @@ def closing(run: Run, counters: Counters, state: str) -> list[str]:
     missing = [k for k, step in enumerate(counters.grok_step) if step is None]
     names = ", ".join(run.config.task.operations[k] for k in missing)
     how = f"the budget is used up, and not grokked: {names}" if missing else "every task grokked"
-    return [
-        f"{state}: {how}; {counters.step:,} steps, {time} of training (h:mm:ss)",
-        f"next: minigrok plot {folder}",
-    ]
+    return [f"{state}: {how}; {counters.step:,} steps, {time} of training (h:mm:ss)", f"next: minigrok plot {folder}"]
 
 
 def _row(task: Standing) -> tuple[str, ...]:

@@ -52,11 +52,7 @@ def train(
 
     from .sitting import sit
 
-    short = {
-        "compute.engine": engine,
-        "compute.portable": "true" if portable else None,
-        "train.after_grok": after_grok,
-    }
+    short = {"compute.engine": engine, "compute.portable": "true" if portable else None, "train.after_grok": after_grok}
     settings += tuple(f"{key}={value}" for key, value in short.items() if value is not None)
     config = load_config(source, settings)
     config = make_ready(config)

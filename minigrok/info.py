@@ -20,17 +20,7 @@ from minigrok.layers import LAYERS
 from minigrok.network.params import layout
 from minigrok.version import __version__
 
-PACKAGES = (
-    "numpy",
-    "numba",
-    "llvmlite",
-    "scipy",
-    "matplotlib",
-    "safetensors",
-    "click",
-    "rich",
-    "threadpoolctl",
-)
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "matplotlib", "safetensors", "click", "rich", "threadpoolctl")
 NOTES = {"cpu": "Numba and BLAS", "plain": "ordinary Python: slow, debuggable"}
 
 

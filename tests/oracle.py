@@ -54,12 +54,7 @@ def jvp(model: nn.Module, theta: Floats, v: Floats, tokens: Integers) -> Floats:
 
 
 def ggn_vp(
-    model: nn.Module,
-    theta: Floats,
-    v: Floats,
-    tokens: Integers,
-    targets: Integers,
-    weights: Sequence[float],
+    model: nn.Module, theta: Floats, v: Floats, tokens: Integers, targets: Integers, weights: Sequence[float]
 ) -> Floats:
     """Return G v (P,), G = J' (d^2 loss / d logits^2) J the generalised Gauss-Newton matrix at theta.
 

@@ -155,16 +155,7 @@ def test_the_table_says_what_came_out_and_what_next():
 
 
 def test_settings_reach_the_run(workplace):
-    settings = [
-        "--set",
-        "seed=3",
-        "--set",
-        "optimiser.weight_decay=0.5",
-        "--after-grok",
-        "7",
-        "--engine",
-        "plain",
-    ]
+    settings = ["--set", "seed=3", "--set", "optimiser.weight_decay=0.5", "--after-grok", "7", "--engine", "plain"]
     assert minigrok("train", "small.toml", *settings).exit_code == 0
     config = open_run(workplace / "runs" / "small-s3").config
     assert (config.optimiser.weight_decay, config.train.after_grok) == (0.5, 7)
@@ -203,10 +194,7 @@ def test_a_run_that_diverges_stops_with_its_state_saved(workplace):
         (["train"], ["Missing argument"]),
         (["train", "daul"], ["'daul'", "did you mean dual?"]),
         (["train", "nowhere.toml"], ["nowhere.toml: No such file or directory\n"]),
-        (
-            ["train", "small.toml", "--set", "optimiser.weight_decy=1"],
-            ["did you mean optimiser.weight_decay?"],
-        ),
+        (["train", "small.toml", "--set", "optimiser.weight_decy=1"], ["did you mean optimiser.weight_decay?"]),
         (["train", "small.toml", "--set", "weight_decay"], ["key=value"]),
         (["train", "small.toml", "--set", "task.p=12"], ["task.p a prime"]),
         (["train", "small.toml", "--engine", "gpu"], ["one of plain, cpu, cuda"]),

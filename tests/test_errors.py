@@ -1,13 +1,6 @@
 import pickle
 
-from minigrok.errors import (
-    ConfigError,
-    EngineError,
-    MinigrokError,
-    NonFiniteError,
-    RunFolderError,
-    ShapeError,
-)
+from minigrok.errors import ConfigError, EngineError, MinigrokError, NonFiniteError, RunFolderError, ShapeError
 
 
 def test_errors_survive_pickling_and_know_their_exit_codes() -> None:

@@ -98,7 +98,7 @@ class Settings(base.Settings):
     name = "ablation"
     parts: tuple[str, ...] = ()
     most: Annotated[int, Between(3, MANY)] = 300
-    repeats: Annotated[int, Between(0, MANY)] = 1
+    repeats: Annotated[int, Between(0, 10_000)] = 1
 
     def __post_init__(self) -> None:
         """Check that the protocol has every part, too."""

@@ -57,7 +57,7 @@ class Settings(base.Settings):
     keep: tuple[Annotated[float, Between(0, 100)], ...] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0, 100.0)
     scales: tuple[Annotated[float, Between(-1_000, 1_000)], ...] = SCALES
     noises: tuple[Annotated[float, Between(0, 1_000)], ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-    repeats: Annotated[int, Between(0, MANY)] = 2
+    repeats: Annotated[int, Between(0, 10_000)] = 2
 
     def __post_init__(self) -> None:
         """Check that the protocol has every part, too."""

@@ -70,8 +70,7 @@ PAPER_FIGURES = {
         (Piece(COMPRESSION, SNAP, ("random rank", "noise")),),
     ),
     "figABL1": PaperFigure(
-        "PC 1 to 3 of each attention matrix kept or removed, random directions.",
-        (Piece(ABLATION, ("components",)),),
+        "PC 1 to 3 of each attention matrix kept or removed, random directions.", (Piece(ABLATION, ("components",)),)
     ),
     "figABL2": PaperFigure(
         "First k of 64 attention PCs, all else initial: the column-order artefact.",

@@ -46,7 +46,10 @@ class Stored:
     fields: dict[str, Any]
 
     def __getitem__(self, field: str) -> Any:
-        """Return a field of the Result."""
+        """Return a field of the Result; a RunFolderError if another minigrok wrote it without one."""
+        if field not in self.fields:
+            do = f"move {self.folder} away and make it again"
+            raise RunFolderError(f"a result with {field!r} in {self.folder}", f"{', '.join(self.fields)}", do)
         return self.fields[field]
 
 

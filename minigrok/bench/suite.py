@@ -126,10 +126,7 @@ def cost(names: Iterable[str], settings: Settings) -> float:
 
 
 def run_bench(
-    names: Iterable[str],
-    settings: Settings,
-    progress: Callable[[str], Progress],
-    loaded: bool = False,
+    names: Iterable[str], settings: Settings, progress: Callable[[str], Progress], loaded: bool = False
 ) -> dict[str, Any]:
     """Measure sections one after the other.
 

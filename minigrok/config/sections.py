@@ -42,9 +42,7 @@ class Task:
         for operation in self.operations:
             if operation not in OPERATIONS:
                 raise ConfigError(
-                    f"task.operations from {', '.join(OPERATIONS)}",
-                    repr(operation),
-                    nearest(operation, OPERATIONS),
+                    f"task.operations from {', '.join(OPERATIONS)}", repr(operation), nearest(operation, OPERATIONS)
                 )
         distinct = 0 < len(self.operations) == len(set(self.operations))
         require(distinct, "task.operations", "one or more different operations", list(self.operations))

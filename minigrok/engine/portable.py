@@ -32,10 +32,7 @@ def obstacles() -> list[str]:
 
     found = [
         f"Numba compiles for {value or 'this processor'}"
-        for value, key in [
-            (numba.config.CPU_NAME, "NUMBA_CPU_NAME"),
-            (numba.config.CPU_FEATURES, "NUMBA_CPU_FEATURES"),
-        ]
+        for value, key in [(numba.config.CPU_NAME, "NUMBA_CPU_NAME"), (numba.config.CPU_FEATURES, "NUMBA_CPU_FEATURES")]
         if value != SETTINGS[key]
     ]
     for library in threadpool_info():

@@ -140,10 +140,7 @@ def make_erf(real: Any, numerator: list[float], denominator: list[float]) -> Cal
 
 
 EXP = {types.float32: make_exp(np.float32, EXP_32), types.float64: make_exp(np.float64, EXP_64)}
-ERF = {
-    types.float32: make_erf(np.float32, ERF_32_P, ERF_32_Q),
-    types.float64: make_erf(np.float64, ERF_64_P, ERF_64_Q),
-}
+ERF = {types.float32: make_erf(np.float32, ERF_32_P, ERF_32_Q), types.float64: make_erf(np.float64, ERF_64_P, ERF_64_Q)}
 
 
 @overload(exp, jit_options=FLAGS)

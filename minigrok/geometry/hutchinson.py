@@ -44,11 +44,7 @@ class Traces:
 
 
 def hutchinson(
-    product: Callable[[Array], Array],
-    size: int,
-    probes: int,
-    rng: np.random.Generator,
-    groups: Array | None = None,
+    product: Callable[[Array], Array], size: int, probes: int, rng: np.random.Generator, groups: Array | None = None
 ) -> Traces:
     """Return draws of the traces of one operator, or of several that share the probes.
 

@@ -149,15 +149,7 @@ def attend_r_backward(
     Rdq, Rdkv = attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
     Rdq, Rdkv = _join_heads(Rdq, D), _join_heads(Rdkv, 2 * D)
     Rdn_kv = projection.r_backward(
-        engine,
-        w.keyvalue,
-        rows.keys,
-        tape.keyvalue,
-        dtape.keyvalue,
-        Rw.keyvalue,
-        rtape.keyvalue,
-        Rdkv,
-        Rdw.keyvalue,
+        engine, w.keyvalue, rows.keys, tape.keyvalue, dtape.keyvalue, Rw.keyvalue, rtape.keyvalue, Rdkv, Rdw.keyvalue
     )
     Rdn_q = projection.r_backward(
         engine, w.query, rows.queries, tape.query, dtape.query, Rw.query, rtape.query, Rdq, Rdw.query
@@ -195,14 +187,7 @@ def mlp_r_forward(engine: Engine, w: Mlp, tape: MlpTape, Rw: Mlp, Rx: Array) -> 
 
 
 def mlp_r_backward(
-    engine: Engine,
-    w: Mlp,
-    tape: MlpTape,
-    dtape: MlpTape,
-    Rw: Mlp,
-    rtape: MlpTape,
-    Rdy: Array,
-    Rdw: Mlp,
+    engine: Engine, w: Mlp, tape: MlpTape, dtape: MlpTape, Rw: Mlp, rtape: MlpTape, Rdy: Array, Rdw: Mlp
 ) -> Array:
     """Return Rdx (N, D) and fill `Rdw`."""
     Rdg = linear.r_backward(engine, w.down, tape.down, dtape.down, Rw.down, rtape.down, Rdy, Rdw.down)

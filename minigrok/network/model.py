@@ -195,14 +195,7 @@ def r_backward(
     Rdzs = []
     for k, head in enumerate(w.heads):
         Rdz = linear.r_backward(
-            engine,
-            head,
-            tape.heads[k],
-            dtape.heads[k],
-            Rw.heads[k],
-            rtape.heads[k],
-            Rdlogits[k],
-            Rdw.heads[k],
+            engine, head, tape.heads[k], dtape.heads[k], Rw.heads[k], rtape.heads[k], Rdlogits[k], Rdw.heads[k]
         )
         Rdzs.append(Rdz)
     Rdz = _sum(engine, Rdzs)
@@ -214,15 +207,7 @@ def r_backward(
         attend_rtape, mlp_rtape = rtape.blocks[i]
         Rdx = block.mlp_r_backward(engine, mlp, mlp_tape, mlp_dtape, Rmlp, mlp_rtape, Rdx, Rdmlp)
         Rdx = block.attend_r_backward(
-            engine,
-            attend,
-            plan.blocks[i],
-            attend_tape,
-            attend_dtape,
-            Rattend,
-            attend_rtape,
-            Rdx,
-            Rdattend,
+            engine, attend, plan.blocks[i], attend_tape, attend_dtape, Rattend, attend_rtape, Rdx, Rdattend
         )
     embedding.r_backward(engine, select.r_backward(engine, plan.batch, Rdx), Rdw.embedding)
 

@@ -84,9 +84,7 @@ class Layout:
         for name in self.names:
             if name not in arrays:
                 raise ShapeError(
-                    f"the parameter {name} {self.shapes[name]}",
-                    "no such array",
-                    "add it, or change the config",
+                    f"the parameter {name} {self.shapes[name]}", "no such array", "add it, or change the config"
                 )
         for name, array in arrays.items():
             if name not in self.shapes:

@@ -101,12 +101,7 @@ def grad(model: nn.Module, theta: Floats, tokens: Integers, targets: Integers, w
 
 
 def hvp(
-    model: nn.Module,
-    theta: Floats,
-    v: Floats,
-    tokens: Integers,
-    targets: Integers,
-    weights: Sequence[float],
+    model: nn.Module, theta: Floats, v: Floats, tokens: Integers, targets: Integers, weights: Sequence[float]
 ) -> Floats:
     """Return H v (P,), H the Hessian of the loss at theta."""
     load(model, theta)

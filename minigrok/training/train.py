@@ -39,10 +39,7 @@ def trainer_of(run: Run) -> Trainer | Replay:
 
 
 def train(
-    run: Run,
-    threads: int | None = None,
-    after_grok: int | None = None,
-    observer: Observer | None = None,
+    run: Run, threads: int | None = None, after_grok: int | None = None, observer: Observer | None = None
 ) -> Counters:
     """Train a run from its checkpoint, or from the start, to its end.
 

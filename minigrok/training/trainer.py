@@ -36,11 +36,7 @@ class Trainer(RunState):
     adamw: AdamW
 
     def __init__(
-        self,
-        config: Config,
-        threads: int | None = None,
-        theta: Array | None = None,
-        plane: Array | None = None,
+        self, config: Config, threads: int | None = None, theta: Array | None = None, plane: Array | None = None
     ) -> None:
         compute = config.compute
         self.net = Sharded(config, compute.engine, compute.dtype, compute.shards, threads)

@@ -96,7 +96,7 @@ def test_scores_of_the_group(group):
 def test_table_has_an_event_a_row_and_says_when_n_is_too_small(group):
     rows = onset.table(scores(group))
     assert [row["event"] for row in rows[:9]] == [
-        *("v1", "v2", "v2 past only", "spike", "memorised", "half norm", "loss < 0.1", "first sample", "random onset"),
+        *("v1", "v2", "v2 past only", "spike", "memorised", "half norm", "loss < 0.1", "first sample", "random onset")
     ]
     assert {row["grok"] for row in rows} == {"0.98 x 3", "first 0.90"}
     assert {row["p rho"] for row in rows} == {"n too small", ""}

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from minigrok import config as cf
 from minigrok.config.arms import ARMS, BASES
 from minigrok.config.operations import OPERATIONS
-from minigrok.errors import (
-    ConfigError,
-)
+from minigrok.errors import ConfigError
 
 PRIMES = (3, 5, 7, 23, 97, 113)
 rates = st.floats(0, 1, exclude_min=True, exclude_max=True)
@@ -193,12 +191,7 @@ def test_unknown_key_in_a_file_is_the_same_error() -> None:
 def test_values_are_toml_or_bare_strings() -> None:
     changed = cf.with_settings(
         cf.Config("x"),
-        [
-            "compute.dtype=float64",
-            'compute.engine="plain"',
-            "optimiser.weight_decay=0",
-            " train.max_steps = 1_000",
-        ],
+        ["compute.dtype=float64", 'compute.engine="plain"', "optimiser.weight_decay=0", " train.max_steps = 1_000"],
     )
     assert (changed.compute.dtype, changed.compute.engine) == ("float64", "plain")
     assert changed.train.max_steps == 1000

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 
 from minigrok import config as cf
-from minigrok.errors import (
-    ConfigError,
-)
+from minigrok.errors import ConfigError
 
 
 def test_defaults_are_the_papers() -> None:

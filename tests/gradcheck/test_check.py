@@ -42,11 +42,7 @@ def test_seeds_give_other_points_and_one_seed_the_same():
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [
-        (Sizes(V=9), "prime.*got: 9"),
-        (Sizes(H=1, K=2), r"at least 3.*1 \* 2 = 2"),
-        (Sizes(B=0, L=0), "B = 0, L = 0"),
-    ],
+    [(Sizes(V=9), "prime.*got: 9"), (Sizes(H=1, K=2), r"at least 3.*1 \* 2 = 2"), (Sizes(B=0, L=0), "B = 0, L = 0")],
 )
 def test_impossible_sizes_are_named(sizes, message):
     with pytest.raises(ConfigError, match=message):

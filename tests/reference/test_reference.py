@@ -85,14 +85,7 @@ def test_what_was_made_is_found_again(made: Path) -> None:
     assert {row.tier for row in rows} == set(reference.TIERS)
     assert len(rows) == len({(row.tier, row.name) for row in rows}) > 40
     files = {path.name for path in made.iterdir()}
-    assert files == {
-        "config.toml",
-        "expected.json",
-        "table.csv",
-        "input.npz",
-        "environment.json",
-        "figure.png",
-    }
+    assert files == {"config.toml", "expected.json", "table.csv", "input.npz", "environment.json", "figure.png"}
 
 
 def test_every_number_says_its_unit_tolerance_reason_and_source(made: Path) -> None:

@@ -138,8 +138,7 @@ def test_exchanges_are_fair_under_the_null():
 
 
 @pytest.mark.parametrize(
-    ("times", "happened"),
-    [([], []), ([1.0], [True, False]), ([0.0], [True]), ([np.nan], [True]), ([np.inf], [False])],
+    ("times", "happened"), [([], []), ([1.0], [True, False]), ([0.0], [True]), ([np.nan], [True]), ([np.inf], [False])]
 )
 def test_broken_input_is_refused(times, happened):
     with pytest.raises(ShapeError):

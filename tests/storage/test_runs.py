@@ -41,10 +41,7 @@ def test_a_run_can_be_opened_again(run: Run) -> None:
     again = open_run(run.folder)
     assert again.config == SMALL
     assert again.layout == layout(SMALL)
-    assert {name: column.tolist() for name, column in again.metrics().items()} == {
-        "step": [100],
-        "loss": [0.5],
-    }
+    assert {name: column.tolist() for name, column in again.metrics().items()} == {"step": [100], "loss": [0.5]}
     assert again.snapshots() == [0]
     assert np.array_equal(again.load_snapshot(0), THETA)
     loaded = again.load_checkpoint()
@@ -87,11 +84,7 @@ def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
 
 def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    for path, got in (
-        (tmp_path / "none", "is no folder"),
-        (tmp_path / "file", "is no folder"),
-        (tmp_path, "without"),
-    ):
+    for path, got in ((tmp_path / "none", "is no folder"), (tmp_path / "file", "is no folder"), (tmp_path, "without")):
         with pytest.raises(RunFolderError, match=got) as caught:
             open_run(path)
         assert str(path) in caught.value.got
@@ -110,10 +103,7 @@ def _cut(text: str) -> str:
         (lambda text: "[minigrok", "as minigrok wrote it"),
         (lambda text: text.replace("format = 1", "format = 2"), "format 2, written by minigrok"),
         (lambda text: text.replace("weight_decay = 1.0", "weight_decay = 0.5"), "undo the change"),
-        (
-            lambda text: text.replace("weight_decay", "weight_decy"),
-            "a setting that minigrok knows.*undo the change",
-        ),
+        (lambda text: text.replace("weight_decay", "weight_decy"), "a setting that minigrok knows.*undo the change"),
         (lambda text: text.replace("p = 5", "p = 6"), "a prime.*undo the change"),
         (
             lambda text: text.replace('\nversion = "', '\nversion = "9.').replace("p = 5", "p = 7"),

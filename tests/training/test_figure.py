@@ -73,10 +73,7 @@ def test_saved_twice_gives_the_same_bytes(run):
 
 
 def test_a_run_without_evaluations_is_told_apart(tmp_path):
-    with (
-        create(tmp_path / "empty", Config("empty")) as run,
-        pytest.raises(RunFolderError, match="evaluation"),
-    ):
+    with create(tmp_path / "empty", Config("empty")) as run, pytest.raises(RunFolderError, match="evaluation"):
         training_figure(run)
 
 

@@ -67,12 +67,7 @@ class Measurement:
         }, c
 
     def _exact(
-        self,
-        theta: Array,
-        rows: Rows,
-        mode: Mode,
-        bases: dict[str, Basis],
-        stream: np.random.Generator,
+        self, theta: Array, rows: Rows, mode: Mode, bases: dict[str, Basis], stream: np.random.Generator
     ) -> dict[str, float]:
         theta64, eta = theta.astype(np.float64), self.settings.eta
         self.probe64.load(rows, mode)

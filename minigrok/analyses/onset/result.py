@@ -27,7 +27,7 @@ class Settings(base.Settings):
 
     name = "onset"
     most: Annotated[int, Between(3, MANY)] = 120
-    repeats: Annotated[int, Between(1, MANY)] = 5
+    repeats: Annotated[int, Between(1, 10_000)] = 5
     fresh: bool = False
 
 
