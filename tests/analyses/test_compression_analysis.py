@@ -165,12 +165,22 @@ def test_a_run_without_its_start_or_with_nothing_after_it_is_refused(tmp_path):
                 analysis.compute([run], analysis.Settings(), Work())
 
 
+def test_attention_that_never_moves_has_nothing_to_ablate(tmp_path):
+    run = make(tmp_path / "still", thetas={step: initial(CONFIG) for step in (0, 100, 200)})
+    with pytest.raises(RunFolderError, match=r"attention weights of .* that move .* the same in all of 3 snapshots"):
+        ablation.compute([run], ablation.Settings(), Work())
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         lambda: compression.Settings(parts=("svg",)),
+        lambda: compression.Settings("paper", parts=("svd", "noise")),  # the paper has no such curve
+        lambda: compression.Settings(ranks=()),
+        lambda: compression.Settings(keep=(50.0, 101.0)),
         lambda: compression.Settings(repeats=-1),
         lambda: ablation.Settings(parts=("component",)),
+        lambda: ablation.Settings("paper", parts=("random, rest final",)),
         lambda: ablation.Settings(most=2),
         lambda: effective_rank.Settings(draws=0),
     ],

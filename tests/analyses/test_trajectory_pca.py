@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic_runs import SMALL, make
+from synthetic_runs import SMALL, make, walk
 
 from minigrok.analyses import trajectory_pca
 from minigrok.analyses.base import Work
@@ -57,6 +57,22 @@ def test_table_figure_and_repetition(tmp_path):
     one, two = (trajectory_pca.compute([run], QUICK, Work(1)) for _ in range(2))
     assert trajectory_pca.table(one) == trajectory_pca.table(two)
     assert len(trajectory_pca.figure(one).axes) == 2 * len(one.pieces)  # centred and uncentred
+
+
+def test_weights_that_never_move_have_no_direction(tmp_path):
+    result = result_of(tmp_path, 5 * [initial(CONFIG)])
+    assert all(np.isnan(piece.cos_start) and not piece.centred.any() for piece in result.pieces)
+    assert {row["|cos(PC1, W_0)|"] for row in trajectory_pca.table(result)} == {None}
+    trajectory_pca.figure(result)
+
+
+def test_more_snapshots_than_a_matrix_has_entries(tmp_path):
+    settings = [*SMALL, "model.width=4"]
+    thetas = walk(with_settings(preset("tiny"), settings), range(0, 2000, 100))
+    run = make(tmp_path / "run", thetas=thetas, settings=settings)
+    result = trajectory_pca.compute([run], QUICK, Work(1))
+    assert min(piece.size for piece in result.pieces) == 16 < len(result.steps)
+    assert np.isfinite([(piece.walk, piece.decay) for piece in result.pieces]).all()
 
 
 def test_too_few_snapshots(tmp_path):

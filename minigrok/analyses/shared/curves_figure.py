@@ -91,7 +91,7 @@ def _frame(axis: Axes, curve: Curve, note: str) -> None:
         axis.set_xlabel(x_axis.label)
         if x_axis.is_count:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if x_axis.is_log:
+        if x_axis.is_log and (curve.x > 0).any():
             axis.set_xscale("log")
     axis.set_ylim(-3, 103)
     axis.set_ylabel("test accuracy (%)")
