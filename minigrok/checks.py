@@ -67,19 +67,18 @@ def check_bounds(section: Any, prefix: str) -> None:
     ------
     ConfigError    a value is out of its bounds, or not a number; a tuple is empty
     """
-    for name, found in bounds_of(type(section)).items():
-        value = getattr(section, name)
-        for bounds in found:
-            for each in value if isinstance(value, tuple) else (value,):
+    for name, annotation in get_type_hints(type(section), include_extras=True).items():
+        for bounds in _bounds(annotation):
+            values = _items(getattr(section, name))
+            require(bool(values), f"{prefix}.{name}", "of one number at least", "none")
+            for each in values:
                 rule = f"between {bounds.lowest:,} and {bounds.highest:,}"
                 require(bounds.lowest <= each <= bounds.highest, f"{prefix}.{name}", rule, each)
 
 
-def bounds_of(section: type) -> dict[str, list[Between]]:
-    """Return the bounds of every field of a dataclass that has some."""
-    hints = get_type_hints(section, include_extras=True)
-    found = {item.name: _bounds(hints[item.name]) for item in dataclasses.fields(section)}
-    return {name: bounds for name, bounds in found.items() if bounds}
+def _items(value: Any) -> list[Any]:
+    """Return the items of a tuple, of tuples within it too; the value itself otherwise."""
+    return [x for item in value for x in _items(item)] if isinstance(value, tuple) else [value]
 
 
 def _bounds(annotation: Any) -> list[Between]:
