@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from minigrok.bench.rounds import Lane, measure
+from minigrok.bench.rounds import Entry, measure
 from minigrok.bench.settings import Progress, Settings
 from minigrok.config import with_settings
 from minigrok.peers.problem import Work
@@ -76,7 +76,7 @@ def growth(settings: Settings, progress: Progress, chosen: Iterable[Axis] | None
         progress(i, len(points), f"{axis.label} = {value}")
         changed = axis.change(short, value)
         work = Work("step", settings.config.compute.dtype)
-        rows = measure([Lane(name, work) for name in changed.contenders], changed, _silent)
+        rows = measure([Entry(name, work) for name in changed.contenders], changed, _silent)
         found.append({"axis": axis.label, "value": value, "rows": rows})
     progress(1, 1, "done")
     return found

@@ -55,7 +55,7 @@ def what(work: Row) -> str:
 
 
 def _timed(row: Row) -> tuple[str, ...]:
-    """Cells of a lane."""
+    """Cells of an entry."""
     head = what(row["work"]), row["label"]
     if "error" in row:
         return *head, "-", "-", "-", "-", "-", "-", row["error"]

@@ -21,40 +21,40 @@ from minigrok.peers.problem import Work
 PAUSE = 0.2  # seconds between bursts, in which the last one's idle threads fall asleep: our choice
 
 
-class Lane(NamedTuple):
+class Entry(NamedTuple):
     """One contender at one work."""
 
     contender: str
     work: Work
 
 
-Row = dict[str, Any]  # a lane's result, JSON-able
+Row = dict[str, Any]  # an entry's result, JSON-able
 
 
-def lanes(settings: Settings, *works: Work) -> list[Lane]:
+def entries(settings: Settings, *works: Work) -> list[Entry]:
     """Every contender at every work; torch.compile at single directions only, since each work costs a minute more."""
     return [
-        Lane(name, work)
+        Entry(name, work)
         for work in works
         for name in settings.contenders
         if not (name == "compile" and work.directions > 1)
     ]
 
 
-def measure(chosen: Sequence[Lane], settings: Settings, progress: Progress) -> list[Row]:
-    """Measure lanes against one another.
+def measure(chosen: Sequence[Entry], settings: Settings, progress: Progress) -> list[Row]:
+    """Measure entries against one another.
 
     Parameters
     ----------
-    chosen : sequence of Lane
-        minigrok's lane of a work stands before the peers' lanes of that work.
+    chosen : sequence of Entry
+        minigrok's entry of a work stands before the peers' entries of that work.
     settings : Settings
     progress : Progress
 
     Returns
     -------
     list of dict
-        A row a lane: "contender", "label", "work", "note"; "error" why it has no numbers, or else
+        A row an entry: "contender", "label", "work", "note"; "error" why it has no numbers, or else
         "median_ms", "quartiles_ms", "calls", "cores", "bursts_ms", "peak_bytes", and for a peer "ratio"
         {median, low, high} to minigrok at the same work and "errors" against it.
 
@@ -66,9 +66,9 @@ def measure(chosen: Sequence[Lane], settings: Settings, progress: Progress) -> l
     total = len(chosen) * (1 + settings.bursts)
     with ExitStack() as stack:
         workers, rows = [], []
-        for i, lane in enumerate(chosen):
-            progress(i, total, f"{CONTENDERS[lane.contender].label}: getting ready")
-            worker, row = _open(lane, settings, stack)
+        for i, entry in enumerate(chosen):
+            progress(i, total, f"{CONTENDERS[entry.contender].label}: getting ready")
+            worker, row = _open(entry, settings, stack)
             workers.append(worker)
             rows.append(row)
         _check(workers, rows)
@@ -83,17 +83,17 @@ def measure(chosen: Sequence[Lane], settings: Settings, progress: Progress) -> l
     return rows
 
 
-def _open(lane: Lane, settings: Settings, stack: ExitStack) -> tuple[Worker | None, Row]:
+def _open(entry: Entry, settings: Settings, stack: ExitStack) -> tuple[Worker | None, Row]:
     """Start a worker; a peer that is missing or cannot do the work gets a row that says so."""
-    label = CONTENDERS[lane.contender].label
-    row: Row = {"contender": lane.contender, "label": label, "work": asdict(lane.work)}
-    if missing := obstacle(lane.contender):
+    label = CONTENDERS[entry.contender].label
+    row: Row = {"contender": entry.contender, "label": label, "work": asdict(entry.work)}
+    if missing := obstacle(entry.contender):
         return None, row | {"error": missing}
-    worker = stack.enter_context(Worker(lane.contender, settings))
+    worker = stack.enter_context(Worker(entry.contender, settings))
     try:
-        return worker, row | {"note": worker.open(lane.work)}
+        return worker, row | {"note": worker.open(entry.work)}
     except PeerError as error:
-        if lane.contender == OWN:
+        if entry.contender == OWN:
             raise
         worker.close()
         return None, row | {"error": error.got}
@@ -129,7 +129,7 @@ def _bursts(
 
 
 def _summary(bursts: Sequence[Row]) -> Row:
-    """Medians and quartiles of the times of a lane, in ms."""
+    """Medians and quartiles of the times of an entry, in ms."""
     times = 1e3 * np.concatenate([burst["times"] for burst in bursts])
     low, middle, high = np.percentile(times, [25, 50, 75]).tolist()
     return {

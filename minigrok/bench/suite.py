@@ -10,7 +10,7 @@ from minigrok.bench.environment import describe
 from minigrok.bench.growth import axes, growth
 from minigrok.bench.machine import busy, memory, startup
 from minigrok.bench.profile import profile
-from minigrok.bench.rounds import PAUSE, Lane, lanes, measure
+from minigrok.bench.rounds import PAUSE, Entry, entries, measure
 from minigrok.bench.settings import OWN, Progress, Settings
 from minigrok.checks import nearest
 from minigrok.config import to_toml
@@ -38,26 +38,26 @@ class Section(NamedTuple):
     cost: Callable[[Settings], float]  # seconds, roughly
 
 
-def step_lanes(settings: Settings) -> list[Lane]:
+def step_entries(settings: Settings) -> list[Entry]:
     """Every contender's training step, and the matrix products alone."""
     dtype = settings.config.compute.dtype
-    return lanes(settings, Work("step", dtype)) + [Lane("sgemm", Work(kind, dtype)) for kind in SGEMM]
+    return entries(settings, Work("step", dtype)) + [Entry("sgemm", Work(kind, dtype)) for kind in SGEMM]
 
 
-def hvp_lanes(settings: Settings) -> list[list[Lane]]:
+def hvp_entries(settings: Settings) -> list[list[Entry]]:
     """Two groups: float32 on a batch, one direction and a block; float64 on all train pairs."""
-    small = lanes(settings, Work("hvp"), Work("hvp", directions=DIRECTIONS))
-    return [small, lanes(settings, Work("hvp", "float64", "train"))]
+    small = entries(settings, Work("hvp"), Work("hvp", directions=DIRECTIONS))
+    return [small, entries(settings, Work("hvp", "float64", "train"))]
 
 
-def eval_lanes(settings: Settings) -> list[Lane]:
+def eval_entries(settings: Settings) -> list[Entry]:
     """Loss and accuracy over all pairs."""
-    return lanes(settings, Work("eval", settings.config.compute.dtype, "all"))
+    return entries(settings, Work("eval", settings.config.compute.dtype, "all"))
 
 
 def step(settings: Settings, progress: Progress) -> list[Row]:
     """Measure the training step; minigrok's row says which share of the best rate of products it reaches."""
-    rows = measure(step_lanes(settings), settings, progress)
+    rows = measure(step_entries(settings), settings, progress)
     peak = max(row["gflop_per_s"] for row in rows if row["contender"] == "sgemm")
     rows[0]["share_of_peak"] = rows[0]["gflop_per_s"] / peak
     return rows
@@ -65,7 +65,7 @@ def step(settings: Settings, progress: Progress) -> list[Row]:
 
 def hvp(settings: Settings, progress: Progress) -> list[Row]:
     """Measure Hv; minigrok's row of the block says how many times one direction it takes."""
-    small, large = (measure(group, settings, progress) for group in hvp_lanes(settings))
+    small, large = (measure(group, settings, progress) for group in hvp_entries(settings))
     one, block = (row for row in small if row["contender"] == OWN)
     pairs = zip(block["bursts_ms"], one["bursts_ms"], strict=True)
     block["times_one_direction"] = median(several / single for several, single in pairs)
@@ -74,7 +74,7 @@ def hvp(settings: Settings, progress: Progress) -> list[Row]:
 
 def evaluate(settings: Settings, progress: Progress) -> list[Row]:
     """Measure an evaluation."""
-    return measure(eval_lanes(settings), settings, progress)
+    return measure(eval_entries(settings), settings, progress)
 
 
 def load(settings: Settings, progress: Progress) -> list[Row]:
@@ -83,10 +83,10 @@ def load(settings: Settings, progress: Progress) -> list[Row]:
         return step(settings, progress)
 
 
-def timing(*groups: list[Lane], settings: Settings) -> float:
-    """Seconds that lanes take, roughly."""
+def timing(*groups: list[Entry], settings: Settings) -> float:
+    """Seconds that entries take, roughly."""
     burst = settings.bursts * (settings.seconds + PAUSE)
-    return sum(READY.get(lane.contender, 10.0) + burst for group in groups for lane in group)
+    return sum(READY.get(entry.contender, 10.0) + burst for group in groups for entry in group)
 
 
 def _starts(repeats: float) -> Callable[[Settings], float]:
@@ -100,14 +100,14 @@ def _points(settings: Settings) -> float:
 
 
 SECTIONS = {
-    "step": Section("a training step", step, lambda s: timing(step_lanes(s), settings=s)),
+    "step": Section("a training step", step, lambda s: timing(step_entries(s), settings=s)),
     "profile": Section("a training step by kernel", profile, lambda s: 10.0),
-    "hvp": Section("a Hessian-vector product", hvp, lambda s: timing(*hvp_lanes(s), settings=s)),
-    "eval": Section("loss and accuracy over all pairs", evaluate, lambda s: timing(eval_lanes(s), settings=s)),
+    "hvp": Section("a Hessian-vector product", hvp, lambda s: timing(*hvp_entries(s), settings=s)),
+    "eval": Section("loss and accuracy over all pairs", evaluate, lambda s: timing(eval_entries(s), settings=s)),
     "memory": Section("peak memory of a training process", memory, _starts(1.0)),
     "startup": Section("seconds to start", startup, lambda s: 60.0 + _starts(1.0)(s)),
     "growth": Section("a training step against every size", growth, _points),
-    "load": Section("a training step beside a busy process", load, lambda s: timing(step_lanes(s), settings=s)),
+    "load": Section("a training step beside a busy process", load, lambda s: timing(step_entries(s), settings=s)),
 }
 
 

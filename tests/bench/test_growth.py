@@ -8,7 +8,7 @@ import pytest
 from minigrok.bench import growth as module
 from minigrok.bench.figure import growth_figure
 from minigrok.bench.growth import axes, growth
-from minigrok.bench.rounds import Lane
+from minigrok.bench.rounds import Entry
 from minigrok.bench.settings import PEERS, Progress, Settings
 from minigrok.engine.threads import available_threads
 
@@ -55,9 +55,9 @@ def test_threads_do_not_change_the_shards() -> None:
 def test_every_value_is_measured_with_pytorch_eager_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def measure(lanes: list[Lane], settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    def measure(entries: list[Entry], settings: Settings, progress: Progress) -> list[dict[str, Any]]:
         seen.append((settings.config.model.blocks, settings.bursts, settings.seconds))
-        return [{"contender": lane.contender} for lane in lanes]
+        return [{"contender": entry.contender} for entry in entries]
 
     monkeypatch.setattr(module, "measure", measure)
     settings = fakes.settings(peers=PEERS, bursts=9, seconds=5.0)

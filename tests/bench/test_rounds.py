@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minigrok.bench.pipe import PeerError
-from minigrok.bench.rounds import Lane, lanes, measure
+from minigrok.bench.rounds import Entry, entries, measure
 from minigrok.peers.problem import Work
 
 STEP, EVAL = Work("step"), Work("eval")
@@ -30,7 +30,7 @@ def script_two(scripted: Any) -> None:
 def test_contenders_take_turns_after_all_are_ready(scripted: Any) -> None:
     script_two(scripted)
     settings = fakes.settings(bursts=3, peers=("sleeper",))
-    measure(lanes(settings, STEP), settings, quiet)
+    measure(entries(settings, STEP), settings, quiet)
     orders = [(name, order) for name, order in scripted.orders if order in ("open", "burst")]
     both = ["minigrok", "sleeper"]
     assert orders == [(name, "open") for name in both] + 3 * [(name, "burst") for name in both]
@@ -39,7 +39,7 @@ def test_contenders_take_turns_after_all_are_ready(scripted: Any) -> None:
 def test_the_ratio_is_the_median_over_rounds_of_ratios_of_medians(scripted: Any) -> None:
     script_two(scripted)
     settings = fakes.settings(bursts=3, peers=("sleeper",))
-    own, peer = measure(lanes(settings, STEP), settings, quiet)
+    own, peer = measure(entries(settings, STEP), settings, quiet)
     assert own["bursts_ms"] == pytest.approx([1, 2, 4])
     assert peer["bursts_ms"] == pytest.approx([3, 4, 4])
     assert peer["ratio"] == pytest.approx({"median": 2.0, "low": 1.0, "high": 3.0})
@@ -55,7 +55,7 @@ def test_a_drifting_machine_does_not_change_the_ratio(scripted: Any) -> None:
     }
     scripted.outcomes = {"minigrok": EQUAL, "sleeper": EQUAL}
     settings = fakes.settings(bursts=3, peers=("sleeper",))
-    own, peer = measure(lanes(settings, STEP), settings, quiet)
+    own, peer = measure(entries(settings, STEP), settings, quiet)
     assert peer["median_ms"] / own["median_ms"] == pytest.approx(30)
     assert peer["ratio"]["median"] == pytest.approx(3)
 
@@ -65,7 +65,7 @@ def test_medians_quartiles_cores_and_rates(scripted: Any) -> None:
     scripted.times = {("minigrok", "step"): times}
     scripted.outcomes = {"minigrok": EQUAL}
     settings = fakes.settings()
-    (row,) = measure(lanes(settings, STEP), settings, quiet)
+    (row,) = measure(entries(settings, STEP), settings, quiet)
     assert row["median_ms"] == pytest.approx(3)
     assert row["quartiles_ms"] == pytest.approx([2, 4])
     assert (row["calls"], row["cores"], row["peak_bytes"]) == (5, 1.5, 1000)
@@ -81,7 +81,7 @@ def test_lanes_are_compared_at_the_same_work_only(scripted: Any) -> None:
     }
     scripted.outcomes = dict.fromkeys(names, EQUAL)
     settings = fakes.settings(bursts=1, peers=("sleeper",))
-    rows = measure(lanes(settings, STEP, EVAL), settings, quiet)
+    rows = measure(entries(settings, STEP, EVAL), settings, quiet)
     assert [row["ratio"]["median"] for row in rows if "ratio" in row] == pytest.approx([2, 2])
 
 
@@ -90,7 +90,7 @@ def test_wrong_numbers_are_not_timed(scripted: Any) -> None:
     scripted.outcomes["sleeper"] = {"loss": np.array([1.0, 2.1])}
     settings = fakes.settings(bursts=3, peers=("sleeper",))
     with pytest.raises(PeerError, match="Sleeper to compute minigrok's loss"):
-        measure(lanes(settings, STEP), settings, quiet)
+        measure(entries(settings, STEP), settings, quiet)
     assert not [order for order in scripted.orders if order[1] == "burst"]
     assert [name for name, order in scripted.orders if order == "close"] == ["sleeper", "minigrok"]
 
@@ -98,7 +98,7 @@ def test_wrong_numbers_are_not_timed(scripted: Any) -> None:
 def test_a_peer_that_is_not_installed_says_so_and_the_others_go_on(scripted: Any) -> None:
     script_two(scripted)
     settings = fakes.settings(bursts=3, peers=("absent", "sleeper"))
-    rows = {row["contender"]: row for row in measure(lanes(settings, STEP), settings, quiet)}
+    rows = {row["contender"]: row for row in measure(entries(settings, STEP), settings, quiet)}
     assert rows["absent"]["error"] == "not installed (pip install absent==1.0)"
     assert "median_ms" not in rows["absent"]
     assert rows["sleeper"]["ratio"]["median"] == pytest.approx(2.0)
@@ -106,8 +106,8 @@ def test_a_peer_that_is_not_installed_says_so_and_the_others_go_on(scripted: Any
 
 def test_compiled_pytorch_makes_no_block_of_directions() -> None:
     settings = fakes.settings(peers=("eager", "compile"))
-    chosen = lanes(settings, Work("hvp"), Work("hvp", directions=8))
-    assert [(lane.contender, lane.work.directions) for lane in chosen] == [
+    chosen = entries(settings, Work("hvp"), Work("hvp", directions=8))
+    assert [(entry.contender, entry.work.directions) for entry in chosen] == [
         ("minigrok", 1),
         ("eager", 1),
         ("compile", 1),
@@ -118,21 +118,21 @@ def test_compiled_pytorch_makes_no_block_of_directions() -> None:
 
 def test_real_processes_with_a_peer_that_cannot_and_one_that_is_wrong(contenders: None) -> None:
     settings = fakes.settings(peers=("twin", "unable"))
-    own, peer, unable = measure(lanes(settings, STEP), settings, quiet)
+    own, peer, unable = measure(entries(settings, STEP), settings, quiet)
     assert peer["errors"] == dict.fromkeys(("loss", "grad", "losses", "update"), 0.0)
     assert peer["ratio"]["low"] <= peer["ratio"]["median"] <= peer["ratio"]["high"]
     assert own["calls"] == 2
     assert own["flop"] > 0
     assert unable["error"] == "NotImplementedError: no such work here"
     with pytest.raises(PeerError, match=r"minigrok's grad to 1e-05 .* a relative difference of 1.0e-03"):
-        measure([Lane("minigrok", STEP), Lane("wrong", STEP)], settings, quiet)
+        measure([Entry("minigrok", STEP), Entry("wrong", STEP)], settings, quiet)
 
 
 @pytest.mark.oracle
 def test_a_real_round_beside_pytorch() -> None:
     pytest.importorskip("torch", reason="the oracle needs PyTorch: install the extra [oracle]")
     settings = fakes.settings(peers=("eager",))
-    own, eager = measure(lanes(settings, STEP), settings, quiet)
+    own, eager = measure(entries(settings, STEP), settings, quiet)
     assert max(eager["errors"].values()) < 1e-3
     assert eager["errors"]["grad"] < 1e-6
     assert eager["note"] in ("fused AdamW", "foreach AdamW", "for-loop AdamW")

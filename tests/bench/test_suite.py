@@ -7,7 +7,7 @@ import fakes
 import pytest
 
 from minigrok.bench import suite
-from minigrok.bench.rounds import Lane
+from minigrok.bench.rounds import Entry
 from minigrok.bench.settings import CONTENDERS, PEERS, Progress, Settings
 from minigrok.bench.suite import SECTIONS, Section, choose, cost, run_bench
 from minigrok.config import from_toml
@@ -34,21 +34,21 @@ def test_every_section_says_what_it_costs_and_who_is_slow_to_start() -> None:
     assert cost(["step", "eval"], alone) == SECTIONS["step"].cost(alone) + SECTIONS["eval"].cost(alone)
 
 
-def rows_of(lanes: list[Lane]) -> list[dict[str, Any]]:
+def rows_of(entries: list[Entry]) -> list[dict[str, Any]]:
     """Made-up results: 4 GFLOP/s for minigrok; the products 5, 8 and 6; a block takes 3 and 5 times one direction."""
     rates = {"step": 4.0, "sgemm-step": 5.0, "sgemm-512": 8.0, "sgemm-1024": 6.0}
     return [
         {
-            "contender": lane.contender,
-            "gflop_per_s": rates.get(lane.work.kind),
-            "bursts_ms": [6.0, 10.0] if lane.work.directions > 1 else [2.0, 2.0],
+            "contender": entry.contender,
+            "gflop_per_s": rates.get(entry.work.kind),
+            "bursts_ms": [6.0, 10.0] if entry.work.directions > 1 else [2.0, 2.0],
         }
-        for lane in lanes
+        for entry in entries
     ]
 
 
 def test_share_of_the_best_rate_and_cost_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "measure", lambda lanes, settings, progress: rows_of(lanes))
+    monkeypatch.setattr(suite, "measure", lambda entries, settings, progress: rows_of(entries))
     step = suite.step(fakes.settings(peers=PEERS), quiet)
     assert [row["contender"] for row in step] == ["minigrok", *PEERS, "sgemm", "sgemm", "sgemm"]
     assert step[0]["share_of_peak"] == 4 / 8

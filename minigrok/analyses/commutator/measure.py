@@ -23,7 +23,7 @@ class Measurement:
         self.is_paper = settings.protocol == "paper"
         self.modes = modes
         self.attention = run.layout.group(["*.self_attn.*"])
-        self.rows = np.array(snapshot_steps(run, 1, settings.rows))
+        self.rows = np.array(snapshot_steps(run, 1, settings.history))
         self.trajectory = trajectory(run, self.rows)
         self.top = settings.top or top_components(run)
         self.whole = self.trajectory.attention(self.top)

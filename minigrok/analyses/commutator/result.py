@@ -22,7 +22,7 @@ class Settings(base.Settings):
     eta : float         step of the finite differences (paper: 1e-3)
     pairs : bool        also cross-task and, under "exact", same-task losses
     top : int           components of each attention matrix in the basis; 0: 2, or 3 for three tasks (paper)
-    rows : int          snapshots that bases are built from, at most (paper: all; 300: our choice)
+    history : int       snapshots that bases are built from, at most (paper: all; 300: our choice)
     draws : int         random bases, 100 at least (our choice)
     sweep : int         checkpoints of the eta sweep, "exact" only (our choice)
     """
@@ -33,7 +33,7 @@ class Settings(base.Settings):
     eta: Annotated[float, Between(1e-12, 1)] = brackets.ETA
     pairs: bool = True
     top: Annotated[int, Between(0, 1000)] = 0
-    rows: Annotated[int, Between(1, MANY)] = 300
+    history: Annotated[int, Between(1, MANY)] = 300
     draws: Annotated[int, Between(100, 100_000)] = 200  # a 95 % interval of fewer is decided by two draws
     sweep: Annotated[int, Between(0, MANY)] = 4
 

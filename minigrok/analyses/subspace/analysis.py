@@ -81,7 +81,7 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
     """Count the replayed steps."""
     each = [max(1, min(settings.warm, run.config.train.max_steps)) for run in runs]
     replayed = sum(n * min(len(run.snapshots()), settings.most) for n, run in zip(each, runs, strict=True))
-    return f"at least {replayed:,} steps of training replayed, and bases of {settings.rows} snapshots at most"
+    return f"at least {replayed:,} steps of training replayed, and bases of {settings.history} snapshots at most"
 
 
 ANALYSIS = Analysis(

@@ -23,7 +23,7 @@ QUANTILES = (0.025, 0.975)
 
 def other_bases(run: Run, settings: Settings) -> dict[str, Basis]:
     """Return both bases of another run, from the whole of it."""
-    return _both(trajectory(run, np.array(snapshot_steps(run, 3, settings.rows))), run, settings)
+    return _both(trajectory(run, np.array(snapshot_steps(run, 3, settings.history))), run, settings)
 
 
 def _both(found: Trajectory, run: Run, settings: Settings, rows: int | None = None) -> dict[str, Basis]:
@@ -36,7 +36,7 @@ class Measurement:
 
     def __init__(self, run: Run, other: dict[str, Basis], settings: Settings, work: Work, stream: str) -> None:
         self.run, self.other, self.settings, self.work, self.stream = run, other, settings, work, stream
-        self.rows = np.array(snapshot_steps(run, 3, settings.rows))
+        self.rows = np.array(snapshot_steps(run, 3, settings.history))
         self.trajectory = trajectory(run, self.rows)
         self.whole = _both(self.trajectory, run, settings)
         self.trainer, self.start = trainer_of(run), -1
