@@ -20,13 +20,15 @@ def figure(result: Result) -> Figure:
 
 
 def _exact(result: Result) -> Figure:
-    drawn, axes = panel_grid(6, f"{result.run}: commutator of two gradient steps", size=(4.6, 3.3))
+    title = f"{result.run}: commutator of two gradient steps"
+    drawn, axes = panel_grid(6 if len(result.sweep_steps) else 5, title, size=(4.6, 3.3))
     _defects(axes[0], result)
     _sizes(axes[1], result)
     _cosines(axes[2], result)
     _modes(axes[3], result)
     _shares(axes[4], result)
-    _sweep(axes[5], result)
+    for axis in axes[5:]:
+        _sweep(axis, result)
     for axis in axes[:5]:
         _steps(axis, result)
     return drawn

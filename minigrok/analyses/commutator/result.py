@@ -33,7 +33,7 @@ class Settings(base.Settings):
     eta: Annotated[float, Between(1e-12, 1)] = brackets.ETA
     pairs: bool = True
     top: Annotated[int, Between(0, 1000)] = 0
-    history: Annotated[int, Between(1, MANY)] = 300
+    history: Annotated[int, Between(2, MANY)] = 300
     draws: Annotated[int, Between(100, 100_000)] = 200  # a 95 % interval of fewer is decided by two draws
     sweep: Annotated[int, Between(0, MANY)] = 4
 
