@@ -130,7 +130,7 @@ MISTAKES = {
         "attention",
         "attention",
         "_r_backward",
-        "_accumulate(1, scale * e[b, h, t, s], Rkv[b, s, 0, h], Rdq[b, t, h])",
+        "_add(scale * e[b, h, t, s], Rkv[b, s, KEY, h], Rdq[b, t, h])",
         "pass",
     ),
     "cross-entropy without mean_u": ("cross_entropy", "cross_entropy", "_r_backward", " - mean_u", ""),
