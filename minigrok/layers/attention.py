@@ -98,7 +98,7 @@ def _softmax(p: Array) -> None:
     for s in range(p.size):
         p[s] = exp(p[s] - top)
         total += p[s]
-    # their shares of it
+    # each numerator's share of the total
     for s in range(p.size):
         p[s] /= total
 
@@ -108,6 +108,13 @@ def _softmax_jacobian(p: Array, g: Array, e: Array) -> None:
     m = _dot(p, g)
     for s in range(p.size):
         e[s] = p[s] * (g[s] - m)
+
+
+def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
+    """Replace Rg by Re = Rp (g - m) + p (Rg - Rm) with m = sum p g, Rm = sum (Rp g + p Rg)."""
+    m, Rm = _dot(p, g), _dot(Rp, g) + _dot(p, Rg)
+    for s in range(p.size):
+        Rg[s] = Rp[s] * (g[s] - m) + p[s] * (Rg[s] - Rm)
 
 
 def _forward(lo: int, hi: int, factor: float, q: Array, kv: Array, p: Array, y: Array) -> None:
@@ -162,13 +169,6 @@ def _r_forward(
                     _add(p[b, h, t, s], Rkv[b, s, VALUE, h], Ry[b, t, h])
 
 
-def _R_softmax_jacobian(p: Array, g: Array, Rp: Array, Rg: Array) -> None:
-    """Replace Rg by Re = Rp (g - m) + p (Rg - Rm) with m = sum p g, Rm = sum (Rp g + p Rg)."""
-    m, Rm = _dot(p, g), _dot(Rp, g) + _dot(p, Rg)
-    for s in range(p.size):
-        Rg[s] = Rp[s] * (g[s] - m) + p[s] * (Rg[s] - Rm)
-
-
 def _r_backward(
     lo: int,
     hi: int,
@@ -196,7 +196,7 @@ def _r_backward(
                     Re[b, h, t, s] = _dot(Rdy[b, t, h], kv[b, s, VALUE, h]) + _dot(dy[b, t, h], Rkv[b, s, VALUE, h])
                 # backward: e_ts = p_ts (g_ts - m_t), so Re_ts = Rp_ts (g_ts - m_t) + p_ts (Rg_ts - Rm_t)
                 _R_softmax_jacobian(p[b, h, t], g[b, h, t], Rp[b, h, t], Re[b, h, t])
-                # backward: dq_t, dk_s and dv_s sum products; R of a product x y is Rx y + x Ry
+                # backward: dq_t sums scale e_ts k_s, so Rdq_t sums scale (Re_ts k_s + e_ts Rk_s); likewise dk_s, dv_s
                 for s in range(kv.shape[1]):
                     _term(s, scale * Re[b, h, t, s], kv[b, s, KEY, h], Rdq[b, t, h])
                     _add(scale * e[b, h, t, s], Rkv[b, s, KEY, h], Rdq[b, t, h])

@@ -77,7 +77,7 @@ def _forward(lo: int, hi: int, x: Array, target: Array, saturating: bool, p: Arr
 def _backward(lo: int, hi: int, target: Array, p: Array, o: Array, weight: float, dx: Array) -> None:
     w = p.dtype.type(weight)
     for i in range(lo, hi):
-        # forward: loss = log sum_c exp x_c - x_k, so dx_c = w p_c, and for the true class -w (1 - p_k)
+        # forward: loss = log sum_c exp x_c - x_k, so dx_c = w p_c, and -w o for the true class, o the others' share
         for c in range(p.shape[1]):
             dx[i, c] = w * p[i, c]
         dx[i, target[i]] = -w * o[i]

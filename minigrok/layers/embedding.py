@@ -45,7 +45,7 @@ def _dtoken(lo: int, hi: int, dx: Array, dtoken: Array) -> None:
 def _dposition(lo: int, hi: int, dx: Array, dposition: Array) -> None:
     p = dx.shape[0] // dposition.shape[0]
     for j in range(lo, hi):
-        # and dposition_j = sum_t dx_jt
+        # forward: x_jt = token_t + position_j, so dposition_j = sum_t dx_jt
         for c in range(dposition.shape[1]):
             dposition[j, c] = 0
         for t in range(p):

@@ -52,17 +52,17 @@ def _forward(lo: int, hi: int, x: Array, gain: Array, shift: Array, eps: float, 
     real, D = x.dtype.type, x.shape[1]
     per_channel = real(1) / real(D)
     for i in range(lo, hi):
-        # mean_i
+        # mu_i = mean x_i
         mu = real(0)
         for c in range(D):
             mu += x[i, c]
         mu *= per_channel
-        # var_i, and r_i = 1 / sqrt(var_i + eps)
+        # the variance of x_i, and r_i = 1 / sqrt(variance + eps)
         variance = real(0)
         for c in range(D):
             variance += (x[i, c] - mu) * (x[i, c] - mu)
         r[i] = real(1) / math.sqrt(variance * per_channel + real(eps))
-        # n_i = (x_i - mean_i) r_i
+        # n_i = (x_i - mu_i) r_i
         for c in range(D):
             n[i, c] = (x[i, c] - mu) * r[i]
         # y_i = gain n_i + shift
@@ -82,7 +82,7 @@ def _backward(lo: int, hi: int, gain: Array, n: Array, r: Array, dy: Array, dx: 
             mean_an += a * n[i, c]
         mean_a *= per_channel
         mean_an *= per_channel
-        # forward: n = (x - mean) r, so dx = r (a - mean a - n mean(a n))
+        # forward: n = (x - mu) r, so dx = r (a - mean a - n mean(a n))
         for c in range(D):
             dx[i, c] = r[i] * (gain[c] * dy[i, c] - mean_a - n[i, c] * mean_an)
 
@@ -122,9 +122,9 @@ def _r_forward(
             mean_nRx += n[i, c] * Rx[i, c]
         mean_Rx *= per_channel
         mean_nRx *= per_channel
-        # forward: r = 1 / sqrt(var + eps), so Rr / r = -r mean(n Rx)
+        # forward: r = 1 / sqrt(variance + eps), so Rr / r = -r mean(n Rx)
         Rlog_r[i] = -r[i] * mean_nRx
-        # forward: n = (x - mean) r, so Rn = r (Rx - mean Rx - n mean(n Rx))
+        # forward: n = (x - mu) r, so Rn = r (Rx - mean Rx - n mean(n Rx))
         for c in range(D):
             Rn[i, c] = r[i] * (Rx[i, c] - mean_Rx - n[i, c] * mean_nRx)
         # forward: y = gain n + shift
