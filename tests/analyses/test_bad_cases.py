@@ -12,8 +12,8 @@ from minigrok.errors import MinigrokError
 
 GRID = range(0, 1300, 100)
 # each draws thirty figures
-SLOW = ("no snapshot", "never memorised", "p = 5", "one task", "no evaluation", "no motion", "width 4")
-CASES = ("one snapshot", "half-written", *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW))
+SLOW = ("half-written", "no snapshot", "never memorised", "p = 5", "one task", "no evaluation", "no motion", "width 4")
+CASES = ("one snapshot", *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW))
 
 
 SETTINGS = {"p = 5": ["task.p=5"], "one task": ['task.operations=["sq"]'], "width 4": ["model.width=4"]}
@@ -71,6 +71,7 @@ def test_a_damaged_snapshot_is_named(name, tmp_path):
     assert "001200" in " ".join(said)
 
 
+@pytest.mark.slow
 def test_a_run_as_it_should_be_gives_a_result_from_every_analysis(tmp_path):
     run = run_of("plain", tmp_path / "run")
     for name, analysis in ANALYSES.items():

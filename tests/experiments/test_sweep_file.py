@@ -119,7 +119,7 @@ def test_no_name_leads_out_of_the_folder(name: str) -> None:
         ('name = "s"\nanalyses = ["all"]', "the name of an analysis"),
         ('name = "s"\nanalyses = ["gram", "gram"]', "each once a protocol"),
         ('name = "s"\nanalyses = [{name = "gram", protokol = "paper"}]', "did you mean protocol"),
-        ('name = "s"\nanalyses = [{name = "gram", protocol = "papers"}]', '"exact" or "paper"'),
+        ('name = "s"\nanalyses = [{name = "gram", protocol = "papers"}]', "gram.protocol is one of exact, paper"),
         ('name = "s"\nanalyses = [{name = "gram", set = ["no=1"]}]', "a setting of gram"),
         ('name = "s"\nanalyses = [{name = "gram", set = "no=1"}]', "set in an analysis is a list"),
     ],

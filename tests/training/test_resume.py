@@ -73,6 +73,7 @@ def test_kills_at_each_call_that_changes_the_disk_change_no_bit(tmp_path: Path) 
     assert script(tmp_path, "calls") > 40
 
 
+@pytest.mark.slow
 def test_kills_of_an_intervened_run_at_each_call_change_no_bit(tmp_path: Path) -> None:
     """Also while its plane is built from the source and written, and in the middle of a row of its log."""
     assert script(tmp_path, "intervened") > 50
