@@ -23,7 +23,7 @@ from minigrok.experiments.cells import STATES, Cell, look_at_all, table
 from minigrok.experiments.job import Outcome
 from minigrok.experiments.local import Local
 from minigrok.experiments.on_dask import OnDask, Tls
-from minigrok.experiments.on_device import OnDevice
+from minigrok.experiments.on_device import OnDevice, wanted
 from minigrok.experiments.sweep import Watcher, chosen, plan
 from minigrok.experiments.sweep import conduct as conduct_sweep
 from minigrok.experiments.sweep_file import Sweep
@@ -47,12 +47,10 @@ def engine_setting(name: str | None) -> tuple[str, ...]:
 
 def on_device(sweep: Sweep, replicas: int | None, jobs: int | None, dask: Mapping[str, object]) -> OnDevice | None:
     """Return the executor of a sweep whose runs all have the engine cuda; None for another sweep."""
-    engines = {config.compute.engine for config in sweep.configs}
-    if engines != {"cuda"}:
+    if not wanted(sweep):
         if replicas:
-            raise ConfigError(
-                "--engine cuda for --replicas", f"the engine {', '.join(sorted(engines))}", "leave it out"
-            )
+            engines = sorted({config.compute.engine for config in sweep.configs})
+            raise ConfigError("--engine cuda for --replicas", f"the engine {', '.join(engines)}", "leave it out")
         return None
     others = ["--jobs"] * bool(jobs) + [f"--{name}" for name, value in dask.items() if value]
     if others:
@@ -138,8 +136,7 @@ def conduct(sweep: Sweep, out: Path, executor: Local | OnDask | OnDevice, only: 
         click.echo("\n".join([*done.failures, _closing(out, done.cells, done.jobs, done.stopped)]))
     if done.stopped:
         return EXIT_CODE
-    failed = done.failures or any(cell.state == "failed" for cell in chosen(done.cells, only))
-    return 1 if failed else 0
+    return 1 if done.failed(only) else 0
 
 
 def print_cells(cells: Sequence[Cell]) -> None:

@@ -35,14 +35,15 @@ from minigrok.analyses.base import Analysis, Row
 from minigrok.analyses.perform import perform, settings_of
 from minigrok.config import Config, keys, load, preset, with_values
 from minigrok.display import html_table
-from minigrok.errors import ConfigError
+from minigrok.errors import ConfigError, SweepError
 from minigrok.experiments.cells import begun
 from minigrok.experiments.local import Local
+from minigrok.experiments.on_device import OnDevice, wanted
 from minigrok.experiments.sweep import Watcher, conduct
 from minigrok.experiments.sweep_file import load_sweep
 from minigrok.network.objective import Objective
 from minigrok.plotting import Figure
-from minigrok.storage.runs import Run, create, open_run
+from minigrok.storage.runs import Run, begin, open_run
 from minigrok.training import train as training
 from minigrok.training.figure import training_figure
 from minigrok.training.observer import Observer
@@ -51,11 +52,12 @@ from minigrok.training.planes import require_source
 __all__ = ["Analysed", "Objective", "analyse", "open", "plot", "preset", "sweep", "train"]
 
 open = open_run  # mg.open(folder)
-plot = training_figure  # mg.plot(run): accuracy, loss and norms against the step
+Runs = Run | str | Path | Sequence[Run | str | Path]
 
 
 def train(
     source: str | Path | Config,
+    /,
     *,
     out: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -81,29 +83,29 @@ def train(
 
     Raises
     ------
-    ConfigError       an unknown setting, a value that it cannot have, a last name that several settings have
-    RunFolderError    the folder holds another run
+    ConfigError       an unknown setting, one that is there twice, a value that it cannot have, a last name that
+                      several settings have; the folder's run has other settings
+    RunFolderError    the folder holds something else, or another process is writing it
     EngineError       the engine is not there, or the process is not in portable mode and the configuration is
     """
     config = source if isinstance(source, Config) else load(source)
-    config, _ = training.ready(with_values(config, dict(settings or {}) | {_key(name): x for name, x in more.items()}))
+    config, _ = training.ready(with_values(config, _once(settings or {}, {_key(name): x for name, x in more.items()})))
     folder = Path(out or Path("runs", f"{config.name}-s{config.seed}"))
     require_source(config, folder)
-    there = open_run(folder) if (folder / "config.toml").is_file() else None
-    with there if there and there.config == config else create(folder, config) as run:
+    with begin(folder, config) as run:
         training.train(run, threads, observer=observer)
     return run
 
 
 def analyse(
-    name: str, runs: Run | Sequence[Run], *, report: Callable[[int, int, str], None] | None = None, **settings: Any
+    name: str, runs: Runs, /, *, report: Callable[[int, int, str], None] | None = None, **settings: Any
 ) -> Analysed:
     """Make an analysis of a run, or of several for one that compares them, as `minigrok analyse` does.
 
     Parameters
     ----------
     name : str                  `minigrok analyse` lists the analyses
-    runs : Run or list of Run
+    runs : Run, its folder, or a list of them
     report : function, optional    (parts done, parts in all, words)
     **settings : protocol ("exact" or "paper") and the settings of the analysis
 
@@ -111,12 +113,15 @@ def analyse(
     ------
     ConfigError       no such analysis or setting; several runs for an analysis of one
     RunFolderError    the run lacks what the analysis needs
+    EngineError       the process is not in portable mode and a run is: other bits would come out
     """
     if name not in analyses.ANALYSES:
         analyses.chosen("" if name == "all" else name)  # raises: one at a time here
-    analysis, group = analyses.ANALYSES[name], [runs] if isinstance(runs, Run) else list(runs)
-    if not group or (len(group) > 1 and not analysis.many):
+    analysis, group = analyses.ANALYSES[name], _opened(runs)
+    if len(group) > 1 and not analysis.many:
         raise ConfigError(f"one run for {name}", f"{len(group)} runs", "call it for each run, or name a comparison")
+    for run in group:
+        training.ready(run.config)
     chosen = settings_of(analysis, settings)
     done = perform(analysis, group, chosen, *([report] if report else []))
     return Analysed(f"{name} ({chosen.protocol})", done.rows, done.result, done.folder, analysis)
@@ -152,6 +157,17 @@ class Analysed:
         return f"<h4>{escape(self.title)}</h4>{image}{html_table(self.table)}"
 
 
+def plot(runs: Runs, /, *, log_steps: bool = False) -> Figure:
+    """Draw accuracy, loss and norms of runs against the step, one run below the other; nothing is written.
+
+    Parameters
+    ----------
+    runs : Run, its folder, or a list of them
+    log_steps : bool    steps on a logarithmic axis: memorisation and grokking side by side
+    """
+    return training_figure(*_opened(runs), log_steps=log_steps)
+
+
 def sweep(
     source: str | Path,
     *,
@@ -169,18 +185,36 @@ def sweep(
     out : str or Path, optional     its folder; default: runs/NAME
     settings : mapping, optional    settings of every run, {"train.max_steps": 1000}
     only : patterns of run names
-    jobs : int, optional            processes side by side; default: one a CPU
+    jobs : int, optional            processes side by side; default: one a CPU. For the engine cuda: runs on the device
     watcher : Watcher, optional     is told how each job ended, and can stop
 
     Raises
     ------
     ConfigError       no such sweep or setting, or the folder is another sweep's
     RunFolderError    somebody else conducts this sweep, or a folder cannot be written
+    SweepError        a run or a comparison failed, and why; the others are done
     """
     loaded = load_sweep(source, settings)
     folder = Path(out or Path("runs", loaded.name))
-    conduct(loaded, folder, Local(jobs), watcher, only)
+    done = conduct(loaded, folder, OnDevice(jobs) if wanted(loaded) else Local(jobs), watcher, only)
+    if failed := done.failed(only):
+        raise SweepError(f"every run of {loaded.name} done", "; ".join(failed), "mend that; the same call goes on")
     return begun(folder)
+
+
+def _opened(runs: Runs) -> list[Run]:
+    """Return the runs, opened where a folder is named."""
+    several = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    if not several:
+        raise ConfigError("a run, or several", "0 runs", "name the folder of one")
+    return [each if isinstance(each, Run) else open_run(each) for each in several]
+
+
+def _once(full: Mapping[str, Any], short: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings; a ConfigError for one that is there twice."""
+    for key in full.keys() & short.keys():
+        raise ConfigError(f"{key} once", f"twice: {full[key]!r} and {short[key]!r}", "leave one out")
+    return {**full, **short}
 
 
 def _key(name: str) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 import minigrok as mg
 from minigrok import api
-from minigrok.errors import ConfigError, MinigrokError, RunFolderError, ShapeError
+from minigrok.config import with_values
+from minigrok.engine import portable
+from minigrok.errors import ConfigError, EngineError, MinigrokError, RunFolderError, ShapeError, SweepError
 from minigrok.training.observer import Observer
 
 SHORT = {"max_steps": 20, "eval_every": 10, "snapshot_every": 5}
@@ -70,8 +72,10 @@ def test_training_goes_on_with_the_run_that_is_there_and_refuses_another(run) ->
     told: list[int] = []
     again = mg.train("tiny", seed=1, out=run.folder, observer=Observer(stepped=told.append), **SHORT)
     assert (again.folder, told) == (run.folder, []), "finished before"
-    with pytest.raises(RunFolderError, match="choose another --out"):
+    with pytest.raises(ConfigError, match="another configuration: seed 1, not 2 - do: choose another folder"):
         mg.train("tiny", seed=2, out=run.folder, **SHORT)
+    renamed = with_values(run.config, {"name": "other"})
+    assert mg.train(renamed, out=run.folder).config == run.config, "the name decides no number"
     with again:  # the lock was given back
         pass
 
@@ -128,6 +132,51 @@ def test_a_sweep_returns_its_runs(tmp_path: Path) -> None:
     assert runs[0].snapshots()[-1] == 20
 
 
+def test_a_sweep_says_what_failed_and_keeps_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    text = 'name = "bad"\n[base]\npreset = "tiny"\n[[grid]]\noptimiser.learning_rate = [1e-3, 1e30]\n'
+    file.write_text(text)
+    settings = {f"train.{key}": value for key, value in SHORT.items()}
+    with pytest.raises(SweepError, match=r"tiny-lr1e30: required: a finite loss") as caught:
+        mg.sweep(file, out=tmp_path / "out", settings=settings, jobs=1)
+    assert "tiny-lr0.001" not in caught.value.got
+    assert mg.open(tmp_path / "out" / "tiny-lr0.001").snapshots()[-1] == 20
+    assert len(mg.sweep(file, out=tmp_path / "out", settings=settings, only=["*0.001"])) == 2
+
+
+def test_a_sweep_for_the_device_goes_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text('name = "small"\n[base]\npreset = "tiny"\ncompute.engine = "cuda"\n[[grid]]\nseed = [1, 2]\n')
+
+    class Asked(Exception):
+        pass
+
+    def device(jobs: int | None) -> None:
+        raise Asked
+
+    monkeypatch.setattr(api, "OnDevice", device)
+    with pytest.raises(Asked):
+        mg.sweep(file, out=tmp_path / "out")
+
+
+def test_several_runs_stand_below_one_another_and_a_folder_stands_for_its_run(run) -> None:
+    one, two = mg.plot(run.folder), mg.plot([run, str(run.folder)], log_steps=True)
+    assert two.get_size_inches().tolist() == [11, 14]
+    assert [len(one.axes), len(two.axes)] == [4, 8]
+    assert two.axes[4].get_xscale() == "log"
+    assert mg.analyse("grok_order", run.folder).table == mg.analyse("grok_order", run).table
+
+
+def test_a_portable_run_is_analysed_in_portable_mode_alone(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(portable, "obstacles", lambda: [])
+    run = mg.train("tiny", portable=True, out=tmp_path / "run", **SHORT)
+    monkeypatch.setattr(portable, "obstacles", lambda: ["other kernels"])
+    for name in ("grok_order", "trajectory_pca"):
+        with pytest.raises(EngineError, match="portable mode"):
+            mg.analyse(name, run)
+        assert not (run.folder / "analysis" / name).exists()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -136,10 +185,17 @@ def test_a_sweep_returns_its_runs(tmp_path: Path) -> None:
         (lambda run: mg.train("tiny", max_stepps=3), ConfigError, "did you mean train.max_steps"),
         (lambda run: mg.train("tiny", max_steps="many"), ConfigError, "whole number"),
         (lambda run: mg.train("tiny", settings={"train": 1}), ConfigError, "a setting that minigrok knows"),
+        (lambda run: mg.train("tiny", settings={"seed": 1}, seed=2), ConfigError, "seed once - got: twice: 1 and 2"),
+        (lambda run: mg.train("tiny", arm="deletion", source="no"), RunFolderError, "no is no folder"),
         (lambda run: mg.open("no/such/folder"), RunFolderError, "is no folder"),
         (lambda run: run.theta(7), RunFolderError, "a snapshot of step 7"),
         (lambda run: mg.Objective.of(run, "both"), ConfigError, "train"),
         (lambda run: mg.Objective.of(run).grad(run.theta()[:-1]), ShapeError, "theta"),
+        (lambda run: mg.Objective.of(run).hessian(run.theta()[:-1]), ShapeError, "theta"),
+        (lambda run: mg.Objective.of(run).loss(run.theta() + 1j), ShapeError, "theta of real numbers"),
+        (lambda run: mg.Objective.of(run).hessian(run.theta() > 0), ShapeError, "theta of real numbers"),
+        (lambda run: mg.plot("no/such/folder"), RunFolderError, "is no folder"),
+        (lambda run: mg.plot([]), ConfigError, "0 runs"),
         (lambda run: mg.analyse("grok", run), ConfigError, "the name of an analysis"),
         (lambda run: mg.analyse("all", run), ConfigError, "the name of an analysis"),
         (lambda run: mg.analyse("gram", [run, run], windw=3), ConfigError, "did you mean window"),
@@ -147,6 +203,7 @@ def test_a_sweep_returns_its_runs(tmp_path: Path) -> None:
         (lambda run: mg.analyse("gram", []), ConfigError, "0 runs"),
         (lambda run: mg.analyse("gram", run, protocol="mine"), ConfigError, "protocol"),
         (lambda run: mg.sweep("papr-dual"), ConfigError, "did you mean paper-dual"),
+        (lambda run: mg.sweep("tiny", jobs=0, out=run.folder / "no"), ConfigError, "the number of processes 1 or more"),
     ],
 )
 def test_wrong_input_is_told_in_three_parts(run, call, error: type[MinigrokError], words: str) -> None:

@@ -6,6 +6,7 @@ The sections with their defaults, and where those come from, are in `minigrok.co
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import tomllib
@@ -29,6 +30,7 @@ __all__ = [
     "Task",
     "Train",
     "config_hash",
+    "differences",
     "from_toml",
     "keys",
     "load",
@@ -37,6 +39,7 @@ __all__ = [
     "preset_names",
     "to_toml",
     "toml_value",
+    "value_of",
     "with_settings",
     "with_values",
 ]
@@ -179,6 +182,17 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         section = nested[path[0]] if path else nested
         section[leaf] = value
     return _build(Config, nested)
+
+
+def differences(config: Config, other: Config) -> list[str]:
+    """Settings of one configuration that another one has not, in words, all but the name, which decides no number."""
+    values = ((key, value_of(config, key), value_of(other, key)) for key in keys() if key != "name")
+    return [f"{key} {mine}, not {theirs}" for key, mine, theirs in values if mine != theirs]
+
+
+def value_of(config: Config, key: str) -> Any:
+    """Value of a setting by its dotted key."""
+    return functools.reduce(getattr, key.split("."), config)
 
 
 def config_hash(config: Config) -> str:

@@ -18,7 +18,7 @@ from minigrok.analyses import ANALYSES
 from minigrok.analyses.base import Analysis, Row
 from minigrok.analyses.perform import settings_for
 from minigrok.analyses.results import performed
-from minigrok.config import Config, config_hash, from_toml, to_toml
+from minigrok.config import Config, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.sweep_file import Order, Sweep
@@ -207,9 +207,7 @@ def table(cells: Sequence[Cell]) -> list[Row]:
 
 def _begun(folder: Path, config: Config, orders: Sequence[Order], failure: str) -> Cell:
     run = open_run(folder)
-    if config_hash(run.config) != config_hash(config):
-        do = "choose another --out, or move the run away"
-        raise ConfigError(f"{folder} with the configuration of the sweep's {config.name}", "another configuration", do)
+    run.require_config(config)
     _, state = run.load_checkpoint() or ({}, None)
     columns = run.metrics()
     counters = Counters.of(state) if state else Counters([], [None])

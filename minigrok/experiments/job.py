@@ -19,13 +19,13 @@ from types import FrameType
 from typing import Any
 
 from minigrok.analyses.perform import perform
-from minigrok.config import config_hash, from_toml, to_toml
+from minigrok.config import from_toml, to_toml
 from minigrok.engine import portable
-from minigrok.errors import BusyError, ConfigError, MinigrokError, SweepError
+from minigrok.errors import BusyError, MinigrokError, SweepError
 from minigrok.experiments.cells import missing_analyses, resolved
 from minigrok.experiments.sweep_file import Order, Sweep
 from minigrok.storage.lock import EXPIRY
-from minigrok.storage.runs import Run, create, open_run
+from minigrok.storage.runs import Run, begin, open_run
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 from minigrok.version import __version__
@@ -156,14 +156,7 @@ def locked(job: Job, stop: Callable[[], bool]) -> Run:
     folder, deadline = out / config.name, time.monotonic() + PATIENCE
     while True:
         try:
-            if not (folder / "config.toml").exists():
-                return create(folder, config)
-            run = open_run(folder)
-            if config_hash(run.config) != config_hash(config):
-                do = "choose another --out, or move the run away"
-                raise ConfigError(f"{folder} with the sweep's configuration", "another one", do)
-            run.lock()
-            return run
+            return begin(folder, config)
         except BusyError:
             if time.monotonic() > deadline:
                 raise

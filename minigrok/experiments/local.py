@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from minigrok.checks import require
 from minigrok.engine import portable
 from minigrok.engine.threads import available_threads
 from minigrok.experiments.job import Job, Outcome
@@ -31,6 +32,7 @@ class Local:
     """
 
     def __init__(self, workers: int | None = None, retries: int = 3) -> None:
+        require(workers is None or workers > 0, "the number of processes", "1 or more", workers)
         self.workers = workers or available_threads()
         self.retries = retries
         self._live: set[subprocess.Popen[str]] = set()

@@ -11,10 +11,16 @@ from minigrok.config import Config, from_toml
 from minigrok.engine import device
 from minigrok.errors import MinigrokError
 from minigrok.experiments.job import Job, Outcome, Stopped, locked, perform_job
+from minigrok.experiments.sweep_file import Sweep
 from minigrok.training.fleet_train import Replica, kind, together
 from minigrok.training.observer import Observer
 
 REPLICAS = 64  # at most, unless asked for: our choice, not yet measured
+
+
+def wanted(sweep: Sweep) -> bool:
+    """Whether all runs of a sweep are for the device."""
+    return {config.compute.engine for config in sweep.configs} == {"cuda"}
 
 
 class OnDevice:

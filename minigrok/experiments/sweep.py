@@ -81,6 +81,11 @@ class Conducted:
         """Whether every run and comparison is done."""
         return not self.failures and not self.stopped and all(cell.state == "done" for cell in self.cells)
 
+    def failed(self, only: Sequence[str] = ("*",)) -> list[str]:
+        """Comparisons, and runs of these names, that failed, and why."""
+        cells = chosen(self.cells, only)
+        return self.failures + [f"{cell.config.name}: {cell.reason}" for cell in cells if cell.state == "failed"]
+
 
 def plan(sweep: Sweep, out: Path) -> list[Cell]:
     """Return where every run stands; changes nothing.

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrok.checks import nearest, require, require_name
-from minigrok.config import Config, Intervention, from_toml, preset, with_values
+from minigrok.config import Config, Intervention, from_toml, preset, value_of, with_values
 from minigrok.errors import ConfigError
 
 TOP = ("name", "analyses", "keep", "base", "grid", "runs")
@@ -194,7 +194,7 @@ def _suffix(config: Config, varied: list[str]) -> str:
     """What sets a grid's runs apart, such as -wd0.1-s42."""
     keys = [key for key in varied if key not in ("name", *SOURCES) and not _unsaid(config, key)]
     keys.sort(key=lambda key: key == "seed")
-    words = [f"{SHORT.get(key, key.rpartition('.')[2])}{_word(_value(config, key))}" for key in keys]
+    words = [f"{SHORT.get(key, key.rpartition('.')[2])}{_word(value_of(config, key))}" for key in keys]
     return "".join(f"-{word.lstrip('_')}" for word in words)
 
 
@@ -203,15 +203,8 @@ def _unsaid(config: Config, key: str) -> bool:
     section, _, name = key.rpartition(".")
     if section != "intervention":
         return False
-    is_default = _value(config, key) == getattr(Intervention(), name)
+    is_default = value_of(config, key) == getattr(Intervention(), name)
     return is_default and (name != "dose" or config.intervention.arm == "none")
-
-
-def _value(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _word(value: Any) -> str:

@@ -178,6 +178,7 @@ class Objective:
     def _operator(
         self, product: Callable[[Array, Array], Array], theta: Array, groups: Iterable[str] | None
     ) -> LinearOperator:
+        self._expect_point(theta)
         theta, free = np.array(theta, self.dtype), self._free(groups)
 
         def apply(v: Array) -> Array:
@@ -201,7 +202,7 @@ class Objective:
 
     def _forward(self, theta: Array) -> None:
         """Make the forward pass at theta, unless the last one was there."""
-        _expect("theta", np.shape(theta), (self.size,))
+        self._expect_point(theta)
         buffer = self._net.theta
         if self._losses is None or not np.array_equal(np.asarray(theta, self.dtype), buffer):
             buffer[:] = theta
@@ -215,6 +216,12 @@ class Objective:
         if not self._has_cotangents:
             self._net.backward(None)
             self._has_cotangents = True
+
+    def _expect_point(self, theta: Array) -> None:
+        found = np.asarray(theta).dtype
+        if found.kind not in "fiu":
+            raise ShapeError("theta of real numbers", f"dtype {found}", "take Run.theta, or an array of floats")
+        _expect("theta", np.shape(theta), (self.size,))
 
     def _products(self, product: Callable[[Array], None], v: Array, out: Array | None) -> Array:
         columns = np.shape(v)[1:]  # none, or (k,)

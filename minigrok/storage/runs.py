@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrok.config import PROVENANCE, Config, config_hash, from_toml, to_toml
+from minigrok.config import PROVENANCE, Config, config_hash, differences, from_toml, to_toml
 from minigrok.display import html_table
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
 from minigrok.network.params import Layout, layout
@@ -197,6 +197,12 @@ class Run:
         """Where the snapshot of a step is, or would be."""
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
 
+    def require_config(self, config: Config) -> None:
+        """Raise a ConfigError unless the run has these settings, whatever its name."""
+        if found := differences(self.config, config):
+            got, do = f"another configuration: {'; '.join(found)}", "choose another folder, or move the run away"
+            raise ConfigError(f"the same settings in {self.folder}", got, do)
+
     def _note(self) -> dict[str, Any]:
         return {"config_hash": config_hash(self.config), "version": __version__}
 
@@ -236,6 +242,21 @@ def create(folder: Path | str, config: Config, theta: Array | None = None) -> Ru
     if theta is not None:
         run.save_snapshot(0, theta.astype(config.compute.dtype))
     write_atomically(folder / "config.toml", (to_toml(config) + "\n" + _provenance(config)).encode())
+    return run
+
+
+def begin(folder: Path | str, config: Config) -> Run:
+    """Start a run folder, or open the one that an earlier sitting left there; locked. Errors: `create`, `open_run`.
+
+    Raises
+    ------
+    ConfigError    the run there has other settings
+    """
+    if not Path(folder, "config.toml").exists():
+        return create(folder, config)
+    run = open_run(folder)
+    run.require_config(config)
+    run.lock()
     return run
 
 

@@ -28,45 +28,57 @@ GREY = "#555555"
 N_MARKERS = 7  # on each line
 
 
-def training_figure(run: Run, log_steps: bool = False) -> Figure:
-    """Accuracy, loss, gradient norm and parameter norm of a run against the step, with the grok steps.
+def training_figure(*runs: Run, log_steps: bool = False) -> Figure:
+    """Accuracy, loss, gradient norm and parameter norm of each run against the step, with the grok steps.
 
     Parameters
     ----------
-    run : Run           needs one evaluation at least; may still be training
+    runs : Run          need one evaluation at least; may still be training
     log_steps : bool    steps on a logarithmic axis: memorisation and grokking side by side
 
     Returns
     -------
     Figure
-        11 by 7 inches
+        11 by 7 inches a run, one below the other
 
     Raises
     ------
     RunFolderError    no evaluation yet
     """
+    tables = [_evaluations(run) for run in runs]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11, 7 * len(runs)), layout="constrained")
+        parts = [figure] if len(runs) == 1 else figure.subfigures(len(runs), squeeze=False).flat
+        for part, run, columns in zip(parts, runs, tables, strict=True):
+            _draw(part, run.config, columns, log_steps)
+    return figure
+
+
+def _evaluations(run: Run) -> Columns:
     columns = run.metrics()
     if not columns or not len(columns["step"]):
         do = f"train it first: minigrok resume {run.folder}"
         raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", do)
-    reached = milestones(run.config, columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 7), layout="constrained")
-        figure.suptitle(title(run.config), x=0.01, ha="left", fontsize=14, fontweight="bold")
-        axes = figure.subplots(2, 2, sharex=True)
-        _accuracy(axes[0, 0], run.config, columns, log_steps)
-        _loss(axes[0, 1], run.config, columns, log_steps)
-        _norm(axes[1, 0], columns, "grad_norm", "gradient norm, unclipped\n(nats)")
-        axes[1, 0].set_yscale("log")
-        _norm(axes[1, 1], columns, "param_norm", "parameter norm\n(dimensionless)")
-        for axis in axes.flat:
-            _mark_groks(axis, reached)
-            _steps(axis, log_steps)
-        for axis in axes[1]:
-            axis.set_xlabel("optimiser step")
-        lines, labels = axes[0, 1].get_lines()[: 2 * len(reached)], _labels(run.config, reached)
-        figure.legend(lines, labels, loc="outside lower center", ncols=len(reached), handlelength=3.5)
-    return figure
+    return columns
+
+
+def _draw(figure: Any, config: Config, columns: Columns, log_steps: bool) -> None:
+    """Draw a run into a figure, or into a part of one."""
+    reached = milestones(config, columns)
+    figure.suptitle(title(config), x=0.01, ha="left", fontsize=14, fontweight="bold")
+    axes = figure.subplots(2, 2, sharex=True)
+    _accuracy(axes[0, 0], config, columns, log_steps)
+    _loss(axes[0, 1], config, columns, log_steps)
+    _norm(axes[1, 0], columns, "grad_norm", "gradient norm, unclipped\n(nats)")
+    axes[1, 0].set_yscale("log")
+    _norm(axes[1, 1], columns, "param_norm", "parameter norm\n(dimensionless)")
+    for axis in axes.flat:
+        _mark_groks(axis, reached)
+        _steps(axis, log_steps)
+    for axis in axes[1]:
+        axis.set_xlabel("optimiser step")
+    lines, labels = axes[0, 1].get_lines()[: 2 * len(reached)], _labels(config, reached)
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(reached), handlelength=3.5)
 
 
 def title(config: Config) -> str:

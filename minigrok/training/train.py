@@ -8,7 +8,7 @@ from typing import cast
 
 from minigrok.config import Config
 from minigrok.config.sections import EngineName
-from minigrok.engine import chosen, open_engine
+from minigrok.engine import chosen, open_engine, portable
 from minigrok.storage.runs import Run
 from minigrok.training.counters import Counters
 from minigrok.training.fleet_train import Replay, together
@@ -25,8 +25,10 @@ def ready(config: Config) -> tuple[Config, str]:
     Raises
     ------
     EngineError
-        The engine is not there.
+        The engine is not there, or portable mode is asked for and not in force.
     """
+    if config.compute.portable:
+        portable.require()
     engine, why = chosen(config.compute.engine)
     open_engine(engine, config.compute.dtype)
     return replace(config, compute=replace(config.compute, engine=cast("EngineName", engine))), why

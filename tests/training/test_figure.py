@@ -29,7 +29,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("log_steps", [False, True])
 def test_every_panel_is_labelled_and_shows_its_numbers(run, log_steps):
-    figure = training_figure(run, log_steps)
+    figure = training_figure(run, log_steps=log_steps)
     labels = [axis.get_ylabel() for axis in figure.axes]
     for word in ("accuracy", "cross-entropy", "gradient norm", "parameter norm"):
         assert any(word in label for label in labels)
