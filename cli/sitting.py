@@ -15,14 +15,14 @@ from minigrok.config import Config
 from minigrok.engine.cpu import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.network.params import layout
+from minigrok.storage.milestones import Standing
 from minigrok.storage.runs import Run
 from minigrok.training.counters import Counters
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
 from .interrupt import EXIT_CODE, Interrupt
-from .standing import Standing, standings, step_text
-from .tables import print_table
+from .tables import print_table, step_text
 from .watch import watch
 
 
@@ -48,7 +48,7 @@ def sit(run: Run, threads: int | None, after_grok: int | None = None, as_json: b
     if run.config.compute.engine == "cpu" and display.steps_made:
         with suppress(OSError):  # a folder that may not be written is asked again next time
             _compiled_before(run.config).touch()
-    tasks = standings(run)
+    tasks = run.standings()
     state = "interrupted" if interrupt.asked else "finished" if display.steps_made else "finished before"
     if as_json:
         click.echo(json.dumps(outcome(run, counters, tasks, state), indent=2))

@@ -83,3 +83,8 @@ def _distinct(texts: Mapping[str, Sequence[str]], names: Sequence[str]) -> bool:
 
 def _grid(texts: Mapping[str, Sequence[str]], names: Sequence[str]) -> Table:
     return table("", names, zip(*(texts[name] for name in names), strict=True), LONGEST)
+
+
+def step_text(step: int | None) -> str:
+    """Return a step for people, "-" for none."""
+    return "-" if step is None else f"{step:,}"

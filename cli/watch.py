@@ -11,11 +11,11 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from minigrok.storage.milestones import Standing
 from minigrok.storage.runs import Run
 from minigrok.training.run_state import Row
 
-from .standing import Standing, standings, step_text
-from .tables import table
+from .tables import step_text, table
 
 RATE_SECONDS = 10.0  # steps per second are an average over about this time
 
@@ -59,7 +59,7 @@ class Watch:
         self._due = now + self.interval
         self._marks.append((now, step))
         if self._stale:
-            self.tasks, self._stale = standings(self.run), False
+            self.tasks, self._stale = self.run.standings(), False
         self.show(step)
 
     def show(self, step: int) -> None:

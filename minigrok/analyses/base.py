@@ -180,6 +180,11 @@ def to_files(result: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     return walk(result, ""), arrays
 
 
+def median(x: Array) -> float:
+    """Return the median of x (n,); nan of nothing."""
+    return float(np.median(x)) if len(x) else float("nan")
+
+
 def plain(value: Any) -> Any:
     """Return a scalar for JSON and CSV: NumPy's as Python's, and NaN, which JSON lacks, as None."""
     value = value.item() if isinstance(value, np.generic) else value

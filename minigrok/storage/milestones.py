@@ -62,3 +62,26 @@ def counted(streak: int, reached: int | None, step: int, is_good: bool, patience
     """Return the streak, and the step that completed the first one of `patience`, after one more evaluation."""
     streak = streak + 1 if is_good else 0
     return streak, step if reached is None and streak >= patience else reached
+
+
+class Standing(NamedTuple):
+    """One task at the last evaluation; steps are None while not reached."""
+
+    task: str
+    memorised_at: int | None
+    grokked_at: int | None
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+def standings(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> list[Standing]:
+    """Return the standing of every task, in the order of the config; empty before the first evaluation."""
+    if not columns or not len(columns["step"]):
+        return []
+    names = [f"{part}_{quantity}" for part in ("train", "test") for quantity in ("loss", "accuracy")]
+    return [
+        Standing(task, *reached, *(float(columns[f"{name}_{task}"][-1]) for name in names))
+        for task, reached in milestones(config, columns).items()
+    ]

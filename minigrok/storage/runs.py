@@ -29,7 +29,7 @@ from minigrok.network.params import Layout, layout
 from minigrok.storage.files import make_folder, read_arrays, write_arrays, write_atomically
 from minigrok.storage.lock import Lock, leftover
 from minigrok.storage.metrics import append_row, drop_after, read_columns
-from minigrok.storage.milestones import milestones
+from minigrok.storage.milestones import Standing, standings
 from minigrok.version import __version__
 
 Array = npt.NDArray[Any]
@@ -148,18 +148,14 @@ class Run:
         """The same parameters as arrays under PyTorch's names, views of one vector."""
         return self.layout.views(self.theta(step))
 
-    def _standing(self) -> list[dict[str, Any]]:
-        """Return a row a task: when it memorised and grokked, and its last test accuracy."""
-        columns = self.metrics()
-        return [
-            {"task": task, **reached._asdict(), "test accuracy": float(columns[f"test_accuracy_{task}"][-1])}
-            for task, reached in (milestones(self.config, columns) if len(columns.get("step", ())) else {}).items()
-        ]
+    def standings(self) -> list[Standing]:
+        """Where each task stands at the last evaluation; empty before the first."""
+        return standings(self.config, self.metrics())
 
     def __repr__(self) -> str:
-        when = {row["task"]: row["grokked_at"] for row in self._standing()}
         said = [
-            f"{task} grokked at {step}" if step is not None else f"{task} not grokked" for task, step in when.items()
+            f"{each.task} not grokked" if each.grokked_at is None else f"{each.task} grokked at {each.grokked_at}"
+            for each in self.standings()
         ]
         return f"<Run {self.folder}: {', '.join(said) or 'no evaluation yet'}>"
 
@@ -167,7 +163,9 @@ class Run:
         """Show the run in a notebook."""
         steps = self.metrics().get("step")
         done = "no evaluation yet" if steps is None or not len(steps) else f"{steps[-1]:,} steps"
-        return f"<b>{escape(str(self.folder))}</b>: {done}, seed {self.config.seed}{html_table(self._standing())}"
+        shown = ("task", "memorised_at", "grokked_at", "test_accuracy")
+        rows = [{name.replace("test_", "test "): getattr(each, name) for name in shown} for each in self.standings()]
+        return f"<b>{escape(str(self.folder))}</b>: {done}, seed {self.config.seed}{html_table(rows)}"
 
     def save_checkpoint(self, arrays: Mapping[str, Array], state: Mapping[str, Any]) -> None:
         """Replace the resume state, atomically.

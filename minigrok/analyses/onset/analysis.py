@@ -19,10 +19,10 @@ from functools import partial
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, or_nan
+from minigrok.analyses.base import Analysis, Work, median, or_nan
 from minigrok.analyses.onset.figure import figure
 from minigrok.analyses.onset.result import Family, Result, RunOnsets, Settings
-from minigrok.analyses.onset.scores import Event, chance_before, median, score
+from minigrok.analyses.onset.scores import Event, chance_before, score
 from minigrok.analyses.onset.table import table
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds

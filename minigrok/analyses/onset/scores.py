@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigrok.analyses.base import median
 from minigrok.analyses.onset.result import Score
 from minigrok.engine import Array
 from minigrok.statistics.small_samples import auc, count_law, exponent, rank_test
@@ -106,11 +107,6 @@ def _law(chances: list[float]) -> Array:
 
 def _tail(law: Array, count: int) -> float:
     return float(min(1.0, law[count:].sum())) if len(law) else float("nan")
-
-
-def median(x: Array) -> float:
-    """Return the median of x (n,); nan of nothing."""
-    return float(np.median(x)) if len(x) else float("nan")
 
 
 def _groups(events: list[Event]) -> list[tuple[Array, Array]]:

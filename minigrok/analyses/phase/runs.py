@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from minigrok.analyses.base import median
 from minigrok.analyses.shared import events
 from minigrok.config import Config
 from minigrok.engine import Array
@@ -113,7 +114,7 @@ def life_of(run: Run, name: str) -> Life:
     loss = np.sum([columns[f"train_loss_{task}"] for task in config.task.operations], axis=0)
     masks, start = _regimes(columns["step"], memorised, times, grokked), memorised.max()
     middle = {
-        key: {regime: _median(values[mask]) for regime, mask in masks.items()}
+        key: {regime: median(values[mask]) for regime, mask in masks.items()}
         for key, values in (("norm", columns["param_norm"]), ("gradient", columns["grad_norm"]), ("loss", loss))
     }
     ends = {"start": float(columns["param_norm"][0]), "end": float(columns["param_norm"][-1])}
@@ -168,10 +169,6 @@ def _regimes(steps: Array, memorised: Array, times: Array, grokked: Array) -> di
     first = times[grokked].min() if grokked.any() else np.inf
     end = times.max() if grokked.all() else np.inf
     return dict(zip(REGIMES, (steps < begin, (steps >= begin) & (steps < first), steps >= end), strict=True))
-
-
-def _median(values: Array) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
 
 
 def _fixed(config: Config) -> dict[str, object]:
