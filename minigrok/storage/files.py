@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,17 @@ from safetensors.numpy import save
 from minigrok.errors import RunFolderError
 
 Array = npt.NDArray[Any]
+Check = Callable[[], None]  # called at the last moment before a file changes; its error leaves all as it was
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, check: Check | None = None) -> None:
     """Replace a file so that a reader, or a kill, sees the old content or the new, never a part.
 
     Parameters
     ----------
     path : Path     in a folder that exists
     data : bytes    the new content
+    check : Check   called when all is written and only the rename is left: whether the lock is still ours
 
     Raises
     ------
@@ -42,8 +44,14 @@ def write_atomically(path: Path, data: bytes) -> None:
             write_all(descriptor, data)
         finally:
             os.close(descriptor)
+        if check:
+            check()
         os.replace(temporary, path)
         sync_folder(path.parent)
+    except RunFolderError:  # of the check
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -58,10 +66,10 @@ def write_all(descriptor: int, data: bytes) -> None:
     os.fsync(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and its parents, unless it is there; a RunFolderError if it cannot be made."""
+def make_folder(folder: Path, parents: bool = True) -> None:
+    """Make a folder, and its parents if asked, unless it is there; a RunFolderError if it cannot be made."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=parents, exist_ok=True)
         sync_folder(folder.parent)
     except OSError as error:
         raise unwritable(folder, 0, error) from error
@@ -88,7 +96,7 @@ def unwritable(path: Path, n_bytes: int, error: OSError) -> RunFolderError:
     )
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Array], note: Mapping[str, Any]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Array], note: Mapping[str, Any], check: Check | None = None) -> None:
     """Write a safetensors file atomically.
 
     Parameters
@@ -98,9 +106,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], note: Mapping[str, Any
     note : mapping, JSON-able            kept under the one metadata key "minigrok", as text with sorted keys:
                                          several keys would be written in random order, and equal runs would
                                          have unequal files
+    check : Check                        as in `write_atomically`
     """
     dense = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_atomically(path, save(dense, {"minigrok": json.dumps(note, sort_keys=True)}))
+    write_atomically(path, save(dense, {"minigrok": json.dumps(note, sort_keys=True)}), check)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

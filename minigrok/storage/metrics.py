@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrok.errors import RunFolderError
-from minigrok.storage.files import sync_folder, unwritable, write_all, write_atomically
+from minigrok.storage.files import Check, sync_folder, unwritable, write_all, write_atomically
 
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def append_row(path: Path, row: Mapping[str, float]) -> None:
+def append_row(path: Path, row: Mapping[str, float], check: Check | None = None) -> None:
     """Add a row in one write and wait until the disk has it.
 
     Parameters
     ----------
     path : Path                           made, with the names of the row as its header, if it is not there
     row : mapping of column to number     integers stay integers, floats keep every bit
+    check : Check                         called when the file is open and only the write is left
 
     Raises
     ------
@@ -35,7 +36,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
     if not complete:
         raise RunFolderError(f"{path} ending with a whole line", "half a line, left by a kill", "resume the run")
     text = ",".join(map(_cell, row.values())) + "\n"
-    _append(path, (text if header else ",".join(row) + "\n" + text).encode())
+    _append(path, (text if header else ",".join(row) + "\n" + text).encode(), check)
     if not header:
         _sync(path)
 
@@ -60,20 +61,26 @@ def read_columns(path: Path) -> Columns:
     return {name: _column([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
-def drop_after(path: Path, step: int) -> None:
+def drop_after(path: Path, step: int, check: Check | None = None) -> None:
     """Drop the rows after a step, and a half-written last line, atomically.
 
     Parameters
     ----------
-    path : Path    nothing happens if it is not there
-    step : int     compared with the column "step"
+    path : Path      nothing happens if it is not there
+    step : int       compared with the column "step"
+    check : Check    as in `files.write_atomically`
+
+    Notes
+    -----
+    The table is a new file afterwards, even if it says the same: what has the old one open, a writer that was taken
+    over, appends to nothing.
     """
     if not path.exists():
         return
     steps = read_columns(path).get("step", np.empty(0))
     lines = _whole_lines(path)
     kept = lines[:1] + [line for line, at in zip(lines[1:], steps, strict=True) if at <= step]
-    write_atomically(path, "".join(line + "\n" for line in kept).encode())
+    write_atomically(path, "".join(line + "\n" for line in kept).encode(), check)
 
 
 def _header(path: Path) -> tuple[list[str], bool]:
@@ -86,7 +93,7 @@ def _header(path: Path) -> tuple[list[str], bool]:
         return first.rstrip("\n").split(","), file.read() == b"\n"
 
 
-def _append(path: Path, data: bytes) -> None:
+def _append(path: Path, data: bytes, check: Check | None) -> None:
     """Append the data, or leave the file as it was."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -94,6 +101,8 @@ def _append(path: Path, data: bytes) -> None:
         raise unwritable(path, len(data), error) from error
     size = os.fstat(descriptor).st_size
     try:
+        if check:
+            check()
         write_all(descriptor, data)
     except OSError as error:
         with contextlib.suppress(OSError):
