@@ -50,6 +50,7 @@ def thin(run: Run, keep: int) -> int:
         wanted = kept_steps(steps, keep)
     surplus = sorted(set(steps) - set(wanted))
     for step in surplus:
+        run.lock()
         run.snapshot_path(step).unlink()
     if surplus:
         sync_folder(run.snapshot_path(0).parent)

@@ -35,6 +35,8 @@ from minigrok.version import __version__
 Array = npt.NDArray[Any]
 FORMAT = 1  # of the run folder; a reader accepts its own only
 METRICS = "metrics.csv"
+WRITTEN = ("config.toml", "checkpoint.safetensors", "plane.safetensors", METRICS, "intervention.csv", "snapshots/")
+UNFINISHED = [f"{name}*.tmp" for name in WRITTEN]  # what those who write under a run's lock may leave
 LEFTOVERS = {"config.toml.tmp"}  # a kill during `create` may leave it, and the lock, in a folder that is still empty
 
 
@@ -55,11 +57,11 @@ class Run:
         self.folder = folder
         self.config = config
         self.layout = layout(config)
-        self._lock = Lock(folder)
+        self._lock = Lock(folder, UNFINISHED)
         self._checkpoint = folder / "checkpoint.safetensors"
 
     def lock(self) -> None:
-        """Become the only writer; RunFolderError if another process is. Take it before `load_checkpoint`."""
+        """Become the only writer, or see that this Run still is; RunFolderError if not. Before `load_checkpoint`."""
         self._lock.take()
 
     def close(self) -> None:
@@ -80,8 +82,8 @@ class Run:
         ----------
         row : mapping of column to number    nothing that differs between identical runs, so no times
         """
-        self.lock()
-        append_row(self.folder / table, row)
+        with self._lock.writing():
+            append_row(self.folder / table, row, self.lock)
 
     def metrics(self, table: str = METRICS) -> dict[str, Array]:
         """Columns of a table, each (rows,) int64 or float64; empty if there is none yet."""
@@ -89,8 +91,8 @@ class Run:
 
     def truncate_metrics(self, step: int, table: str = METRICS) -> None:
         """Drop the rows after `step`, and a half-written last line, atomically."""
-        self.lock()
-        drop_after(self.folder / table, step)
+        with self._lock.writing():
+            drop_after(self.folder / table, step, self.lock)
 
     def save_snapshot(self, step: int, theta: Array) -> None:
         """Save parameters; saving the same again changes nothing.
@@ -114,8 +116,9 @@ class Run:
                 do = "resume on the machine type that wrote it, or move it away"
                 raise RunFolderError(f"the parameters of step {step} as in {path}", "other bits", do)
             return
-        make_folder(path.parent)
-        write_arrays(path, arrays, self._note() | {"step": step})
+        with self._lock.writing():
+            make_folder(path.parent, parents=False)
+            write_arrays(path, arrays, self._note() | {"step": step}, self.lock)
 
     def snapshots(self) -> list[int]:
         """Steps of the saved snapshots, ascending."""
@@ -175,8 +178,8 @@ class Run:
         arrays : mapping of name to array    parameters, moments, generator keys: any numeric dtype
         state : mapping, JSON-able           counters
         """
-        self.lock()
-        write_arrays(self._checkpoint, arrays, self._note() | {"state": dict(state)})
+        with self._lock.writing():
+            write_arrays(self._checkpoint, arrays, self._note() | {"state": dict(state)}, self.lock)
 
     def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Arrays and state of the last checkpoint, or None if the run was killed before its first.
@@ -236,10 +239,14 @@ def create(folder: Path | str, config: Config, theta: Array | None = None) -> Ru
     make_folder(folder)
     run = Run(folder, config)
     run.lock()
-    _require_empty(folder)  # again: another process may have been faster
-    if theta is not None:
-        run.save_snapshot(0, theta.astype(config.compute.dtype))
-    write_atomically(folder / "config.toml", (to_toml(config) + "\n" + _provenance(config)).encode())
+    try:
+        _require_empty(folder)  # again: another process may have been faster
+        if theta is not None:
+            run.save_snapshot(0, theta.astype(config.compute.dtype))
+        write_atomically(folder / "config.toml", (to_toml(config) + "\n" + _provenance(config)).encode(), run.lock)
+    except BaseException:
+        run.close()
+        raise
     return run
 
 

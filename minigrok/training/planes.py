@@ -110,7 +110,7 @@ def plane_of(run: Run) -> Array | None:
     run.lock()
     note = {"config_hash": own, "source": config_hash(source.config), "steps": steps}
     B = B.astype(run.config.compute.dtype)
-    write_arrays(path, {"B": B}, note)
+    write_arrays(path, {"B": B}, note, run.lock)
     return B
 
 
