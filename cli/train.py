@@ -74,7 +74,7 @@ def resume(ctx: click.Context, folder: Path, after_grok: int | None, threads: in
     """Go on with a run that was interrupted or killed.
 
     A finished run is only shown. With --after-grok a run that stopped because it grokked goes on for that
-    many steps after the grok.
+    many steps after the grok; should it be killed, `minigrok resume DIR` goes on to there.
     """
     from minigrok.storage.runs import open_run
 

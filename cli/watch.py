@@ -26,13 +26,14 @@ class Watch:
     Parameters
     ----------
     run : Run
-    after_grok : int, optional    as given to `train`; default: the config's
+    after_grok : int, optional    as given to `train`; default: that of the last sitting, or the config's
     interval : float              seconds between two shows
     """
 
     def __init__(self, run: Run, after_grok: int | None, interval: float) -> None:
         self.run = run
-        self.after_grok = run.config.train.after_grok if after_grok is None else after_grok
+        kept = (run.load_checkpoint() or ({}, {}))[1].get("after_grok")
+        self.after_grok = next(n for n in (after_grok, kept, run.config.train.after_grok) if n is not None)
         self.interval = interval
         self.steps_made = 0
         self.tasks: list[Standing] = []

@@ -20,12 +20,14 @@ class Counters:
     streak : list of int  evaluations in a row at or above the grok threshold, for each task
     grok_step : list      step at which each task grokked, or None
     seconds : float       wall time spent training, over all sittings; decides nothing
+    after_grok : int      steps to go on after the last task grokked, if a sitting asked for others than the config's
     """
 
     streak: list[int]
     grok_step: list[int | None]
     step: int = 0
     seconds: float = 0.0
+    after_grok: int | None = None
 
     @property
     def grokked(self) -> bool:
@@ -45,13 +47,19 @@ class Counters:
                 self.streak[k], reached, self.step, is_good, train.grok_patience
             )
 
+    def end(self, train: Train) -> int:
+        """Return the step at which the run ends: the budget, or `after_grok` steps after the last task grokked."""
+        if not train.stop_when_grokked or self.last_grok is None:
+            return train.max_steps
+        after = train.after_grok if self.after_grok is None else self.after_grok
+        return min(train.max_steps, self.last_grok + after)
+
     def finished(self, train: Train) -> bool:
-        """Whether the run is at its end: the budget, or `after_grok` steps after the last task grokked."""
-        if self.step >= train.max_steps:
-            return True
-        return train.stop_when_grokked and self.last_grok is not None and self.step >= self.last_grok + train.after_grok
+        """Whether the run is at its end."""
+        return self.step >= self.end(train)
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Counters:
         """Counters in the state of a checkpoint."""
-        return cls(state["streak"], state["grok_step"], state["step"], state["seconds"])
+        after_grok = state.get("after_grok")  # not in the checkpoints of earlier versions
+        return cls(state["streak"], state["grok_step"], state["step"], state["seconds"], after_grok)

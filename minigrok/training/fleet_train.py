@@ -52,10 +52,7 @@ class Replica(RunState):
         step, train = self.counters.step + after, self.config.train
         due = [1 - step] if step == 0 else []
         due += [every - step % every for every in (train.eval_every, train.snapshot_every)]
-        ends = [train.max_steps]
-        if train.stop_when_grokked and self.counters.last_grok is not None:
-            ends.append(self.counters.last_grok + train.after_grok)
-        return min(*due, *(end - step for end in ends))
+        return min(*due, self.counters.end(train) - step)
 
     def diverged(self, before: dict[str, object], made: int) -> None:
         """Put the stream where it was before the step that failed, and note the failure.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrok.config import Config, with_settings
+from minigrok.config import Config
 from minigrok.engine import Array, Engine
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.evaluation import Scores
@@ -78,13 +78,18 @@ class RunState(ABC):
         return self.counters.finished(self.config.train)
 
     @property
+    def at_end(self) -> bool:
+        """Whether this step is the run's last: one that was asked for fewer steps than it has made is beyond it."""
+        return self.counters.step == self.counters.end(self.config.train)
+
+    @property
     def ended(self) -> bool:
         """Whether no step is left that can be made."""
         return self.failure is not None or self.finished
 
     def save(self, run: Run) -> None:
         """Write the checkpoint, and before it the last snapshot if the run is at its end."""
-        if self.finished:
+        if self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
         stream = self.stream.state()
         moments = {"adam_m": self.adamw.m, "adam_v": self.adamw.v}
@@ -122,22 +127,28 @@ class RunState(ABC):
     def begin(self, run: Run, after_grok: int | None = None) -> None:
         """Restore the run's checkpoint, or write the first one; drop what was written after it.
 
-        `after_grok` takes the place of the config's for this sitting.
+        `after_grok` takes the place of the config's, for this sitting and, should it be killed, for the next.
         """
-        if after_grok is not None:
-            self.config = with_settings(self.config, [f"train.after_grok={after_grok}"])
         checkpoint = run.load_checkpoint()
         if checkpoint:
             self.restore(*checkpoint)
+            self._keep(after_grok, run)
         else:
+            self.counters.after_grok = after_grok
             if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
                 self.theta[:] = run.load_snapshot(0)
             self.save(run)
-        if self.counters.step == 0 or self.finished:
+        if self.counters.step == 0 or self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
         for table in self.tables:
             _require_rows(run, table, self.counters.step)
             run.truncate_metrics(self.counters.step, table)
+
+    def _keep(self, after_grok: int | None, run: Run) -> None:
+        """Keep what this sitting asked for where the next one finds it, should this one be killed."""
+        if after_grok not in (None, self.counters.after_grok):
+            self.counters.after_grok = after_grok
+            self.save(run)
 
     def record(self, run: Run) -> Row | None:
         """Write what is due after the step just made; return the row of metrics if there is one."""

@@ -54,7 +54,7 @@ def train(
     threads : int, optional
         See `Trainer`.
     after_grok : int, optional
-        Steps to go on after the last task has grokked; default: the config's.
+        Steps to go on after the last task has grokked; default: those of the last sitting, or the config's.
     observer : Observer, optional
 
     Returns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.params import initial, layout
 from minigrok.storage.runs import Run, create, load_weights, open_run
+from minigrok.training import loop
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 from minigrok.training.trainer import Trainer
@@ -111,6 +113,71 @@ def test_after_grok_goes_on_and_can_be_asked_for_later(run: Run, monkeypatch: py
     assert train(run).step == 20, "a finished run is left alone"
     assert train(run, after_grok=7).step == 27
     assert run.snapshots() == [0, 20, 27]
+
+
+class Killed(Exception):
+    """In place of a kill: nothing is saved after it."""
+
+
+def killed(run: Run, at: int, after_grok: int) -> None:
+    """Train on, with a checkpoint after each step, and leave a step after the one of `at`."""
+
+    def stepped(step: int) -> None:
+        if step > at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(run, after_grok=after_grok, observer=Observer(stepped=stepped))
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_killed_sitting_after_the_grok_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    """Killed after its first checkpoint or before: then the one of the grok says how long to go on."""
+    grokking = with_settings(CONFIG, ["train.grok_patience=1", "train.eval_every=5"])
+    script(monkeypatch, "+" * 40, "+" * 40)
+    runs = [create(tmp_path / name, grokking) for name in ("whole", "killed")]
+    for run in runs:
+        assert train(run).step == 1
+    train(runs[0], after_grok=21)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0 if saved else 1e9)
+    killed(runs[1], 13, after_grok=21)
+    assert checkpoint(runs[1])[1]["step"] == (13 if saved else 1)
+    assert train(runs[1]).step == 22
+    assert [run.snapshots() for run in runs] == [[0, 1, 22]] * 2
+    assert runs[0].load_snapshot(22).tobytes() == runs[1].load_snapshot(22).tobytes()
+
+
+def test_fewer_steps_after_the_grok_than_were_made_leave_the_run_as_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, "+" * 40, "+" * 40)
+    assert train(run).step == 20
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    killed(run, 33, after_grok=60)
+    for after_grok in (3, None):
+        assert train(run, after_grok=after_grok).step == 33
+        assert run.snapshots() == [0, 20]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "+" * 40, "+" * 40)
+    train(run)
+    arrays, state = checkpoint(run)
+    del state["after_grok"]
+    run.save_checkpoint(arrays, state)
+    assert train(run, after_grok=7).step == 27
+
+
+def test_a_folder_that_is_deleted_ends_the_training_and_is_not_made_again(run: Run) -> None:
+    def stepped(step: int) -> None:
+        if step == 15:
+            shutil.rmtree(run.folder)
+
+    with pytest.raises(RunFolderError, match="nothing there: it was moved or deleted"):
+        train(run, observer=Observer(stepped=stepped))
+    assert not run.folder.exists()
 
 
 def test_after_grok_of_the_config_ends_at_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
