@@ -119,7 +119,7 @@ class Work:
         found = _read_part(path, self.key)
         if found is None:
             found = dict(compute())
-            make_folder(self.folder)
+            make_folder(self.folder, parents=False)  # a run that was deleted meanwhile is not made again
             write_atomically(path, npz(found | {"key": np.array(self.key)}))
         return found
 

@@ -6,7 +6,6 @@ curves on its grids; with "exact" the same parts measured exactly, with their co
                          /figX-ANALYSIS.csv    every point of it
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,12 @@ from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.reconstruction.figure import draw_tracks
 from minigrok.analyses.reconstruction.result import AFTER
 from minigrok.analyses.reconstruction.table import points
-from minigrok.analyses.results import csv_text
+from minigrok.analyses.results import csv_text, kept_parts
 from minigrok.analyses.shared.curves_figure import draw_study
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
 from minigrok.plotting import Figure, legend_of_all, panel_grid, save
-from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.files import write_atomically
 from minigrok.storage.runs import Run
 
 
@@ -137,19 +136,19 @@ def make(
     """
     folder = out or run.folder / "analysis" / ("compress" if protocol == "exact" else f"compress-{protocol}")
     results, tables, parts = {}, {}, folder / f"{name}-parts"
-    for piece in PAPER_FIGURES[name].pieces:
-        settings = piece.settings(protocol)
-        key = fingerprint(piece.analysis, [run], settings)
-        work = Work(run.config.seed, parts / piece.analysis.name, key, report)
-        result = piece.analysis.compute([run], settings, work)
-        results[piece.analysis.name] = result
-        tables[piece.analysis.name] = [plain_row(row) for row in piece.analysis.table(result)]
-    make_folder(folder)
-    for analysis, result in results.items():
-        rows = points(result) if analysis == RECONSTRUCTION.name else tables[analysis]
-        write_atomically(folder / f"{name}-{analysis}.csv", csv_text(rows).encode())
-    save(picture(name, protocol, run, results), folder / name)
-    shutil.rmtree(parts, ignore_errors=True)
+    with kept_parts(parts) as lock:
+        for piece in PAPER_FIGURES[name].pieces:
+            settings = piece.settings(protocol)
+            key = fingerprint(piece.analysis, [run], settings)
+            work = Work(run.config.seed, parts / piece.analysis.name, key, report)
+            result = piece.analysis.compute([run], settings, work)
+            results[piece.analysis.name] = result
+            tables[piece.analysis.name] = [plain_row(row) for row in piece.analysis.table(result)]
+        lock.take()
+        for analysis, result in results.items():
+            rows = points(result) if analysis == RECONSTRUCTION.name else tables[analysis]
+            write_atomically(folder / f"{name}-{analysis}.csv", csv_text(rows).encode(), lock.take)
+        save(picture(name, protocol, run, results), folder / name)
     return Made(name, tables, folder)
 
 

@@ -1,17 +1,16 @@
 """Performing an analysis on run folders: settings from text, and parts that a killed sitting keeps.
 
-    RUN/analysis/NAME/parts/    what a killed sitting had finished; removed at the end
+    RUN/analysis/NAME/parts/    what a killed sitting had finished, locked by who is at it; removed at the end
 The files of a result: `results`.
 """
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
-from minigrok.analyses.results import result_folder, save_result
+from minigrok.analyses.results import kept_parts, result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
 from minigrok.errors import ConfigError
@@ -82,12 +81,16 @@ def perform(
     runs : sequence of Run       one, unless `analysis.many`
     settings : dataclass         of `analysis.settings`
     report : function            (done, of, words), for a progress bar
+
+    Raises
+    ------
+    BusyError    another process is at the same analysis of the same run
     """
     folder = result_folder(analysis, runs, settings)
     parts = folder / "parts"
-    work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
-    result = analysis.compute(runs, settings, work)
-    rows = [plain_row(row) for row in analysis.table(result)]
-    save_result(folder, analysis, runs, settings, result, rows)
-    shutil.rmtree(parts, ignore_errors=True)
+    with kept_parts(parts) as lock:
+        work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
+        result = analysis.compute(runs, settings, work)
+        rows = [plain_row(row) for row in analysis.table(result)]
+        save_result(folder, analysis, runs, settings, result, rows, lock.take)
     return Performed(result, rows, folder)

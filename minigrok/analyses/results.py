@@ -12,8 +12,10 @@ folder.
 import csv
 import io
 import json
+import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.plotting import save
-from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.files import Check, make_folder, write_atomically
+from minigrok.storage.lock import Lock, leftover
 from minigrok.storage.runs import Run
 from minigrok.version import __version__
 
@@ -102,17 +105,39 @@ def performed(analysis: Analysis, runs: Sequence[Run], settings: Any) -> bool:
 
 
 def save_result(
-    folder: Path, analysis: Analysis, runs: Sequence[Run], settings: Any, result: Any, rows: list[Row]
+    folder: Path, analysis: Analysis, runs: Sequence[Run], settings: Any, result: Any, rows: list[Row], check: Check
 ) -> None:
-    """Write the files of a result, each atomically, `result.json` last."""
-    make_folder(folder)
+    """Write the files of a result, each atomically and if the check still holds, `result.json` last."""
+    check()
     (folder / "result.json").unlink(missing_ok=True)
     content, arrays = to_files(result)
-    write_atomically(folder / "arrays.npz", npz(arrays))
-    write_atomically(folder / "table.csv", csv_text(rows).encode())
+    write_atomically(folder / "arrays.npz", npz(arrays), check)
+    write_atomically(folder / "table.csv", csv_text(rows).encode(), check)
+    check()
     save(analysis.figure(result), folder / "figure")
     text = json.dumps(_head(analysis, runs, settings) | {"result": content}, indent=1, allow_nan=False)
-    write_atomically(folder / "result.json", text.encode())
+    write_atomically(folder / "result.json", text.encode(), check)
+
+
+@contextmanager
+def kept_parts(folder: Path) -> Iterator[Lock]:
+    """Make the folder of a job's parts, and lock it while the job is done; then it goes.
+
+    It stays, for the next sitting, if the job is killed or fails and there are parts.
+
+    Raises
+    ------
+    BusyError    another process is at the same job
+    """
+    make_folder(folder)
+    with Lock(folder) as lock:
+        try:
+            yield lock
+        except BaseException:
+            if all(leftover(path.name) for path in folder.glob("*")):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def csv_text(rows: list[Row]) -> str:

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from minigrok.analyses.perform import perform
+from minigrok.analyses.results import performed
 from minigrok.config import from_toml, to_toml
 from minigrok.engine import portable
 from minigrok.errors import BusyError, MinigrokError, SweepError
@@ -140,7 +141,12 @@ def _perform(order: Order, runs: list[Run], stop: Callable[[], bool]) -> None:
             raise Stopped
 
     report()
-    perform(analysis, runs, settings, report)
+    while not performed(analysis, runs, settings):
+        try:
+            perform(analysis, runs, settings, report)
+        except BusyError:  # somebody is at the same analysis
+            time.sleep(0.2)
+            report()
 
 
 def _orders(job: Job) -> list[Order]:

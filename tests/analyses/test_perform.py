@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,9 +15,10 @@ from synthetic_runs import SMALL, make
 from minigrok.analyses import ANALYSES, base, chosen
 from minigrok.analyses.base import Analysis, Work, to_files
 from minigrok.analyses.perform import perform, settings_for
+from minigrok.analyses.results import performed
 from minigrok.checks import Between
 from minigrok.config import preset, with_settings
-from minigrok.errors import ConfigError
+from minigrok.errors import BusyError, ConfigError, RunFolderError
 from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
@@ -82,6 +85,49 @@ def test_a_killed_analysis_computes_only_what_is_missing(run):
     again = compute([run], Settings(), Work(run.config.seed))
     assert np.array_equal(resumed.result.values, again.values)
     assert not (resumed.folder / "parts").exists()
+
+
+def test_who_comes_second_to_an_analysis_hears_who_is_at_it(run):
+    """And the first one's parts are left alone."""
+    heard = []
+
+    def compute_twice(runs, settings, work):
+        with pytest.raises(BusyError, match=rf"only writer of .*process {os.getpid()}.* - do: wait") as caught:
+            perform(TOY, runs, settings)
+        heard.append(caught.value)
+        return compute(runs, settings, work)
+
+    first = Analysis("toy", "?", "ours", Settings, compute_twice, TOY.table, TOY.figure)
+    done = perform(first, [run], Settings())
+    assert len(heard) == 1
+    assert performed(first, [run], Settings())
+    assert not (done.folder / "parts").exists()
+    perform(TOY, [run], Settings())
+
+
+def test_an_analysis_that_fails_without_parts_leaves_none(run):
+    def fails(runs, settings, work):
+        raise RunFolderError("more", "less", "train")
+
+    with pytest.raises(RunFolderError, match="less"):
+        perform(Analysis("toy", "?", "ours", Settings, fails, TOY.table, TOY.figure), [run], Settings())
+    assert not (run.folder / "analysis" / "toy" / "parts").exists()
+
+
+@pytest.mark.parametrize("when", ["parts", "files"])
+def test_a_run_that_is_deleted_is_not_made_again_by_its_analysis(run, when):
+    def compute_late(runs, settings, work):
+        if when == "parts":
+            shutil.rmtree(run.folder)
+        result = compute(runs, settings, work)
+        if when == "files":
+            shutil.rmtree(run.folder)
+        return result
+
+    late = Analysis("toy", "?", "ours", Settings, compute_late, TOY.table, TOY.figure)
+    with pytest.raises(RunFolderError):
+        perform(late, [run], Settings())
+    assert not run.folder.exists()
 
 
 def test_parts_of_other_settings_and_damaged_parts_are_not_used(run, tmp_path):
