@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import shutil
@@ -18,39 +17,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kills import contents, kill_at
+from kills import SHORT, all_bits, kill_at, sit
 
-from minigrok.config import Config, Model, Task, Train, with_settings
+from minigrok.config import Config, with_settings
 from minigrok.errors import RunFolderError
-from minigrok.storage.runs import create, open_run
+from minigrok.storage.runs import create
 from minigrok.training import loop
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
 TOP = Path(__file__).parents[2]
-SHORT = Config(
-    "short",
-    task=Task(p=5),
-    model=Model(width=4, heads=2, mlp_width=3),
-    train=Train(batch_size=7, max_steps=4, eval_every=2, snapshot_every=3, stop_when_grokked=False),
-)
 LONG = with_settings(SHORT, ["train.max_steps=400", "train.eval_every=20", "train.snapshot_every=50"])
-
-
-def sit(folder: Path, config: Config, threads: int, observer: Observer | None = None) -> None:
-    """Start a run in a folder, or resume the one that is there."""
-    begun = (folder / "config.toml").exists()
-    with open_run(folder) if begun else create(folder, config) as run:
-        train(run, threads, observer=observer)
-
-
-def all_bits(folder: Path) -> dict[str, Any]:
-    """Everything in a run folder but the wall time."""
-    files: dict[str, Any] = contents(folder)
-    arrays, state = open_run(folder).load_checkpoint() or ({}, {})
-    del state["seconds"]
-    files["checkpoint.safetensors"] = json.dumps(state), {name: a.tobytes() for name, a in arrays.items()}
-    return files
 
 
 def script(tmp_path: Path, what: str) -> int:
