@@ -136,7 +136,7 @@ def write_failure(out: Path, name: str, reason: str) -> None:
     """Keep why an attempt failed; "" forgets it."""
     path = out / "failures" / f"{name}.json"
     if reason:
-        make_folder(path.parent)
+        make_folder(path.parent, parents=False)  # a sweep that was deleted meanwhile is not made again
         write_atomically(path, json.dumps({"run": name, "reason": reason}, indent=1).encode())
     else:
         path.unlink(missing_ok=True)

@@ -81,7 +81,7 @@ class Local:
 
     def _attempt(self, job: Job, stopped: Callable[[], bool]) -> Outcome:
         log = Path(job["out"], "logs", f"{job['name']}.log")
-        make_folder(log.parent)
+        make_folder(log.parent, parents=False)
         settings = ONE_THREAD | (portable.SETTINGS if job["portable"] else {})
         command = [sys.executable, "-m", "minigrok.experiments.job", str(os.getpid())]
         pipe = subprocess.PIPE

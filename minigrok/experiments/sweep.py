@@ -123,20 +123,16 @@ def conduct(
     """
     watcher = watcher or Watcher()
     make_folder(out)
-    lock = Lock(out)
-    lock.take()
-    try:
+    with Lock(out) as lock, lock.writing():
         missing = [cell for cell in chosen(plan(sweep, out), only) if cell.state != "done"]
         text = standing.sweep_to_json(sweep)
         path = out / "sweep.json"
         if not path.exists() or path.read_bytes() != text:
-            write_atomically(path, text)
+            write_atomically(path, text, lock.take)
         try:
             return _rounds(sweep, out, missing, executor, watcher)
         finally:
             show(out, standing.look_at_all(out, sweep))
-    finally:
-        lock.release()
 
 
 def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:

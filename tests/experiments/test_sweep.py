@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from small_sweeps import all_bits, contents, kill, small, step_of, text, until
 
-from minigrok.errors import BusyError, ConfigError
+from minigrok.errors import BusyError, ConfigError, RunFolderError
 from minigrok.experiments import sweep as conducting
-from minigrok.experiments.cells import look, look_at_all, open_sweep, table
+from minigrok.experiments.cells import look, look_at_all, missing_analyses, open_sweep, sweep_to_json, table
 from minigrok.experiments.job import Job, Outcome, perform_job, run_job
 from minigrok.experiments.local import Local
 from minigrok.experiments.sweep import Watcher, conduct, plan
@@ -143,6 +143,39 @@ def test_other_versions_and_storage_that_is_not_shared_are_refused(tmp_path: Pat
     job["versions"]["numpy"] = "0.9"
     assert "install the same everywhere" in perform_job(job, lambda: False).reason
     assert not out.exists()
+
+
+def test_a_sweep_that_is_deleted_ends_with_an_error_and_is_not_made_again(tmp_path: Path) -> None:
+    sweep, out = small(seeds=(1,)), tmp_path / "s"
+
+    def deleting() -> bool:
+        if (out / sweep.configs[0].name / "metrics.csv").exists():
+            shutil.rmtree(out)
+        return False
+
+    with pytest.raises(RunFolderError, match="nothing there: it was moved or deleted"):
+        conduct(sweep, out, Here(), Watcher(stop=deleting))
+    assert not out.exists()
+
+
+def test_a_job_waits_for_somebody_at_the_same_analysis(tmp_path: Path) -> None:
+    sweep, out = small(seeds=(1,), analyses=("trajectory_pca",)), tmp_path / "s"
+    conduct(small(seeds=(1,)), out, Here())
+    (out / "sweep.json").write_bytes(sweep_to_json(sweep))
+    run, waited = open_run(out / sweep.configs[0].name), []
+    parts = run.folder / "analysis" / "trajectory_pca" / "parts"
+    parts.mkdir(parents=True)
+    with Lock(parts) as lock:
+
+        def stop() -> bool:
+            waited.append(len(list(parts.iterdir())))
+            if len(waited) > 3:
+                lock.release()
+            return False
+
+        assert perform_job(run_job(out, sweep, run.config.name), stop).ok
+    assert len(waited) > 3
+    assert missing_analyses(run, sweep.orders) == ()
 
 
 # --- processes
