@@ -7,9 +7,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from minigrok.storage.files import is_temporary
+
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    """Bytes of every file but the unfinished ones that a kill leaves."""
+    found = [path for path in sorted(folder.rglob("*")) if not is_temporary(path.name)]
+    files = {str(path.relative_to(folder)): path for path in found}
     return {name: path.read_bytes() if path.is_file() else b"folder" for name, path in files.items()}
 
 

@@ -4,7 +4,6 @@
 The files of a result: `results`.
 """
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -84,10 +83,11 @@ def perform(
     report : function            (done, of, words), for a progress bar
     """
     folder = result_folder(analysis, runs, settings)
-    parts = folder / "parts"
+    folder = runs[0].path("analysis", folder.name)
+    parts = runs[0].path("analysis", folder.name, "parts")
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
     result = analysis.compute(runs, settings, work)
     rows = [plain_row(row) for row in analysis.table(result)]
     save_result(folder, analysis, runs, settings, result, rows)
-    shutil.rmtree(parts, ignore_errors=True)
+    work.forget()
     return Performed(result, rows, folder)

@@ -145,7 +145,8 @@ def test_snapshots_carry_pytorchs_names_and_their_origin(run: Run) -> None:
     with safe_open(run.folder / "snapshots" / "000200.safetensors", framework="np") as file:
         assert set(file.keys()) == set(layout(SMALL).names)
         note = json.loads(file.metadata()["minigrok"])
-    assert note == {"step": 200, "config_hash": config_hash(SMALL), "version": note["version"]}
+    assert note.keys() == {"step", "config_hash", "version", "checksum"}
+    assert (note["step"], note["config_hash"]) == (200, config_hash(SMALL))
     assert np.array_equal(run.load_snapshot(200), THETA + 200)
     assert run.load_snapshot(200).dtype == THETA.dtype
 
