@@ -14,6 +14,7 @@ from minigrok.analyses.results import result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
 from minigrok.errors import ConfigError
+from minigrok.storage.files import tidy
 from minigrok.storage.runs import Run
 
 
@@ -84,6 +85,7 @@ def perform(
     """
     folder = result_folder(analysis, runs, settings)
     folder = runs[0].path("analysis", folder.name)
+    tidy(folder)
     parts = runs[0].path("analysis", folder.name, "parts")
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
     result = analysis.compute(runs, settings, work)

@@ -36,6 +36,7 @@ from minigrok.storage.files import (
     make_folder,
     read_arrays,
     seal,
+    tidy,
     write_arrays,
     write_atomically,
 )
@@ -69,11 +70,16 @@ class Run:
         self._lock = Lock(folder)
         self._checkpoint = folder / "checkpoint.safetensors"
         self._most = 64 * self.layout.size + 2**20  # bytes of a file of this run's arrays that are believable
+        self._tidy = False
         self._sizes: dict[str, int] = {}  # of the tables, as this process left them
 
     def lock(self) -> None:
         """Become the only writer; RunFolderError if another process is. Take it before `load_checkpoint`."""
         self._lock.take()
+        if not self._tidy:
+            tidy(self.folder)
+            tidy(self.folder / "snapshots")
+            self._tidy = True
 
     def path(self, *names: str) -> Path:
         """Return a path in the folder, for writing or deleting; RunFolderError if a part of it is a link."""
