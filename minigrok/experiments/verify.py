@@ -20,6 +20,7 @@ from minigrok.errors import MinigrokError, RunFolderError
 from minigrok.experiments.cells import open_sweep
 from minigrok.experiments.thinning import kept_steps
 from minigrok.storage.files import inside, is_temporary
+from minigrok.storage.lock import leftover
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import METRICS, Run, open_run
 from minigrok.training.interventions import TABLE
@@ -95,7 +96,7 @@ def _of_run(folder: Path, prefix: str) -> Iterator[Check]:
     for path in sorted((folder / "analysis").glob("*/")):
         yield f"{prefix}analysis/{path.name}", partial(results.require_whole, run, path)
     for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or is_temporary(path.name):
+        if is_temporary(path.name) or (path.is_symlink() and not leftover(path.name)):
             yield f"{prefix}{path.relative_to(folder)}", partial(_require_ours, path)
 
 
