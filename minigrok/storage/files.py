@@ -210,6 +210,15 @@ def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[
     return arrays, note
 
 
+def read_note(path: Path) -> dict[str, Any]:
+    """Return the note of a safetensors file alone, unchecked; OSError or ValueError if there is none to read."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > HEAD:
+            raise ValueError(f"{path}: a header of {size:,} bytes")
+        return dict(json.loads(json.loads(file.read(size))["__metadata__"]["minigrok"]))
+
+
 def unpacked(data: bytes, most: int = ARRAYS) -> dict[str, Array]:
     """Return the arrays of an .npz file.
 

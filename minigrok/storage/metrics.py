@@ -121,6 +121,15 @@ def drop_after(path: Path, step: int) -> int:
     return len(kept)
 
 
+def require_rows(path: Path, steps: npt.NDArray[Any], step: int, every: int) -> None:
+    """Raise a RunFolderError unless a table has all evaluations up to a step: of step 1, and of every so many."""
+    expected, found = sorted({1, *range(every, step + 1, every)}), steps[steps <= step].tolist()
+    if step and found != expected:
+        got = f"{len(found)} of {len(expected)}" if len(found) != len(expected) else "other steps"
+        do = "restore the file from a copy, or train the run anew in another folder"
+        raise RunFolderError(f"every evaluation up to step {step:,} in {path}", got, do)
+
+
 def _bytes(path: Path) -> bytes:
     """Return the table's bytes, none if it is not there."""
     try:

@@ -10,6 +10,7 @@ Nothing in it differs between two identical runs on one machine, no times, no ra
 which the checkpoint counts.
 """
 
+import contextlib
 import platform
 import re
 import tomllib
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrok.config import PROVENANCE, Config, config_hash, differences, from_toml, to_toml
+from minigrok.config import PROVENANCE, Config, Intervention, config_hash, differences, from_toml, to_toml
 from minigrok.display import html_table
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
 from minigrok.foreign import read_file
@@ -35,13 +36,14 @@ from minigrok.storage.files import (
     is_temporary,
     make_folder,
     read_arrays,
+    read_note,
     seal,
     tidy,
     write_arrays,
     write_atomically,
 )
 from minigrok.storage.lock import Lock, leftover
-from minigrok.storage.metrics import append_row, drop_after, read_columns
+from minigrok.storage.metrics import append_row, drop_after, read_columns, require_rows
 from minigrok.storage.milestones import Standing, standings
 from minigrok.version import __version__
 
@@ -107,8 +109,22 @@ class Run:
         self._sizes[table] = append_row(self.path(table), row, self._sizes.get(table))
 
     def metrics(self, table: str = METRICS) -> dict[str, Array]:
-        """Columns of a table, each (rows,) int64 or float64; empty if there is none yet."""
-        return read_columns(self.folder / table)
+        """Columns of a table, each (rows,) int64 or float64; empty if there is none yet.
+
+        Raises
+        ------
+        RunFolderError    a damaged line, or the table lacks evaluations that the checkpoint has seen
+        """
+        step = self._trained() if table == METRICS or self.config.intervention != Intervention() else 0
+        columns = read_columns(self.folder / table)
+        require_rows(self.folder / table, columns.get("step", np.empty(0)), step, self.config.train.eval_every)
+        return columns
+
+    def _trained(self) -> int:
+        """Steps that the checkpoint says were made; 0 where it says nothing, which whoever reads it will say."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            return int(read_note(self._checkpoint)["state"]["step"])
+        return 0
 
     def truncate_metrics(self, step: int, table: str = METRICS) -> None:
         """Drop the rows after `step`, a half-written last line and repeated rows, atomically."""

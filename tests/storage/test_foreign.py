@@ -26,7 +26,7 @@ READ = ("snapshots/000200.safetensors", "checkpoint.safetensors", "config.toml",
 def run(tmp_path: Path) -> Run:
     run = create(tmp_path / "runs" / "small", SMALL)
     run.save_snapshot(200, THETA)
-    run.save_checkpoint({"theta": THETA}, {"step": 200})
+    run.save_checkpoint({"theta": THETA}, {"step": 1})
     run.append_metrics({"step": 1, "loss": 2.0})
     run.close()
     return run
