@@ -27,6 +27,7 @@ from .reference import reference
 from .status import status
 from .sweep import sweep
 from .train import resume, train
+from .verify import verify
 
 
 class Commands(click.Group):
@@ -60,7 +61,7 @@ def main() -> None:
 
 COMMANDS = (
     *(train, resume, intervene, plot, analyse, compress, sweep, status),
-    *(check, reference, bench, info, help_, completion),
+    *(verify, check, reference, bench, info, help_, completion),
 )
 for command in COMMANDS:
     main.add_command(command)

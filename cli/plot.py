@@ -23,5 +23,6 @@ def plot(folders: tuple[Path, ...], log_steps: bool) -> None:
     from minigrok.training.figure import training_figure
 
     for folder in folders:
-        for path in save(training_figure(open_run(folder), log_steps=log_steps), folder / "training"):
+        run = open_run(folder)
+        for path in save(training_figure(run, log_steps=log_steps), run.path("training")):
             click.echo(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrok.config import Config, Model, Task, Train
+from minigrok.storage.files import is_temporary
 from minigrok.storage.runs import create, open_run
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
@@ -22,7 +23,9 @@ SHORT = Config(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    """Bytes of every file but the unfinished ones that a kill leaves."""
+    found = [path for path in sorted(folder.rglob("*")) if not is_temporary(path.name)]
+    files = {str(path.relative_to(folder)): path for path in found}
     return {name: path.read_bytes() if path.is_file() else b"folder" for name, path in files.items()}
 
 

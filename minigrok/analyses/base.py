@@ -10,6 +10,7 @@ progress report, and named random streams.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -24,15 +25,18 @@ from minigrok.checks import Between, check_bounds, check_types
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
+from minigrok.foreign import ARRAYS, read_file
 from minigrok.geometry.subspace import thinned
 from minigrok.plotting import Figure
 from minigrok.rng import rng
-from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.files import make_folder, unpacked, write_atomically
 from minigrok.storage.runs import Run
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
 Protocol = Literal["exact", "paper"]
 Draws = Annotated[int, Between(1, 100_000)]  # of a null; no analysis gains from more: our choice
+PART = ".part"  # of a part's file: a SHA-256, and an .npz
+DIGEST = 32  # bytes of it
 MANY = 10**9  # bound of a setting that nothing else bounds: more snapshots, steps or products than there are
 
 
@@ -115,13 +119,21 @@ class Work:
         """Return the arrays that `compute` returns, from the cache if an earlier sitting left them there."""
         if self.folder is None:
             return dict(compute())
-        path = self.folder / f"{name}.npz"
+        path = self.folder / f"{name}{PART}"
         found = _read_part(path, self.key)
         if found is None:
             found = dict(compute())
             make_folder(self.folder, parents=False)  # a run that was deleted meanwhile is not made again
-            write_atomically(path, npz(found | {"key": np.array(self.key)}))
+            write_atomically(path, _with_digest(npz(found | {"key": np.array(self.key)})))
         return found
+
+    def forget(self) -> None:
+        """Delete the parts: the result is there."""
+        if self.folder is not None and self.folder.is_dir():
+            for path in self.folder.glob(f"*{PART}"):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else is in it
+                self.folder.rmdir()
 
     def parts(self, names: Sequence[str], compute: Callable[[int], Mapping[str, Array]]) -> list[dict[str, Array]]:
         """Return `part` for each name, with progress; compute gets the number of the name."""
@@ -212,11 +224,15 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
     return buffer.getvalue()
 
 
+def _with_digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest() + data
+
+
 def _read_part(path: Path, key: str) -> dict[str, Array] | None:
     """Arrays of a part, or None if there is none of this key; a damaged part counts as none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, KeyError):
+        data = read_file(path, ARRAYS)
+        arrays = unpacked(data[DIGEST:]) if data == _with_digest(data[DIGEST:]) else {}
+    except (OSError, ValueError):
         return None
     return arrays if str(arrays.pop("key", "")) == key else None

@@ -20,7 +20,7 @@ from minigrok.analyses.shared.curves_figure import draw_study
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
 from minigrok.plotting import Figure, legend_of_all, panel_grid, save
-from minigrok.storage.files import write_atomically
+from minigrok.storage.files import inside, write_atomically
 from minigrok.storage.runs import Run
 
 
@@ -134,13 +134,13 @@ def make(
     out : Path, optional  folder of the files; default: RUN/analysis/compress, or compress-paper
     report : function     (done, of, words), for a progress bar
     """
-    folder = out or run.folder / "analysis" / ("compress" if protocol == "exact" else f"compress-{protocol}")
-    results, tables, parts = {}, {}, folder / f"{name}-parts"
-    with kept_parts(parts) as lock:
+    folder = out or run.path("analysis", "compress" if protocol == "exact" else f"compress-{protocol}")
+    results, tables, works = {}, {}, []
+    with kept_parts(inside(folder, f"{name}-parts")) as lock:
         for piece in PAPER_FIGURES[name].pieces:
             settings = piece.settings(protocol)
             key = fingerprint(piece.analysis, [run], settings)
-            work = Work(run.config.seed, parts / piece.analysis.name, key, report)
+            works += [work := Work(run.config.seed, inside(folder, f"{name}-parts-{piece.analysis.name}"), key, report)]
             result = piece.analysis.compute([run], settings, work)
             results[piece.analysis.name] = result
             tables[piece.analysis.name] = [plain_row(row) for row in piece.analysis.table(result)]
@@ -149,6 +149,8 @@ def make(
             rows = points(result) if analysis == RECONSTRUCTION.name else tables[analysis]
             write_atomically(folder / f"{name}-{analysis}.csv", csv_text(rows).encode(), lock.take)
         save(picture(name, protocol, run, results), folder / name)
+        for work in works:
+            work.forget()
     return Made(name, tables, folder)
 
 

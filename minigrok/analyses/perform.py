@@ -14,6 +14,7 @@ from minigrok.analyses.results import kept_parts, result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
 from minigrok.errors import ConfigError
+from minigrok.storage.files import tidy
 from minigrok.storage.runs import Run
 
 
@@ -87,10 +88,13 @@ def perform(
     BusyError    another process is at the same analysis of the same run
     """
     folder = result_folder(analysis, runs, settings)
-    parts = folder / "parts"
+    folder = runs[0].path("analysis", folder.name)
+    tidy(folder)
+    parts = runs[0].path("analysis", folder.name, "parts")
     with kept_parts(parts) as lock:
         work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
         result = analysis.compute(runs, settings, work)
         rows = [plain_row(row) for row in analysis.table(result)]
         save_result(folder, analysis, runs, settings, result, rows, lock.take)
+        work.forget()
     return Performed(result, rows, folder)

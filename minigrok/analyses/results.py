@@ -3,34 +3,34 @@
     RUN/analysis/NAME/arrays.npz     the arrays (no pickle)
                      /table.csv      the rows of the table
                      /figure.png     and figure.svg
-                     /result.json    settings, runs, versions and every scalar; arrays are named there
+                     /result.json    settings, runs, versions and every scalar; arrays are named there, and checksums
 `result.json` is taken away first and written last: where it is, the result is complete.
 The paper's protocol has a folder of its own, NAME-paper. A comparison of several runs is saved in the first one's
 folder.
 """
 
 import csv
+import hashlib
 import io
 import json
-import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from minigrok.analyses.base import Analysis, Row, npz, to_files
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
+from minigrok.foreign import ARRAYS, read_file
 from minigrok.plotting import save
-from minigrok.storage.files import Check, make_folder, write_atomically
+from minigrok.storage.files import SEAL, Check, is_sealed, make_folder, seal, unpacked, write_atomically
 from minigrok.storage.lock import Lock, leftover
 from minigrok.storage.runs import Run
 from minigrok.version import __version__
+
+DIGESTED = ("arrays.npz", "table.csv")  # files whose SHA-256 is in result.json
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,30 @@ def read(run: Run, name: str, protocol: str = "exact") -> Stored | None:
         There is one, and it is damaged or of another run.
     """
     folder = _folder(run, name, protocol)
+    return _stored(run, folder) if (folder / "result.json").exists() else None
+
+
+def require_whole(run: Run, folder: Path) -> None:
+    """Raise a RunFolderError unless the folder holds a whole result of a run."""
     if not (folder / "result.json").exists():
-        return None
+        do = f"make it again: minigrok analyse {folder.name.removesuffix('-paper')} {run.folder}"
+        raise RunFolderError(f"a complete result in {folder}", "no result.json", do)
+    _stored(run, folder)
+
+
+def _stored(run: Run, folder: Path) -> Stored:
+    """Read the result in a folder; errors as of `read`."""
     try:
-        head = json.loads((folder / "result.json").read_bytes())
-        with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-            arrays = dict(file)
+        head = _read_head(folder)
+        files = {name: read_file(folder / name, ARRAYS) for name in DIGESTED}
+        for name, data in files.items():
+            if _digest(data) != head.get(name, _digest(data)):
+                raise ValueError(f"{name} is damaged, or of another result")
+        arrays = unpacked(files["arrays.npz"])
         runs, settings, fields = list(head["runs"].values()), dict(head["settings"]), _restored(head["result"], arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RunFolderError) as error:
         got = f"{type(error).__name__}: {error}"
-        do = f"move {folder} away and make it again: minigrok analyse {name} {run.folder}"
+        do = f"move {folder} away and make it again: minigrok analyse {folder.name} {run.folder}"
         raise RunFolderError(f"a result in {folder} as minigrok wrote it", got, do) from error
     if config_hash(run.config) not in runs:
         do = f"move {folder} to where it belongs"
@@ -97,8 +111,8 @@ def performed(analysis: Analysis, runs: Sequence[Run], settings: Any) -> bool:
     """Whether the result of this analysis, of these runs and with these settings, is there and complete."""
     folder = result_folder(analysis, runs, settings)
     try:
-        found = json.loads((folder / "result.json").read_bytes())
-    except (OSError, ValueError):
+        found = _read_head(folder)
+    except (OSError, ValueError, RecursionError, RunFolderError):
         return False
     wanted = json.loads(json.dumps(_head(analysis, runs, settings)))
     return isinstance(found, dict) and all(found.get(key) == wanted[key] for key in ("analysis", "settings", "runs"))
@@ -111,33 +125,36 @@ def save_result(
     check()
     (folder / "result.json").unlink(missing_ok=True)
     content, arrays = to_files(result)
-    write_atomically(folder / "arrays.npz", npz(arrays), check)
-    write_atomically(folder / "table.csv", csv_text(rows).encode(), check)
+    files = {"arrays.npz": npz(arrays), "table.csv": csv_text(rows).encode()}
+    for name, data in files.items():
+        write_atomically(folder / name, data, check)
     check()
     save(analysis.figure(result), folder / "figure")
-    text = json.dumps(_head(analysis, runs, settings) | {"result": content}, indent=1, allow_nan=False)
-    write_atomically(folder / "result.json", text.encode(), check)
+    sums = {name: _digest(data) for name, data in files.items()}
+    head = {"checksum": SEAL} | sums | _head(analysis, runs, settings)
+    text = json.dumps(head | {"result": content}, indent=1, allow_nan=False)
+    write_atomically(folder / "result.json", seal(text.encode()), check)
 
 
 @contextmanager
 def kept_parts(folder: Path) -> Iterator[Lock]:
-    """Make the folder of a job's parts, and lock it while the job is done; then it goes.
-
-    It stays, for the next sitting, if the job is killed or fails and there are parts.
+    """Make the folder of a job's parts, and lock it while the job is done; then it goes, unless parts are left in it.
 
     Raises
     ------
     BusyError    another process is at the same job
     """
     make_folder(folder)
-    with Lock(folder) as lock:
+    with Lock(folder, ["*.tmp"]) as lock:
         try:
             yield lock
-        except BaseException:
-            if all(leftover(path.name) for path in folder.glob("*")):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            left = list(folder.glob("*"))
+            if all(leftover(path.name) for path in left):
+                with suppress(OSError):
+                    for path in left:
+                        path.unlink()
+                    folder.rmdir()
 
 
 def csv_text(rows: list[Row]) -> str:
@@ -152,6 +169,17 @@ def csv_text(rows: list[Row]) -> str:
 
 def _folder(run: Run, name: str, protocol: str) -> Path:
     return run.folder / "analysis" / (name if protocol == "exact" else f"{name}-{protocol}")
+
+
+def _read_head(folder: Path) -> Any:
+    """Return what is in result.json, its checksum compared."""
+    data = read_file(folder / "result.json")
+    is_sealed(folder / "result.json", data)
+    return json.loads(data)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _head(analysis: Analysis, runs: Sequence[Run], settings: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from minigrok.checks import check_types, nearest, require, require_name
 from minigrok.config.sections import Compute, Init, Intervention, Model, Optimiser, Task, Train
 from minigrok.errors import ConfigError
+from minigrok.foreign import read_file
 
 __all__ = [
     "Compute",
@@ -96,9 +97,9 @@ def from_toml(source: Path | str) -> Config:
     """
     where = str(source) if isinstance(source, Path) else "the text"
     try:
-        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        text = read_file(source).decode() if isinstance(source, Path) else source
         settings = tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise ConfigError("a configuration in TOML", f"{where}: {what}", "correct it or name another file") from error
     settings.pop(PROVENANCE, None)

@@ -22,7 +22,8 @@ from minigrok.config import Config, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments.sweep_file import Order, Sweep
-from minigrok.storage.files import make_folder, write_atomically
+from minigrok.foreign import read_file
+from minigrok.storage.files import SEAL, inside, is_sealed, make_folder, seal, write_atomically
 from minigrok.storage.lock import owner_of
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import Run, open_run
@@ -81,7 +82,7 @@ def missing_analyses(run: Run, orders: Sequence[Order]) -> tuple[Order, ...]:
 def missing_comparisons(sweep: Sweep, out: Path) -> list[Order]:
     """Return the comparisons of all runs that have no result yet; the runs are done."""
     wanted = comparisons(sweep)
-    runs = [open_run(out / config.name) for config in sweep.configs] if wanted else []
+    runs = [open_run(inside(out, config.name)) for config in sweep.configs] if wanted else []
     return [order for order in wanted if not _is_there(order, runs)]
 
 
@@ -97,10 +98,11 @@ def look(out: Path, config: Config, orders: Sequence[Order]) -> Cell:
     Raises
     ------
     ConfigError
-        The folder belongs to another configuration, or lies outside the sweep's by a link.
+        The folder belongs to another configuration.
+    RunFolderError
+        The folder is a link.
     """
-    folder = out / config.name
-    _require_inside(out, folder)
+    folder = inside(out, config.name)
     failure = read_failure(out, config.name)
     if not (folder / "config.toml").exists():
         at_it = _at_it(folder) if folder.is_dir() else ""
@@ -127,14 +129,14 @@ def look_at_all(out: Path, sweep: Sweep) -> list[Cell]:
 def read_failure(out: Path, name: str) -> str:
     """Why the last attempt at a run failed; empty if it did not."""
     try:
-        return str(json.loads((out / "failures" / f"{name}.json").read_bytes())["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(read_file(out / "failures" / f"{name}.json"))["reason"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
 def write_failure(out: Path, name: str, reason: str) -> None:
     """Keep why an attempt failed; "" forgets it."""
-    path = out / "failures" / f"{name}.json"
+    path = inside(out, "failures", f"{name}.json")
     if reason:
         make_folder(path.parent, parents=False)  # a sweep that was deleted meanwhile is not made again
         write_atomically(path, json.dumps({"run": name, "reason": reason}, indent=1).encode())
@@ -145,8 +147,9 @@ def write_failure(out: Path, name: str, reason: str) -> None:
 def sweep_to_json(sweep: Sweep) -> bytes:
     """Return a sweep as the bytes of sweep.json, which lies in its folder."""
     orders = [{"name": o.name, "protocol": o.protocol, "set": list(o.assignments)} for o in sweep.orders]
-    head = {"format": FORMAT, "name": sweep.name, "analyses": orders, "keep": sweep.keep}
-    return json.dumps(head | {"runs": [to_toml(config) for config in sweep.configs]}, indent=1).encode()
+    head = {"checksum": SEAL, "format": FORMAT, "name": sweep.name, "analyses": orders, "keep": sweep.keep}
+    text = json.dumps(head | {"runs": [to_toml(config) for config in sweep.configs]}, indent=1)
+    return seal(text.encode())
 
 
 def open_sweep(out: Path) -> Sweep:
@@ -159,7 +162,9 @@ def open_sweep(out: Path) -> Sweep:
     """
     path = out / "sweep.json"
     try:
-        table = json.loads(path.read_bytes())
+        data = read_file(path)
+        is_sealed(path, data)
+        table = json.loads(data)
         if table["format"] != FORMAT:
             raise ValueError(f"format {table['format']}")
         orders = tuple(Order(o["name"], o["protocol"], tuple(o["set"])) for o in table["analyses"])
@@ -168,7 +173,7 @@ def open_sweep(out: Path) -> Sweep:
     except FileNotFoundError as error:
         required, do = "the folder of a sweep", "name a folder that `minigrok sweep` made"
         raise RunFolderError(required, f"{out} without a sweep.json", do) from error
-    except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
         got = f"{path}: {type(error).__name__}: {error}"
         raise RunFolderError("a sweep.json as minigrok wrote it", got, "run `minigrok sweep` once more") from error
 
@@ -182,7 +187,7 @@ def begun(out: Path) -> list[Run]:
         No folder of a sweep, no run of it was begun, or a run is damaged.
     """
     names = [config.name for config in open_sweep(out).configs]
-    found = [open_run(out / name) for name in names if (out / name / "config.toml").exists()]
+    found = [open_run(inside(out, name)) for name in names if (out / name / "config.toml").exists()]
     if not found:
         raise RunFolderError(f"a run that was begun in {out}", f"none of {len(names)}", "run `minigrok sweep` first")
     return found
@@ -233,10 +238,3 @@ def _is_there(order: Order, runs: Sequence[Run]) -> bool:
 def _at_it(folder: Path) -> str:
     found = owner_of(folder)
     return f"at work: {found[0].host}, process {found[0].pid}" if found else ""
-
-
-def _require_inside(out: Path, folder: Path) -> None:
-    """Raise a ConfigError if a run's folder leads out of the sweep's."""
-    if folder.resolve().parent != out.resolve():
-        got = f"{folder}, which leads to {folder.resolve()}"
-        raise ConfigError(f"every run's folder inside {out}", got, "remove that link, or choose another name")

@@ -17,7 +17,7 @@ from minigrok.checks import require
 from minigrok.engine import portable
 from minigrok.engine.threads import available_threads
 from minigrok.experiments.job import Job, Outcome
-from minigrok.storage.files import make_folder
+from minigrok.storage.files import inside, make_folder
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -80,7 +80,7 @@ class Local:
         return outcome
 
     def _attempt(self, job: Job, stopped: Callable[[], bool]) -> Outcome:
-        log = Path(job["out"], "logs", f"{job['name']}.log")
+        log = inside(Path(job["out"]), "logs", f"{job['name']}.log")
         make_folder(log.parent, parents=False)
         settings = ONE_THREAD | (portable.SETTINGS if job["portable"] else {})
         command = [sys.executable, "-m", "minigrok.experiments.job", str(os.getpid())]

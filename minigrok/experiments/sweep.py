@@ -25,7 +25,7 @@ from minigrok.experiments.job import Job, Outcome, comparison_job, run_job
 from minigrok.experiments.sweep_file import Sweep
 from minigrok.experiments.thinning import thin
 from minigrok.plotting import save
-from minigrok.storage.files import make_folder, write_atomically
+from minigrok.storage.files import inside, make_folder, write_atomically
 from minigrok.storage.lock import Lock
 from minigrok.storage.runs import open_run
 
@@ -205,7 +205,7 @@ def _thin(sweep: Sweep, out: Path) -> None:
     """Thin every run, as the file asks for; one that cannot be thinned stays as it is."""
     assert sweep.keep is not None
     for config in sweep.configs:
-        run = open_run(out / config.name)
+        run = open_run(inside(out, config.name))
         if len(run.snapshots()) > sweep.keep:
             try:
                 with run:

@@ -33,6 +33,7 @@ from typing import Any
 from minigrok.checks import nearest, require, require_name
 from minigrok.config import Config, Intervention, from_toml, preset, value_of, with_values
 from minigrok.errors import ConfigError
+from minigrok.foreign import read_file
 
 TOP = ("name", "analyses", "keep", "base", "grid", "runs")
 SOURCES = ("preset", "file")  # where a run's configuration comes from
@@ -98,7 +99,7 @@ def read_sweep(source: Path | str, settings: Mapping[str, Any] | None = None) ->
     """
     where = str(source) if isinstance(source, Path) else "the text"
     try:
-        table = tomllib.loads(source.read_text(encoding="utf-8") if isinstance(source, Path) else source)
+        table = tomllib.loads(read_file(source).decode() if isinstance(source, Path) else source)
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise ConfigError("a sweep in TOML", f"{where}: {what}", "correct it or name another file") from error

@@ -51,7 +51,7 @@ def thin(run: Run, keep: int) -> int:
     surplus = sorted(set(steps) - set(wanted))
     for step in surplus:
         run.lock()
-        run.snapshot_path(step).unlink()
+        run.path("snapshots", run.snapshot_path(step).name).unlink()
     if surplus:
         sync_folder(run.snapshot_path(0).parent)
     return len(surplus)

@@ -9,18 +9,18 @@ What it keeps beside these: reference.py.
 
 import io
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from minigrok.config import Config, config_hash, from_toml
 from minigrok.engine import Array
+from minigrok.foreign import read_file
 from minigrok.network.params import layout
 from minigrok.plotting import save
 from minigrok.reference.files import ReferenceOutputError, damaged, require
 from minigrok.reference.geometry import geometry
 from minigrok.reference.numbers import Expected, beginning, ending, exact, phenomenon, prefix
-from minigrok.storage.files import write_atomically
+from minigrok.storage.files import unpacked, write_atomically
 from minigrok.storage.metrics import read_columns
 from minigrok.storage.runs import Run, open_run
 from minigrok.training.figure import training_figure
@@ -43,9 +43,8 @@ def read_theta(folder: Path, size: int) -> Array:
     """Shipped parameters (P,) float16; a ReferenceOutputError if they are damaged or not P numbers."""
     path = folder / "input.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            theta: Array = arrays["theta"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        theta: Array = unpacked(read_file(path))["theta"]
+    except (OSError, ValueError, KeyError) as error:
         raise damaged(path, error) from error
     if theta.shape != (size,):
         do = "regenerate the reference: its config has changed"

@@ -1,22 +1,38 @@
-"""Files that survive a kill at any instant: atomic replacement, safetensors with a note."""
+"""Files that survive a kill at any instant and tell when they are damaged: atomic replacement, checksums, no links.
+
+A file that decides a bit or a number holds the SHA-256 of itself, computed with zeros in its place (`seal`), and every
+read compares it (`is_sealed`). A file of another program has none and is read as it is.
+"""
 
 import contextlib
+import hashlib
+import io
 import json
 import os
+import re
+import secrets
 import shutil
+import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from minigrok.errors import RunFolderError
+from minigrok.foreign import ARRAYS, read_file
 
 Array = npt.NDArray[Any]
 Check = Callable[[], None]  # called at the last moment before a file changes; its error leaves all as it was
+SEAL = "sha256:" + "0" * 64  # where a file's checksum goes; its key is "checksum"
+HEAD = 2**20  # the checksum stands in the first bytes of a file: so many at most
+STALE = 120.0  # seconds after which a temporary file is that of a dead process: our choice
+_SEALED = re.compile(rb"sha256:([0-9a-f]{64})")
+_TEMPORARY = re.compile(r".+\.[0-9a-f]{12}\.tmp")
 
 
 def write_atomically(path: Path, data: bytes, check: Check | None = None) -> None:
@@ -24,7 +40,7 @@ def write_atomically(path: Path, data: bytes, check: Check | None = None) -> Non
 
     Parameters
     ----------
-    path : Path     in a folder that exists
+    path : Path     in a folder that exists; a link of this name is replaced, not followed
     data : bytes    the new content
     check : Check   called when all is written and only the rename is left: whether the lock is still ours
 
@@ -34,12 +50,12 @@ def write_atomically(path: Path, data: bytes, check: Check | None = None) -> Non
 
     Notes
     -----
-    Temporary file beside it, fsync, rename, fsync of the folder. The temporary name is fixed, so that a kill
-    leaves at most one for each file; writers of one folder must hold its lock.
+    Temporary file of a name of its own beside it, fsync, rename, fsync of the folder. What a kill leaves behind, `tidy`
+    removes.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         try:
             write_all(descriptor, data)
         finally:
@@ -56,6 +72,61 @@ def write_atomically(path: Path, data: bytes, check: Check | None = None) -> Non
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise unwritable(path, len(data), error) from error
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file of that name is one that `write_atomically` had not finished."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def tidy(folder: Path) -> None:
+    """Remove the temporary files that dead processes left in a folder."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if is_temporary(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE:
+                os.unlink(entry.path)
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """Return a path below a folder, for writing or deleting: no part of it below the folder may be a link.
+
+    Raises
+    ------
+    RunFolderError    one is: it would lead to files that are not the folder's
+    """
+    path = folder
+    for name in names:
+        path = path / name
+        if path.is_symlink():
+            got, do = f"{path} leads to {os.readlink(path)}", "remove that link, or put what it leads to in its place"
+            raise RunFolderError(f"no links below {folder}, to write there", got, do)
+    return path
+
+
+def seal(data: bytes) -> bytes:
+    """Return the data with its checksum in the place of the first `SEAL`."""
+    return data.replace(SEAL.encode(), b"sha256:" + hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def is_sealed(path: Path, data: bytes) -> bool:
+    """Return whether the data has a checksum.
+
+    Raises
+    ------
+    RunFolderError    the data is not what the checksum was computed from
+    """
+    found = _SEALED.search(data, 0, HEAD)
+    if found is None and data.find(b"checksum", 0, HEAD) < 0:
+        return False
+    if found is None or seal(data[: found.start()] + SEAL.encode() + data[found.end() :]) != data:
+        raise damaged(path, "other bytes than its checksum was computed from")
+    return True
+
+
+def damaged(path: Path, got: object) -> RunFolderError:
+    """Error that names a damaged file."""
+    do = "restore the file from a copy, or move it away"
+    return RunFolderError("a file as minigrok wrote it", f"{path}: {got}", do)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -97,7 +168,7 @@ def unwritable(path: Path, n_bytes: int, error: OSError) -> RunFolderError:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array], note: Mapping[str, Any], check: Check | None = None) -> None:
-    """Write a safetensors file atomically.
+    """Write a safetensors file atomically, with a checksum.
 
     Parameters
     ----------
@@ -109,11 +180,17 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], note: Mapping[str, Any
     check : Check                        as in `write_atomically`
     """
     dense = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_atomically(path, save(dense, {"minigrok": json.dumps(note, sort_keys=True)}), check)
+    text = json.dumps({**note, "checksum": SEAL}, sort_keys=True)
+    write_atomically(path, seal(save(dense, {"minigrok": text})), check)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read a safetensors file.
+def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read a safetensors file, and compare its checksum if it has one.
+
+    Parameters
+    ----------
+    path : Path
+    most : int    bytes that are believable
 
     Returns
     -------
@@ -124,15 +201,46 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
     Raises
     ------
-    RunFolderError    no such file, truncated, not safetensors, or a dtype that NumPy lacks
+    RunFolderError    no such file, damaged, not safetensors, too large, or a dtype that NumPy lacks
     """
     try:
-        with safe_open(path, framework="np") as file:
-            note = json.loads((file.metadata() or {}).get("minigrok", "{}"))
-            return {name: np.array(file.get_tensor(name)) for name in file.keys()}, note
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        required = "a complete safetensors file of NumPy's dtypes"
-        if not path.exists():
-            raise RunFolderError(required, f"{path}: no such file", "name a file that is there") from error
-        do = "restore the file from a copy, or move it away"
+        data = read_file(path, most)
+    except OSError as error:
+        do = "name a file that is there"
+        raise RunFolderError("a safetensors file", f"{path}: {error.strerror or error}", do) from error
+    is_sealed(path, data)
+    try:
+        arrays = {name: np.array(array) for name, array in load(data).items()}
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        note = dict(json.loads(header.get("__metadata__", {}).get("minigrok", "{}")))
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+        required, do = "a complete safetensors file of NumPy's dtypes", "restore the file from a copy, or move it away"
         raise RunFolderError(required, f"{path}: {error or type(error).__name__}", do) from error
+    return arrays, note
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Return the note of a safetensors file alone, unchecked; OSError or ValueError if there is none to read."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > HEAD:
+            raise ValueError(f"{path}: a header of {size:,} bytes")
+        return dict(json.loads(json.loads(file.read(size))["__metadata__"]["minigrok"]))
+
+
+def unpacked(data: bytes, most: int = ARRAYS) -> dict[str, Array]:
+    """Return the arrays of an .npz file.
+
+    Raises
+    ------
+    ValueError    damaged, no .npz, with pickles, or larger than `most` bytes when unpacked
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(item.file_size for item in archive.infolist())
+        if size > most:
+            raise ValueError(f"{size:,} bytes of arrays, of {most:,} at most")
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return dict(file)
+    except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged files
+        raise ValueError(f"no readable .npz: {error or type(error).__name__}") from error

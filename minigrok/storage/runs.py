@@ -10,6 +10,7 @@ Nothing in it differs between two identical runs on one machine, no times, no ra
 which the checkpoint counts.
 """
 
+import contextlib
 import platform
 import re
 import tomllib
@@ -22,13 +23,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrok.config import PROVENANCE, Config, config_hash, differences, from_toml, to_toml
+from minigrok.config import PROVENANCE, Config, Intervention, config_hash, differences, from_toml, to_toml
 from minigrok.display import html_table
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
+from minigrok.foreign import read_file
 from minigrok.network.params import Layout, layout
-from minigrok.storage.files import make_folder, read_arrays, write_arrays, write_atomically
+from minigrok.storage.files import (
+    SEAL,
+    damaged,
+    inside,
+    is_sealed,
+    is_temporary,
+    make_folder,
+    read_arrays,
+    read_note,
+    seal,
+    tidy,
+    write_arrays,
+    write_atomically,
+)
 from minigrok.storage.lock import Lock, leftover
-from minigrok.storage.metrics import append_row, drop_after, read_columns
+from minigrok.storage.metrics import append_row, drop_after, read_columns, require_rows
 from minigrok.storage.milestones import Standing, standings
 from minigrok.version import __version__
 
@@ -37,7 +52,6 @@ FORMAT = 1  # of the run folder; a reader accepts its own only
 METRICS = "metrics.csv"
 WRITTEN = ("config.toml", "checkpoint.safetensors", "plane.safetensors", METRICS, "intervention.csv", "snapshots/")
 UNFINISHED = [f"{name}*.tmp" for name in WRITTEN]  # what those who write under a run's lock may leave
-LEFTOVERS = {"config.toml.tmp"}  # a kill during `create` may leave it, and the lock, in a folder that is still empty
 
 
 class Run:
@@ -59,10 +73,21 @@ class Run:
         self.layout = layout(config)
         self._lock = Lock(folder, UNFINISHED)
         self._checkpoint = folder / "checkpoint.safetensors"
+        self._most = 64 * self.layout.size + 2**20  # bytes of a file of this run's arrays that are believable
+        self._tidy = False
+        self._sizes: dict[str, int] = {}  # of the tables, as this process left them
 
     def lock(self) -> None:
         """Become the only writer, or see that this Run still is; RunFolderError if not. Before `load_checkpoint`."""
         self._lock.take()
+        if not self._tidy:
+            tidy(self.folder)
+            tidy(self.folder / "snapshots")
+            self._tidy = True
+
+    def path(self, *names: str) -> Path:
+        """Return a path in the folder, for writing or deleting; RunFolderError if a part of it is a link."""
+        return inside(self.folder, *names)
 
     def close(self) -> None:
         """Let others write."""
@@ -83,16 +108,30 @@ class Run:
         row : mapping of column to number    nothing that differs between identical runs, so no times
         """
         with self._lock.writing():
-            append_row(self.folder / table, row, self.lock)
+            self._sizes[table] = append_row(self.path(table), row, self._sizes.get(table), self.lock)
 
     def metrics(self, table: str = METRICS) -> dict[str, Array]:
-        """Columns of a table, each (rows,) int64 or float64; empty if there is none yet."""
-        return read_columns(self.folder / table)
+        """Columns of a table, each (rows,) int64 or float64; empty if there is none yet.
+
+        Raises
+        ------
+        RunFolderError    a damaged line, or the table lacks evaluations that the checkpoint has seen
+        """
+        step = self._trained() if table == METRICS or self.config.intervention != Intervention() else 0
+        columns = read_columns(self.folder / table)
+        require_rows(self.folder / table, columns.get("step", np.empty(0)), step, self.config.train.eval_every)
+        return columns
+
+    def _trained(self) -> int:
+        """Steps that the checkpoint says were made; 0 where it says nothing, which whoever reads it will say."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            return int(read_note(self._checkpoint)["state"]["step"])
+        return 0
 
     def truncate_metrics(self, step: int, table: str = METRICS) -> None:
-        """Drop the rows after `step`, and a half-written last line, atomically."""
+        """Drop the rows after `step`, a half-written last line and repeated rows, atomically."""
         with self._lock.writing():
-            drop_after(self.folder / table, step, self.lock)
+            self._sizes[table] = drop_after(self.path(table), step, self.lock)
 
     def save_snapshot(self, step: int, theta: Array) -> None:
         """Save parameters; saving the same again changes nothing.
@@ -117,8 +156,8 @@ class Run:
                 raise RunFolderError(f"the parameters of step {step} as in {path}", "other bits", do)
             return
         with self._lock.writing():
-            make_folder(path.parent, parents=False)
-            write_arrays(path, arrays, self._note() | {"step": step}, self.lock)
+            make_folder(self.path("snapshots"), parents=False)
+            write_arrays(self.path("snapshots", path.name), arrays, self._note() | {"step": step}, self.lock)
 
     def snapshots(self) -> list[int]:
         """Steps of the saved snapshots, ascending."""
@@ -136,7 +175,7 @@ class Run:
         if not path.exists():
             there = ", ".join(map(str, self.snapshots())) or "none"
             raise RunFolderError(f"a snapshot of step {step} in {self.folder}", f"snapshots: {there}", "choose one")
-        arrays, note = read_arrays(path)
+        arrays, note = read_arrays(path, self._most)
         self._own(path, note, step)
         return _theta(path, arrays, self.layout)
 
@@ -179,7 +218,7 @@ class Run:
         state : mapping, JSON-able           counters
         """
         with self._lock.writing():
-            write_arrays(self._checkpoint, arrays, self._note() | {"state": dict(state)}, self.lock)
+            write_arrays(self.path(self._checkpoint.name), arrays, self._note() | {"state": dict(state)}, self.lock)
 
     def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Arrays and state of the last checkpoint, or None if the run was killed before its first.
@@ -190,8 +229,10 @@ class Run:
         """
         if not self._checkpoint.exists():
             return None
-        arrays, note = read_arrays(self._checkpoint)
+        arrays, note = read_arrays(self._checkpoint, self._most)
         self._own(self._checkpoint, note)
+        if not isinstance(note.get("state"), dict):
+            raise damaged(self._checkpoint, "no state of a run")
         return arrays, note["state"]
 
     def snapshot_path(self, step: int) -> Path:
@@ -243,7 +284,8 @@ def create(folder: Path | str, config: Config, theta: Array | None = None) -> Ru
         _require_empty(folder)  # again: another process may have been faster
         if theta is not None:
             run.save_snapshot(0, theta.astype(config.compute.dtype))
-        write_atomically(folder / "config.toml", (to_toml(config) + "\n" + _provenance(config)).encode(), run.lock)
+        text = to_toml(config).encode() + b"\n" + seal(_provenance(config).encode())
+        write_atomically(run.path("config.toml"), text, run.lock)
     except BaseException:
         run.close()
         raise
@@ -278,16 +320,19 @@ def open_run(folder: Path | str) -> Run:
         got = f"{folder} " + ("without a config.toml" if folder.is_dir() else "is no folder")
         raise RunFolderError("the folder of a run", got, "name a folder that `minigrok train --out` made")
     try:
-        text = path.read_text(encoding="utf-8")
+        data = read_file(path)
+        text = data.decode()
         written = dict(tomllib.loads(text)[PROVENANCE])
         by, form, stored = written["version"], written["format"], written["config_hash"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         got = f"{path}: {type(error).__name__}: {error}"
         raise RunFolderError("a config.toml as minigrok wrote it", got, "restore it from a copy") from error
     if form != FORMAT:
         required = f"a run folder of format {FORMAT} (minigrok {__version__})"
         raise RunFolderError(required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}")
-    return Run(folder, _unchanged(path, text, stored, by))
+    config = _unchanged(path, text, stored, by)
+    is_sealed(path, data[data.rfind(f"[{PROVENANCE}]".encode()) :])
+    return Run(folder, config)
 
 
 def load_weights(path: Path | str, parts: Layout) -> Array:
@@ -306,7 +351,7 @@ def load_weights(path: Path | str, parts: Layout) -> Array:
     ------
     RunFolderError    no such file, damaged, or arrays that do not fit the model
     """
-    arrays, _ = read_arrays(Path(path))
+    arrays, _ = read_arrays(Path(path), 64 * parts.size + 2**20)
     return _theta(Path(path), arrays, parts)
 
 
@@ -315,7 +360,7 @@ def _require_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunFolderError("a new or empty folder for the run", f"{folder} is a file", "choose another --out")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    found = sorted(name for name in names - LEFTOVERS if not leftover(name))
+    found = sorted(name for name in names if not leftover(name) and not is_temporary(name))
     if found:
         got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")
         do = f"choose another --out; to go on with a run: minigrok resume {folder}"
@@ -326,9 +371,10 @@ def _provenance(config: Config) -> str:
     """Table that a run adds to its configuration; the hash comes last, so that a cut-off file lacks it."""
     versions = {"version": __version__, "python": platform.python_version()}
     versions |= {name: version(name) for name in ("numpy", "numba", "safetensors")}
-    lines = [f'{key} = "{value}"' for key, value in (versions | {"config_hash": config_hash(config)}).items()]
-    comment = "# Written by minigrok; the hash covers every setting but the name."
-    return "\n".join([comment, f"[{PROVENANCE}]", f"format = {FORMAT}", *lines, ""])
+    versions |= {"checksum": SEAL, "config_hash": config_hash(config)}
+    lines = [f'{key} = "{value}"' for key, value in versions.items()]
+    comment = "# Written by minigrok. The hash covers every setting but the name, the checksum this table."
+    return "\n".join([f"[{PROVENANCE}]", comment, f"format = {FORMAT}", *lines, ""])
 
 
 def _unchanged(path: Path, text: str, stored: str, by: str) -> Config:
@@ -347,7 +393,10 @@ def _unchanged(path: Path, text: str, stored: str, by: str) -> Config:
 
 
 def _theta(path: Path, arrays: Mapping[str, Array], parts: Layout) -> Array:
-    """Flat vector of the arrays in a file."""
+    """Flat vector of the arrays in a file, of exact names, shapes and dtypes."""
+    if other := [f"{name} of {x.dtype}" for name, x in arrays.items() if x.dtype not in (np.float32, np.float64)]:
+        do = "save them as float32 or float64"
+        raise RunFolderError(f"parameters of float32 or float64 in {path}", ", ".join(other[:3]), do)
     try:
         return parts.flat(arrays, np.result_type(*arrays.values()) if arrays else np.float64)
     except ShapeError as error:

@@ -100,7 +100,7 @@ def plane_of(run: Run) -> Array | None:
         return None
     own = config_hash(run.config)
     if path.exists():
-        arrays, note = read_arrays(path)
+        arrays, note = read_arrays(path, 8 * MOST * run.layout.size + 2**20)
         if note.get("config_hash") != own or "B" not in arrays:
             got = f"a file with config hash {str(note.get('config_hash'))[:12]}"
             raise RunFolderError(f"{path} as this run wrote it (config hash {own[:12]})", got, "restore it from a copy")
@@ -110,7 +110,7 @@ def plane_of(run: Run) -> Array | None:
     run.lock()
     note = {"config_hash": own, "source": config_hash(source.config), "steps": steps}
     B = B.astype(run.config.compute.dtype)
-    write_arrays(path, {"B": B}, note, run.lock)
+    write_arrays(run.path(FILE), {"B": B}, note, run.lock)
     return B
 
 

@@ -8,6 +8,7 @@ a device for many runs at once (`fleet_train`).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -91,18 +92,26 @@ class RunState(ABC):
         """Write the checkpoint, and before it the last snapshot if the run is at its end."""
         if self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
+        run.save_checkpoint(*self.content())
+
+    def content(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return arrays and state of a checkpoint."""
         stream = self.stream.state()
         moments = {"adam_m": self.adamw.m, "adam_v": self.adamw.v}
         arrays = {"theta": self.theta, **moments, "stream_keys": stream["keys"]}
         state = vars(self.counters) | {"stream_position": stream["position"], "grad_norm": self.grad_norm}
-        run.save_checkpoint(arrays, state | self.more())
+        return arrays, state | self.more()
 
     def more(self) -> dict[str, Any]:
         """Return what else belongs into the checkpoint."""
         return {}
 
     def restore(self, arrays: dict[str, Array], state: dict[str, Any]) -> None:
-        """Go to a checkpoint that `save` wrote."""
+        """Go to a checkpoint that `save` wrote; a RunFolderError unless it has exactly what `content` has."""
+        own = self.content()
+        _require_like("arrays", _kinds(arrays), _kinds(own[0]))
+        state = {"after_grok": None} | state  # not in the checkpoints of earlier versions
+        _require_like("state", dict.fromkeys(state, ""), dict.fromkeys(own[1], ""))
         self.theta[:] = arrays["theta"]
         self.adamw.m[:], self.adamw.v[:] = arrays["adam_m"], arrays["adam_v"]
         self.stream.restore({"keys": arrays["stream_keys"], "position": state["stream_position"]})
@@ -135,13 +144,14 @@ class RunState(ABC):
             self._keep(after_grok, run)
         else:
             self.counters.after_grok = after_grok
+            require_new(run)
             if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
                 self.theta[:] = run.load_snapshot(0)
             self.save(run)
         if self.counters.step == 0 or self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
         for table in self.tables:
-            _require_rows(run, table, self.counters.step)
+            run.metrics(table)  # an error if an evaluation is missing: it would not be made again
             run.truncate_metrics(self.counters.step, table)
 
     def _keep(self, after_grok: int | None, run: Run) -> None:
@@ -161,13 +171,24 @@ class RunState(ABC):
         return row
 
 
-def _require_rows(run: Run, table: str, step: int) -> None:
-    """Raise a RunFolderError unless a table has all evaluations up to a step: they would not be made again."""
-    every = run.config.train.eval_every
-    expected = sorted({1, *range(every, step + 1, every)}) if step else []
-    steps = run.metrics(table).get("step", np.empty(0))
-    found = steps[steps <= step].tolist()
-    if found != expected:
-        got = f"{len(found)} of {len(expected)}" if len(found) != len(expected) else "other steps"
-        do = "restore the file from a copy, or train the run anew in another folder"
-        raise RunFolderError(f"every evaluation up to step {step:,} in {run.folder}/{table}", got, do)
+def _kinds(arrays: Mapping[str, Array]) -> dict[str, str]:
+    return {name: f"{x.dtype} {x.shape}" for name, x in arrays.items()}
+
+
+def _require_like(what: str, found: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Raise a RunFolderError unless the content of a checkpoint is that of this run's: names, dtypes and shapes."""
+    wrong = sorted({*found.items()} ^ {*own.items()})
+    if wrong:
+        name = wrong[0][0]
+        required = f"{what} of a checkpoint of this run: {name} {own.get(name, 'absent')}".rstrip()
+        do = "restore checkpoint.safetensors from a copy, or train the run anew in another folder"
+        raise RunFolderError(required, f"{name} {found.get(name, 'absent')}".rstrip(), do)
+
+
+def require_new(run: Run) -> None:
+    """Raise a RunFolderError if a run without a checkpoint was trained: it would begin anew over what is there."""
+    steps = [step for step in run.snapshots() if step] + run.metrics().get("step", np.empty(0)).tolist()
+    if steps:
+        got = f"no checkpoint, but snapshots or evaluations up to step {max(steps):,}"
+        do = "restore checkpoint.safetensors from a copy, or train the run anew in another folder"
+        raise RunFolderError(f"the checkpoint of {run.folder}", got, do)

@@ -9,18 +9,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweeps import all_bits, contents, kill, small, step_of, text, until
+from small_sweeps import Here, all_bits, contents, kill, small, step_of, text, until
 
 from minigrok.errors import BusyError, ConfigError, RunFolderError
 from minigrok.experiments import sweep as conducting
 from minigrok.experiments.cells import look, look_at_all, missing_analyses, open_sweep, sweep_to_json, table
-from minigrok.experiments.job import Job, Outcome, perform_job, run_job
+from minigrok.experiments.job import Outcome, perform_job, run_job
 from minigrok.experiments.local import Local
 from minigrok.experiments.sweep import Watcher, conduct, plan
 from minigrok.experiments.sweep_file import read_sweep
@@ -30,20 +30,6 @@ from minigrok.storage.runs import create, open_run
 from minigrok.training.train import train
 
 TOP = Path(__file__).parents[2]
-
-
-class Here:
-    """Jobs in this very process, one after another."""
-
-    workers = 1
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-
-    def outcomes(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Outcome]:
-        for job in jobs:
-            self.done.append(job["name"])
-            yield perform_job(job, stop)
 
 
 def test_a_sweep_runs_what_is_missing_and_then_does_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from minigrok.config import Config, Model, Task
 from minigrok.errors import RunFolderError
 from minigrok.storage.runs import Run, create
 
+HEADER = "step,loss,done,crc32"
 SMALL = Config("small", task=Task(p=5), model=Model(width=4, heads=2, mlp_width=3, blocks=2))
 
 
@@ -40,7 +43,8 @@ def test_metrics_keep_every_bit(tmp_path: Path, rows: list[tuple[float, float]])
 def test_numpy_numbers_are_numbers(run: Run) -> None:
     run.append_metrics({"step": np.int64(1), "loss": np.float32(0.1), "done": np.float64(1e-300)})
     text = (run.folder / "metrics.csv").read_text()
-    assert text == "step,loss,done\n1,0.10000000149011612,1e-300\n"
+    row = "1,0.10000000149011612,1e-300"
+    assert text == f"{HEADER}\n{row},{crc32(row.encode(), crc32(HEADER.encode()))}\n"
 
 
 def test_the_columns_are_fixed(run: Run) -> None:
@@ -75,7 +79,7 @@ def test_half_a_header_is_dropped(run: Run) -> None:
     assert run.metrics() == {}
     run.truncate_metrics(0)
     run.append_metrics({"step": 1, "loss": 1.0})
-    assert path.read_text() == "step,loss\n1,1.0\n"
+    assert path.read_text().startswith("step,loss,crc32\n1,1.0,")
 
 
 def test_truncating_no_metrics_is_nothing(run: Run) -> None:
@@ -89,3 +93,65 @@ def test_a_damaged_line_is_named(run: Run, line: str) -> None:
     for action in (run.metrics, lambda: run.truncate_metrics(100)):
         with pytest.raises(RunFolderError, match=r"2 numbers in line 3 of .*metrics\.csv"):
             action()
+
+
+def three_rows(run: Run) -> bytes:
+    for step in (1, 100, 200):
+        run.append_metrics({"step": step, "loss": 1 / step})
+    return (run.folder / "metrics.csv").read_bytes()
+
+
+def test_every_flipped_bit_is_seen(run: Run) -> None:
+    whole, path = three_rows(run), run.folder / "metrics.csv"
+    for at in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[at // 8] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        with pytest.raises(RunFolderError):
+            run.metrics()
+
+
+def test_a_lost_moved_or_changed_row_is_seen(run: Run) -> None:
+    whole, path = three_rows(run), run.folder / "metrics.csv"
+    header, one, two, three = whole.splitlines(keepends=True)
+    for lines in ([one, three], [two, one, three], [two, three], [one, two.replace(b"0.01", b"0.02"), three]):
+        path.write_bytes(header + b"".join(lines))
+        with pytest.raises(RunFolderError, match=r"in line [23] of"):
+            run.metrics()
+
+
+def test_the_row_of_a_second_writer_is_left_out_and_dropped(run: Run) -> None:
+    whole, path = three_rows(run), run.folder / "metrics.csv"
+    again = whole.splitlines(keepends=True)[-1]
+    path.write_bytes(whole + again)
+    assert run.metrics()["step"].tolist() == [1, 100, 200]
+    run.truncate_metrics(200)
+    assert path.read_bytes() == whole
+
+
+def test_a_row_is_added_only_where_this_process_left_the_table(run: Run) -> None:
+    three_rows(run)
+    path = run.folder / "metrics.csv"
+    path.write_bytes(path.read_bytes() + b"300,0.1,1\n")
+    before = path.read_bytes()
+    with pytest.raises(RunFolderError, match="as this process left it"):
+        run.append_metrics({"step": 300, "loss": 1.0})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [lambda data: data.replace(b"\n", b"\r\n"), lambda data: b"\xef\xbb\xbf" + data])
+def test_a_table_that_a_spreadsheet_saved_is_the_same(run: Run, change: Callable[[bytes], bytes]) -> None:
+    whole, path = three_rows(run), run.folder / "metrics.csv"
+    before = run.metrics()
+    path.write_bytes(change(whole))
+    assert {name: x.tolist() for name, x in run.metrics().items()} == {name: x.tolist() for name, x in before.items()}
+    run.truncate_metrics(200)
+    assert path.read_bytes() == whole
+
+
+def test_a_table_without_checksums_is_read_and_goes_on_without(run: Run) -> None:
+    path = run.folder / "metrics.csv"
+    path.write_text("step,loss\n1,1.0\n")
+    run.append_metrics({"step": 100, "loss": 0.5})
+    assert path.read_text() == "step,loss\n1,1.0\n100,0.5\n"
+    assert run.metrics()["loss"].tolist() == [1.0, 0.5]

@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from minigrok.experiments.job import Job, Outcome, perform_job
 from minigrok.experiments.sweep_file import Sweep, read_sweep
 from minigrok.storage.runs import open_run
 
@@ -45,6 +46,20 @@ def text(
 ) -> str:
     """Return its file."""
     return SMALL.format(steps=steps, seeds=list(seeds), analyses=json.dumps(analyses), snapshots=snapshots)
+
+
+class Here:
+    """Jobs in this very process, one after another."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def outcomes(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Outcome]:
+        for job in jobs:
+            self.done.append(job["name"])
+            yield perform_job(job, stop)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
