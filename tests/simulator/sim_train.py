@@ -14,6 +14,7 @@ from minigrok.network.params import initial
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
 from minigrok.training.fleet_step import FleetStep
+from minigrok.training.counters import Counters
 from minigrok.training.fleet_train import BatchesAhead, Replica, Replicas, kind, together
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
@@ -169,7 +170,7 @@ def test_runs_of_other_kinds_are_refused(tmp_path):
 def test_the_host_looks_at_evaluations_snapshots_and_ends():
     def next_after(step, grok=None, **settings):
         replica = SimpleNamespace(
-            counters=SimpleNamespace(step=step, last_grok=grok),
+            counters=Counters([0], [grok], step),
             config=SimpleNamespace(train=Train(eval_every=100, snapshot_every=150, after_grok=30, **settings)),
         )
         return Replica.steps_to_next(replica)

@@ -218,6 +218,15 @@ def test_what_is_no_link_is_named(tmp_path: Path, make: Callable[[Path], None]) 
         Lock(tmp_path).take()
 
 
+def test_a_lock_file_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunFolderError, match="symbolic links"):
+        Lock(folder).take()
+    assert names(tmp_path) == ["a"]
+
+
 def test_an_owner_from_before_this_machines_last_start_is_dead_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
