@@ -13,8 +13,8 @@ from minigrok.network import model
 from minigrok.network.params import initial
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
-from minigrok.training.fleet_step import FleetStep
 from minigrok.training.counters import Counters
+from minigrok.training.fleet_step import FleetStep
 from minigrok.training.fleet_train import BatchesAhead, Replica, Replicas, kind, together
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
