@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from small_sweeps import Here, all_bits, contents, kill, small, step_of, text, until
 
-from minigrok.errors import BusyError, ConfigError
+from minigrok.errors import BusyError, ConfigError, RunFolderError
 from minigrok.experiments import sweep as conducting
 from minigrok.experiments.cells import look, look_at_all, open_sweep, table
 from minigrok.experiments.job import Outcome, perform_job, run_job
@@ -81,7 +81,7 @@ def test_folders_of_others_are_not_touched(tmp_path: Path) -> None:
     outside.mkdir()
     shutil.rmtree(out / sweep.configs[0].name)
     (out / sweep.configs[0].name).symlink_to(outside)
-    with pytest.raises(ConfigError, match="every run's folder inside"):
+    with pytest.raises(RunFolderError, match="no links below"):
         conduct(sweep, out, Here())
     assert not list(outside.iterdir())
 
