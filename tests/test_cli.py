@@ -200,7 +200,7 @@ def test_a_run_that_diverges_stops_with_its_state_saved(workplace):
         (["train", "small.toml", "--engine", "gpu"], ["one of plain, cpu, cuda"]),
         (
             ["train", "small.toml", "--init", "nowhere.safetensors"],
-            ["nowhere.safetensors: no such file", "name a file that is there"],
+            ["nowhere.safetensors: No such file", "name a file that is there"],
         ),
         (["train", "small.toml", "--init", "small.toml"], ["small.toml"]),
         (["train", "small.toml", "--threads", "0"], ["--threads"]),

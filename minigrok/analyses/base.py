@@ -130,9 +130,9 @@ class Work:
     def forget(self) -> None:
         """Delete the parts: the result is there."""
         if self.folder is not None and self.folder.is_dir():
-            for path in self.folder.glob(f"*{PART}"):
-                path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # something else is in it
+            with contextlib.suppress(OSError):  # something else is in it, or they must stay: nobody reads them again
+                for path in self.folder.glob(f"*{PART}"):
+                    path.unlink(missing_ok=True)
                 self.folder.rmdir()
 
     def parts(self, names: Sequence[str], compute: Callable[[int], Mapping[str, Array]]) -> list[dict[str, Array]]:

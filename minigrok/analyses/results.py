@@ -25,7 +25,7 @@ from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.foreign import ARRAYS, read_file
 from minigrok.plotting import save
-from minigrok.storage.files import SEAL, Check, is_sealed, make_folder, seal, unpacked, write_atomically
+from minigrok.storage.files import SEAL, Check, is_sealed, make_folder, remove, seal, unpacked, write_atomically
 from minigrok.storage.lock import Lock, leftover
 from minigrok.storage.runs import Run
 from minigrok.version import __version__
@@ -86,11 +86,10 @@ def _stored(run: Run, folder: Path) -> Stored:
     """Read the result in a folder; errors as of `read`."""
     try:
         head = _read_head(folder)
-        files = {name: read_file(folder / name, ARRAYS) for name in DIGESTED}
-        for name, data in files.items():
-            if _digest(data) != head.get(name, _digest(data)):
+        for name in DIGESTED:
+            if name in head and _digest(read_file(folder / name, ARRAYS)) != head[name]:
                 raise ValueError(f"{name} is damaged, or of another result")
-        arrays = unpacked(files["arrays.npz"])
+        arrays = unpacked(read_file(folder / "arrays.npz", ARRAYS))
         runs, settings, fields = list(head["runs"].values()), dict(head["settings"]), _restored(head["result"], arrays)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RunFolderError) as error:
         got = f"{type(error).__name__}: {error}"
@@ -123,7 +122,7 @@ def save_result(
 ) -> None:
     """Write the files of a result, each atomically and if the check still holds, `result.json` last."""
     check()
-    (folder / "result.json").unlink(missing_ok=True)
+    remove(folder / "result.json")
     content, arrays = to_files(result)
     files = {"arrays.npz": npz(arrays), "table.csv": csv_text(rows).encode()}
     for name, data in files.items():

@@ -20,10 +20,10 @@ from minigrok.analyses.perform import settings_for
 from minigrok.analyses.results import performed
 from minigrok.config import Config, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
-from minigrok.errors import ConfigError, RunFolderError
+from minigrok.errors import MinigrokError, RunFolderError
 from minigrok.experiments.sweep_file import Order, Sweep
 from minigrok.foreign import read_file
-from minigrok.storage.files import SEAL, inside, is_sealed, make_folder, seal, write_atomically
+from minigrok.storage.files import SEAL, inside, is_sealed, make_folder, remove, seal, write_atomically
 from minigrok.storage.lock import owner_of
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import Run, open_run
@@ -141,7 +141,7 @@ def write_failure(out: Path, name: str, reason: str) -> None:
         make_folder(path.parent, parents=False)  # a sweep that was deleted meanwhile is not made again
         write_atomically(path, json.dumps({"run": name, "reason": reason}, indent=1).encode())
     else:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def sweep_to_json(sweep: Sweep) -> bytes:
@@ -173,7 +173,7 @@ def open_sweep(out: Path) -> Sweep:
     except FileNotFoundError as error:
         required, do = "the folder of a sweep", "name a folder that `minigrok sweep` made"
         raise RunFolderError(required, f"{out} without a sweep.json", do) from error
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, MinigrokError) as error:
         got = f"{path}: {type(error).__name__}: {error}"
         raise RunFolderError("a sweep.json as minigrok wrote it", got, "run `minigrok sweep` once more") from error
 

@@ -17,7 +17,7 @@ from minigrok.checks import require
 from minigrok.engine import portable
 from minigrok.engine.threads import available_threads
 from minigrok.experiments.job import Job, Outcome
-from minigrok.storage.files import inside, make_folder
+from minigrok.storage.files import inside, make_folder, remove
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -97,7 +97,7 @@ class Local:
             output, _ = process.communicate(json.dumps(job))
             self._live.discard(process)
         if not log.stat().st_size:
-            log.unlink()
+            remove(log)
         try:
             return Outcome(**json.loads(output.splitlines()[-1]))
         except (ValueError, IndexError, TypeError):

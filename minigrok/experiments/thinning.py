@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigrok.errors import RunFolderError
-from minigrok.storage.files import sync_folder
+from minigrok.storage.files import remove, sync_folder
 from minigrok.storage.runs import Run
 from minigrok.training.counters import Counters
 
@@ -51,7 +51,7 @@ def thin(run: Run, keep: int) -> int:
     surplus = sorted(set(steps) - set(wanted))
     for step in surplus:
         run.lock()
-        run.path("snapshots", run.snapshot_path(step).name).unlink()
+        remove(run.path("snapshots", run.snapshot_path(step).name))
     if surplus:
         sync_folder(run.snapshot_path(0).parent)
     return len(surplus)

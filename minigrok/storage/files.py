@@ -74,6 +74,14 @@ def write_atomically(path: Path, data: bytes, check: Check | None = None) -> Non
         raise unwritable(path, len(data), error) from error
 
 
+def remove(path: Path) -> None:
+    """Delete a file, if it is there; a RunFolderError if that is not allowed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, 0, error) from error
+
+
 def is_temporary(name: str) -> bool:
     """Return whether a file of that name is one that `write_atomically` had not finished."""
     return _TEMPORARY.fullmatch(name) is not None

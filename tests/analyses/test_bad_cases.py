@@ -34,7 +34,7 @@ def run_of(case, folder):
             file.write("2100,0.5,0.")
         for name in ANALYSES:
             (folder / "analysis" / name / "parts").mkdir(parents=True)
-            (folder / "analysis" / name / "parts" / "000000.npz").write_bytes(b"half")
+            (folder / "analysis" / name / "parts" / "000000.part").write_bytes(b"half")
             (folder / "analysis" / name / "arrays.npz").write_bytes(b"half")  # before its result.json
     return run
 

@@ -135,7 +135,7 @@ def test_parts_of_other_settings_and_damaged_parts_are_not_used(run, tmp_path):
     work.part("a", lambda: {"x": np.ones(2)})
     assert work.part("a", lambda: {"x": np.zeros(2)})["x"].tolist() == [1, 1]
     assert Work(1, tmp_path / "parts", "other").part("a", lambda: {"x": np.zeros(2)})["x"].tolist() == [0, 0]
-    (tmp_path / "parts" / "a.npz").write_bytes(b"half a file")
+    (tmp_path / "parts" / "a.part").write_bytes(b"half a file")
     assert work.part("a", lambda: {"x": np.full(2, 5.0)})["x"].tolist() == [5, 5]
 
 

@@ -255,7 +255,7 @@ def test_a_killed_measurement_goes_on_and_a_foreign_analysis_is_an_error(tmp_pat
     run = grokking(tmp_path / "a", 1.0, 1, 8000, loss=loss, thetas=walk(config, (0, 4000, 8000)))
     settings, work = Settings(curvature=True, products=3), Work(folder=tmp_path / "parts", key="k")
     first = phase.compute([run], settings, work)
-    assert len(list((tmp_path / "parts").glob("lowest-*.npz"))) == 1  # one snapshot serves both
+    assert len(list((tmp_path / "parts").glob("lowest-*.part"))) == 1  # one snapshot serves both
     (run.folder / "snapshots" / "004000.safetensors").write_bytes(b"gone")  # not read again
     assert phase.ANALYSIS.table(phase.compute([run], settings, work)) == phase.ANALYSIS.table(first)
     folder = run.folder / "analysis" / "hessian-paper"

@@ -137,7 +137,7 @@ def test_one_task_another_p_and_one_head(tmp_path):
 def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
     work = Work(folder=tmp_path / "parts", key="k")
     whole = weight_spectra.table(weight_spectra.compute([run], Settings(draws=3), work))
-    (tmp_path / "parts" / f"spectra-{STEPS[4]:06d}.npz").write_bytes(b"half")  # a damaged part counts as none
+    (tmp_path / "parts" / f"spectra-{STEPS[4]:06d}.part").write_bytes(b"half")  # a damaged part counts as none
     read, load = [], type(run).load_snapshot
     monkeypatch.setattr(type(run), "load_snapshot", lambda self, step: read.append(step) or load(self, step))
     assert weight_spectra.table(weight_spectra.compute([run], Settings(draws=3), work)) == whole

@@ -81,7 +81,7 @@ def test_folders_of_others_are_not_touched(tmp_path: Path) -> None:
     outside.mkdir()
     shutil.rmtree(out / sweep.configs[0].name)
     (out / sweep.configs[0].name).symlink_to(outside)
-    with pytest.raises(ConfigError, match="every run's folder inside"):
+    with pytest.raises(RunFolderError, match="no links below"):
         conduct(sweep, out, Here())
     assert not list(outside.iterdir())
 
