@@ -20,6 +20,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from minigrok.engine import Array
+from minigrok.geometry.lengths import balanced
 
 CHUNK = 1 << 14  # columns that are widened to float64 at once: our choice, keeps the peak memory low
 
@@ -75,8 +76,9 @@ class Pca:
     @property
     def participation_ratio(self) -> float:
         """(sum lambda)^2 / sum lambda^2: the number of directions that carry the variance; nan if there is none."""
-        squares = float(np.square(self.variances).sum())
-        return float(self.variances.sum()) ** 2 / squares if squares > 0 else float("nan")
+        variances = balanced(self.variances)
+        squares = float(np.square(variances).sum())
+        return float(variances.sum()) ** 2 / squares if squares > 0 else float("nan")
 
 
 def pca(G: Array) -> Pca:
