@@ -59,7 +59,8 @@ def _measures(run: Run, columns: dict[str, Array], reference: dict[str, Array]) 
         found[f"{name} inside"] = float(np.median(log[f"{name}_inside"][after]))
     found["D / baseline"] = _relative(log, reference, start)
     if "kicks" in log:
-        found["kick D after / before"] = float(log["defect_after"][-1] / log["defect_before"][-1])
+        before, after_kick = log["defect_before"][-1], log["defect_after"][-1]
+        found["kick D after / before"] = float(after_kick / before) if before > 0 else math.nan
     return found
 
 
