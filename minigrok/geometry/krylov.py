@@ -20,6 +20,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from minigrok.engine import Array
+from minigrok.errors import NonFiniteError
 from minigrok.geometry.lengths import norm
 
 Product = Callable[[Array], Array]
@@ -61,6 +62,11 @@ def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Trid
     -------
     Tridiagonal
         Memory: steps vectors of length P.
+
+    Raises
+    ------
+    NonFiniteError
+        A product is NaN or infinite.
     """
     steps = min(steps, start.size)
     Q = np.empty((steps, start.size), start.dtype)
@@ -73,6 +79,9 @@ def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Trid
         for _ in range(passes):
             r -= Q[: j + 1].T @ (Q[: j + 1] @ r)
         beta[j] = norm(r)
+        if not np.isfinite([alpha[j], beta[j]]).all():
+            do = "take a point at which the loss is finite: the run may have diverged there"
+            raise NonFiniteError("products whose numbers are finite", f"others in product {j + 1}", do)
         size = max(np.abs(alpha[: j + 1]).max(), beta[: j + 1].max())
         if beta[j] <= ROUNDING * np.finfo(start.dtype).eps * size:
             beta[j] = 0.0

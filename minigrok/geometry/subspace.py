@@ -20,6 +20,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from minigrok.engine import Array
+from minigrok.errors import NonFiniteError
 from minigrok.geometry.lengths import balanced
 
 CHUNK = 1 << 14  # columns that are widened to float64 at once: our choice, keeps the peak memory low
@@ -82,7 +83,16 @@ class Pca:
 
 
 def pca(G: Array) -> Pca:
-    """Return the spectrum of a Gram matrix G (S, S)."""
+    """Return the spectrum of a Gram matrix G (S, S).
+
+    Raises
+    ------
+    NonFiniteError
+        A product of two rows is no number: they are too large.
+    """
+    if not np.isfinite(G).all():
+        do = "take the part of the run before its parameters left the range"
+        raise NonFiniteError("a trajectory whose squares are finite numbers", "others", do)
     values, vectors = eigh(G)
     return Pca(np.maximum(values[::-1], 0.0), vectors[:, ::-1])
 

@@ -7,7 +7,7 @@ Maps
                       = log(1 + sum_{c != k} exp(x_c - x_k))  where x_k is the largest logit
     backward     dx_c = w p_c  (c != k)              dx_k = -w o
     R-forward    Rloss = sum_{c != k} p_c (Rx_c - Rx_k)
-    R-backward   Rdx_c = w p_c (u_c - mean_u),       mean_u = sum_c p_c u_c,    u_c = Rx_c - Rx_m,  m the likeliest class
+    R-backward   Rdx_c = w p_c (u_c - mean_u),       mean_u = sum_c p_c u_c,   u_c = Rx_c - Rx_m,  m the likeliest class
 Source: maximum likelihood of a softmax; R-operator: Pearlmutter 1994.
 
 The textbook dx_k = p_k - 1 is 0 in float32 once the loss is below 6e-8, and log Z - x_k is 0 with it. Written with o,

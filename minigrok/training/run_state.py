@@ -148,7 +148,7 @@ class RunState(ABC):
             self.restore(*checkpoint)
         else:
             if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
-                self.theta[:] = run.load_snapshot(0)
+                self.theta[:] = run.load_snapshot(0, finite=False)
             self.save(run)
         if self.broken():  # as it was given, or as another program wrote it
             return

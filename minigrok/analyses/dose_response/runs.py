@@ -74,7 +74,7 @@ def _unused_row(run: Run) -> float:
         return math.nan
     ends = [run.layout.views(run.load_snapshot(step))["tok_emb.weight"][0] for step in (steps[0], steps[-1])]
     first, last = (float(np.linalg.norm(row.astype(np.float64))) for row in ends)
-    return last / first
+    return last / first if first > 0 else math.nan
 
 
 def _relative(log: dict[str, Array], reference: dict[str, Array], start: int) -> float:
