@@ -100,6 +100,11 @@ class Engine:
             array = self._used.pop()
             self._free[array.shape].append(array)
 
+    def release(self) -> None:
+        """Forget all memory that was handed out or taken back: what nobody holds is freed."""
+        self._free.clear()
+        self._used.clear()
+
 
 def replay(calls: Calls) -> None:
     """Make the calls of a recording again, on the same arrays."""

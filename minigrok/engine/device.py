@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 from minigrok.errors import EngineError
 
 OLDEST = (8, 0)  # compute capability: what the kernels are compiled for in the tests, our choice
+OTHER_NUMPY = "install an older NumPy: pip install 'numpy<2.5', as the extra [cuda] asks for"
 INSTALL = "pip install '.[cuda]' in minigrok's folder brings numba-cuda and what it needs of CUDA 13"
+
+
+DRIVER_ERRORS = {("numba", "CudaAPIError"), ("numba_cuda", "CudaAPIError"), ("cuda", "CUDAError")}  # package, class
 
 
 class Device(NamedTuple):
@@ -32,6 +36,7 @@ class Found(NamedTuple):
     toolkit: str | None  # version of the compiler library
     devices: tuple[Device, ...]
     simulator: bool = False
+    clash: str | None = None  # what numba-cuda needs of NumPy and does not find, in words
 
     @property
     def note(self) -> str:
@@ -45,7 +50,7 @@ class Found(NamedTuple):
         )
         parts = [f"driver for CUDA {self.driver}" if self.driver else "no driver", gpus or "no device"]
         parts.append(f"toolkit {self.toolkit}" if self.toolkit else "no toolkit")
-        return "; ".join(parts)
+        return "; ".join(parts + ([self.clash] if self.clash else []))
 
 
 def simulated() -> bool:
@@ -61,7 +66,7 @@ def look() -> Found:
     if simulated():
         return Found(package, None, None, (), simulator=True)
     driver = _driver()
-    return Found(package, driver, _toolkit(), _devices() if driver else ())
+    return Found(package, driver, _toolkit(), _devices() if driver else (), clash=_clash(package))
 
 
 def problem(found: Found) -> EngineError | None:
@@ -71,6 +76,8 @@ def problem(found: Found) -> EngineError | None:
         return EngineError(required, "numba-cuda is not installed", INSTALL)
     if found.simulator:
         return None
+    if found.clash is not None:
+        return EngineError(required, found.clash, OTHER_NUMPY)
     if found.driver is None:
         do = "install NVIDIA's driver (580 or newer), go where a GPU is, or take --engine cpu for a new run"
         return EngineError(required, f"no NVIDIA driver ({found.note})", do)
@@ -91,8 +98,11 @@ def problem(found: Found) -> EngineError | None:
 def require_compiler() -> None:
     """Raise an EngineError unless kernels can be compiled here, device or not."""
     required = "numba-cuda and the CUDA 13 compiler libraries, NVVM and NVRTC"
-    if _version("numba-cuda") is None:
+    package = _version("numba-cuda")
+    if package is None:
         raise EngineError(required, "numba-cuda is not installed", INSTALL)
+    if clash := _clash(package):
+        raise EngineError(required, clash, OTHER_NUMPY)
     if _toolkit() is None:
         raise EngineError(required, "numba-cuda without one of the libraries", INSTALL)
 
@@ -127,8 +137,12 @@ def out_of_memory(replicas: int, wanted: int) -> EngineError:
 
 
 def lost(error: Exception) -> Exception:
-    """Return the error for people if the driver raised it, such as that a device is lost; else the error itself."""
-    if not type(error).__module__.startswith(("numba.cuda", "cuda.")):
+    """Return the error for people if a call of the driver failed, such as that a device is lost; else the error itself.
+
+    Errors of the compiler come from the same packages; they are ours, and stay what they are.
+    """
+    kinds = {(each.__module__.partition(".")[0], each.__name__) for each in type(error).__mro__}
+    if not kinds & DRIVER_ERRORS:
         return error
     do = "look at nvidia-smi; the run folders are as the last checkpoints left them: the same command goes on"
     return EngineError("a device that answers until the end", f"{type(error).__name__}: {error}", do)
@@ -139,6 +153,20 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _clash(package: str) -> str | None:
+    """What keeps numba-cuda from compiling with this NumPy; None if nothing does.
+
+    numba-cuda 0.30.4 names numpy.row_stack, which NumPy 2.5 removed: the module of its arrays cannot be imported then.
+    """
+    try:
+        import_module("numba.cuda.np.arrayobj")
+    except AttributeError as error:
+        return f"numba-cuda {package} does not go with NumPy {_version('numpy')}: {error}"
+    except Exception:  # whatever else is missing has a line of its own
+        return None
+    return None
 
 
 def _driver() -> str | None:

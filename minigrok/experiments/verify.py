@@ -91,20 +91,13 @@ def _of_run(folder: Path, prefix: str) -> Iterator[Check]:
     for table in (METRICS, TABLE):
         yield f"{prefix}{table}", partial(run.metrics, table)
     for step in run.snapshots():
-        yield f"{prefix}snapshots/{run.snapshot_path(step).name}", partial(_require_finite, run, step)
+        yield f"{prefix}snapshots/{run.snapshot_path(step).name}", partial(run.load_snapshot, step)
     yield f"{prefix}checkpoint.safetensors", partial(_require_agreement, run)
     for path in sorted((folder / "analysis").glob("*/")):
         yield f"{prefix}analysis/{path.name}", partial(results.require_whole, run, path)
     for path in sorted(folder.rglob("*")):
         if is_temporary(path.name) or (path.is_symlink() and not leftover(path.name)):
             yield f"{prefix}{path.relative_to(folder)}", partial(_require_ours, path)
-
-
-def _require_finite(run: Run, step: int) -> None:
-    """Raise a RunFolderError unless a snapshot is whole and has finite numbers."""
-    if not np.isfinite(run.load_snapshot(step)).all():
-        do = "go on with an earlier snapshot: the run diverged"
-        raise RunFolderError("finite parameters", f"{run.snapshot_path(step)} with NaN or infinity", do)
 
 
 def _require_agreement(run: Run) -> None:

@@ -27,6 +27,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from minigrok.engine import Array
+from minigrok.geometry import lengths
 
 ETA = 1e-3  # the paper's step
 PAPER_EPS = 1e-12  # in the denominator of the paper's defect, and nowhere else
@@ -121,8 +122,12 @@ def rounding_error(single: Commutator, double: Commutator, eta: float = ETA) -> 
 
 def defect(c: Commutator, eta: float = 1.0) -> float:
     """Return |vector| / (eta^2 |g_A| |g_B|): D of a bracket, or of a difference with its eta; nan where g is 0."""
-    scale = eta * eta * norm(c.g_a) * norm(c.g_b)
-    return norm(c.vector) / scale if scale > 0 else float("nan")
+    a, b = norm(c.g_a), norm(c.g_b)
+    if not (a > 0 and b > 0):
+        return float("nan")
+    scale = eta * eta * a * b
+    in_range = lengths.SMALLEST < scale < lengths.LARGEST
+    return norm(c.vector) / scale if in_range else norm(c.vector) / (eta * a) / (eta * b)
 
 
 def paper_defect(c: Commutator, eta: float = ETA) -> float:
@@ -133,11 +138,4 @@ def paper_defect(c: Commutator, eta: float = ETA) -> float:
 
 def norm(x: Array) -> float:
     """Return |x|, summed in float64."""
-    return float(np.linalg.norm(x.astype(np.float64, copy=False)))
-
-
-def cosine(x: Array, y: Array) -> float:
-    """Return the cosine between x and y (P,), summed in float64; nan where one of them is 0."""
-    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
-    size = norm(x) * norm(y)
-    return float(x @ y) / size if size > 0 else float("nan")
+    return lengths.norm(x.astype(np.float64, copy=False))

@@ -28,6 +28,7 @@ import numpy as np
 
 from minigrok.checks import require
 from minigrok.engine import Array
+from minigrok.geometry.lengths import balanced, norm
 from minigrok.network.params import Layout
 
 LEAST = 128  # entries of a matrix that is truncated (paper)
@@ -97,7 +98,7 @@ def noise_like(error: Array, layout: Layout, rng: np.random.Generator) -> Array:
     """Return Gaussian noise (P,) whose norm is that of `error` (P,) in each named array."""
     found = rng.standard_normal(len(error))
     for place in layout.slices.values():
-        found[place] *= np.linalg.norm(error[place]) / np.linalg.norm(found[place])
+        found[place] *= norm(error[place]) / norm(found[place])
     return found
 
 
@@ -115,6 +116,7 @@ def effective_rank(W: Array) -> EffectiveRank:
     s = np.linalg.svd(W, compute_uv=False)
     if not s.any():
         return EffectiveRank(*[float("nan")] * 4)
+    s = balanced(s)
     p, squares = s / s.sum(), s**2
     entropy = float(np.exp(-np.sum(p[p > 0] * np.log(p[p > 0]))))
     enough = np.cumsum(squares) >= ENERGY * squares.sum()

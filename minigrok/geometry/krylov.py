@@ -8,7 +8,8 @@ From T = S diag(theta) S^T:
     Gauss quadrature     q_1^T f(A) q_1 ~ sum_i s_{1,i}^2 f(theta_i), exact for polynomials of degree 2m - 1
 Every new vector is orthogonalised against all earlier ones, twice. No epsilon is added anywhere: beta_j at the level of
 rounding, 32 eps |T|, means an invariant subspace: the process stops there and the residuals are 0. The level does not
-grow with P: P eps would be 0.04 |T| for 302,914 float32 numbers, where an ordinary beta_j is smaller.
+grow with P: P eps would be 0.04 |T| for 302,914 float32 numbers, where an ordinary beta_j is smaller. Nothing depends
+on the scale of A, as long as the numbers of A v are normal ones of their type: sizes are those of `lengths.norm`.
 Source: Golub & Van Loan, Matrix Computations, chapter 10; quadrature: Golub & Meurant 1994, Ghorbani et al. 2019.
 """
 
@@ -19,6 +20,8 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from minigrok.engine import Array
+from minigrok.errors import NonFiniteError
+from minigrok.geometry.lengths import norm
 
 Product = Callable[[Array], Array]
 ROUNDING = 32  # eps |T|: a remainder of that size is rounding (our choice)
@@ -59,18 +62,26 @@ def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Trid
     -------
     Tridiagonal
         Memory: steps vectors of length P.
+
+    Raises
+    ------
+    NonFiniteError
+        A product is NaN or infinite.
     """
     steps = min(steps, start.size)
     Q = np.empty((steps, start.size), start.dtype)
     alpha, beta = np.zeros(steps), np.zeros(steps)
-    q = start / np.linalg.norm(start)
+    q = start / norm(start)
     for j in range(steps):
         Q[j] = q
         r = np.array(product(q))
         alpha[j] = q @ r
         for _ in range(passes):
             r -= Q[: j + 1].T @ (Q[: j + 1] @ r)
-        beta[j] = np.linalg.norm(r)
+        beta[j] = norm(r)
+        if not np.isfinite([alpha[j], beta[j]]).all():
+            do = "take a point at which the loss is finite: the run may have diverged there"
+            raise NonFiniteError("products whose numbers are finite", f"others in product {j + 1}", do)
         size = max(np.abs(alpha[: j + 1]).max(), beta[: j + 1].max())
         if beta[j] <= ROUNDING * np.finfo(start.dtype).eps * size:
             beta[j] = 0.0

@@ -20,6 +20,8 @@ import numpy as np
 from scipy.linalg import eigh
 
 from minigrok.engine import Array
+from minigrok.errors import NonFiniteError
+from minigrok.geometry.lengths import balanced
 
 CHUNK = 1 << 14  # columns that are widened to float64 at once: our choice, keeps the peak memory low
 
@@ -75,12 +77,22 @@ class Pca:
     @property
     def participation_ratio(self) -> float:
         """(sum lambda)^2 / sum lambda^2: the number of directions that carry the variance; nan if there is none."""
-        squares = float(np.square(self.variances).sum())
-        return float(self.variances.sum()) ** 2 / squares if squares > 0 else float("nan")
+        variances = balanced(self.variances)
+        squares = float(np.square(variances).sum())
+        return float(variances.sum()) ** 2 / squares if squares > 0 else float("nan")
 
 
 def pca(G: Array) -> Pca:
-    """Return the spectrum of a Gram matrix G (S, S)."""
+    """Return the spectrum of a Gram matrix G (S, S).
+
+    Raises
+    ------
+    NonFiniteError
+        A product of two rows is no number: they are too large.
+    """
+    if not np.isfinite(G).all():
+        do = "take the part of the run before its parameters left the range"
+        raise NonFiniteError("a trajectory whose squares are finite numbers", "others", do)
     values, vectors = eigh(G)
     return Pca(np.maximum(values[::-1], 0.0), vectors[:, ::-1])
 

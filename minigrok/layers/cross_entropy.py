@@ -6,13 +6,15 @@ Maps
     forward      loss = -log p_k
                       = log(1 + sum_{c != k} exp(x_c - x_k))  where x_k is the largest logit
     backward     dx_c = w p_c  (c != k)              dx_k = -w o
-    R-forward    Rloss = sum_{c != k} p_c u_c,       u_c = Rx_c - Rx_k
-    R-backward   Rdx_c = w p_c (u_c - mean_u),       mean_u = sum_c p_c u_c,    u_k = 0
+    R-forward    Rloss = sum_{c != k} p_c (Rx_c - Rx_k)
+    R-backward   Rdx_c = w p_c (u_c - mean_u),       mean_u = sum_c p_c u_c,   u_c = Rx_c - Rx_m,  m the likeliest class
 Source: maximum likelihood of a softmax; R-operator: Pearlmutter 1994.
 
-The textbook dx_k = p_k - 1 is 0 in float32 once the loss is below 6e-8, and log Z - x_k is 0 with it. Written with o
-and u, nothing cancels. `saturating=True` computes both the textbook way, as PyTorch does in float32: the "softmax
-collapse" of the paper's runs. The R-maps are those of the exact function in both cases.
+The textbook dx_k = p_k - 1 is 0 in float32 once the loss is below 6e-8, and log Z - x_k is 0 with it. Written with o,
+nothing cancels. `saturating=True` computes both the textbook way, as PyTorch does in float32: the "softmax collapse" of
+the paper's runs. The R-maps are those of the exact function in both cases.
+In exact numbers Rdx is the same whichever class u is measured from. From m, u_m - mean_u is a sum over the others. From
+another class it is the difference of two numbers that are equal to rounding where m has all the probability.
 """
 
 import math
@@ -91,17 +93,21 @@ def _r_forward(lo: int, hi: int, target: Array, p: Array, Rx: Array, Rloss: Arra
             Rloss[i] += p[i, c] * (Rx[i, c] - Rx[i, target[i]])
 
 
-def _r_backward(lo: int, hi: int, target: Array, p: Array, weight: float, Rx: Array, Rdx: Array) -> None:
+def _r_backward(lo: int, hi: int, p: Array, weight: float, Rx: Array, Rdx: Array) -> None:
     w, V = p.dtype.type(weight), p.shape[1]
     for i in range(lo, hi):
-        Rx_k = Rx[i, target[i]]
-        # u_c = Rx_c - Rx_k: a common shift of the logits changes nothing; mean_u = sum_c p_c u_c
+        m = 0
+        for c in range(V):
+            if p[i, c] > p[i, m]:
+                m = c
+        Rx_m = Rx[i, m]
+        # u_c = Rx_c - Rx_m: a common shift of the logits changes nothing; mean_u = sum_c p_c u_c
         mean_u = p.dtype.type(0)
         for c in range(V):
-            mean_u += p[i, c] * (Rx[i, c] - Rx_k)
+            mean_u += p[i, c] * (Rx[i, c] - Rx_m)
         # backward: dx_c = w p_c, and Rp_c = p_c (u_c - mean_u)
         for c in range(V):
-            Rdx[i, c] = w * p[i, c] * (Rx[i, c] - Rx_k - mean_u)
+            Rdx[i, c] = w * p[i, c] * (Rx[i, c] - Rx_m - mean_u)
 
 
 def forward(engine: Engine, x: Array, target: Array, saturating: bool = False) -> tuple[Array, Tape]:
@@ -129,5 +135,5 @@ def r_forward(engine: Engine, tape: Tape, Rx: Array) -> Array:
 def r_backward(engine: Engine, tape: Tape, weight: float, Rx: Array) -> Array:
     """Return Rdx (B, V): the Hessian of the loss by the logits, applied to Rx."""
     Rdx = engine.empty(*tape.p.shape)
-    engine.rows(_r_backward, Rdx.shape[0], tape.target, tape.p, weight, Rx, Rdx)
+    engine.rows(_r_backward, Rdx.shape[0], tape.p, weight, Rx, Rdx)
     return Rdx

@@ -44,7 +44,7 @@ class Evaluation:
         self.net = net
         self.rows = [slice(lo, min(lo + CHUNK, len(tokens))) for lo in range(0, len(tokens), CHUNK)]
         self.plans = [net.plan(tokens[rows]) for rows in self.rows]
-        self.targets = np.ascontiguousarray(targets)
+        self.targets = np.array(targets, order="C")
         self._losses = np.empty(targets.shape, net.dtype)
         self._correct = np.empty(targets.shape, np.bool_)
 

@@ -57,6 +57,8 @@ class Fleet(Passes):
 
     def load_each(self, tokens: Sequence[Array], targets: Sequence[Array]) -> None:
         """Take a batch for each replica, all of one size."""
+        if len(tokens[0]) != self.size:  # as in `Sharded.load`
+            self.machine.release()
         self.size = len(tokens[0])
         self.targets = self.machine.stack(np.stack(targets).astype(np.int64))  # (n_tasks, B)
         mine = [self.targets[k] for k in range(len(targets[0]))]

@@ -185,7 +185,8 @@ class Objective:
             return product(theta, self._embed(v, free))[free]
 
         shape = (free.size, free.size)
-        return LinearOperator(shape, matvec=apply, rmatvec=apply, matmat=apply, dtype=self.dtype)
+        both = {"matvec": apply, "rmatvec": apply, "matmat": apply, "rmatmat": apply}
+        return LinearOperator(shape, **both, dtype=self.dtype)
 
     def _free(self, groups: Iterable[str] | None) -> Array:
         """Numbers of the parameters in the groups."""
@@ -195,7 +196,6 @@ class Objective:
 
     def _embed(self, v: Array, free: Array) -> Array:
         """v (n,) or (n, k) at the free parameters, 0 elsewhere."""
-        v = v.reshape(free.size) if v.size == free.size else v
         full = np.zeros((self.size, *v.shape[1:]), self.dtype)
         full[free] = v
         return full

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrok.config import Config
-from minigrok.engine import Array, chosen, open_engine, portable, replay
+from minigrok.engine import Array, chosen, open_engine, replay
 from minigrok.engine.threads import Team, TeamEngine, available_threads
 from minigrok.errors import EngineError
 from minigrok.layers.sums import column_sums
@@ -24,7 +24,7 @@ class Sharded(Passes):
     Parameters
     ----------
     config : Config
-        Task and model; of the rest `compute.portable` alone is read here.
+        Task and model; the rest of it is not read here.
     engine, dtype : str
         Where the passes run, on the host (`network.passes` knows the device, too), and the type of all their arrays.
     shards : int
@@ -39,8 +39,6 @@ class Sharded(Passes):
     """
 
     def __init__(self, config: Config, engine: str, dtype: str, shards: int, threads: int | None = None) -> None:
-        if config.compute.portable:
-            portable.require()
         engine, _ = chosen(engine)
         if engine == "cuda":
             do = "take network.passes for the passes of any engine, or train.train for a run"
@@ -57,14 +55,17 @@ class Sharded(Passes):
         return model.plan(self.config, tokens)
 
     def load(self, tokens: Array, targets: Array) -> None:
-        """Take the batch: tokens (B, T) and targets (n_tasks, B), int64."""
+        """Take a copy of the batch: tokens (B, T) and targets (n_tasks, B), int64."""
+        if len(tokens) != self.size:  # the memory of passes of another size is of no use
+            for engine in self.engines:
+                engine.release()
         self.size, self._recorded = len(tokens), None
         count = min(len(self.engines), self.size)
         bounds = [self.size * s // count for s in range(count + 1)]
         self.shards = []
         for s, engine in enumerate(self.engines[:count]):
             rows = slice(bounds[s], bounds[s + 1])
-            mine = [np.ascontiguousarray(each[rows]) for each in targets]
+            mine = [each[rows].copy() for each in targets]
             self.shards.append(Shard(engine, rows, self.plan(tokens[rows]), mine))
 
     def gradient(self, tokens: Array, targets: Array, out: Array) -> Array:

@@ -30,6 +30,7 @@ class Shard:
     logits: list[Array] = field(default_factory=list)  # (B_s, V) for each task
     losses: list[Array] = field(default_factory=list)  # (B_s,) for each task
     tape: Any = None
+    mark: int = 0  # of the workspace after the forward pass
     loss_tapes: list[cross_entropy.Tape] = field(default_factory=list)
     dtape: Any = None
     calls: Calls = field(default_factory=list)  # of the recorded gradient, valid until the next forward or backward
@@ -139,9 +140,11 @@ class Passes(ABC):
             loss, tape = cross_entropy.forward(shard.engine, logits, target, saturating)
             shard.losses.append(loss)
             shard.loss_tapes.append(tape)
+        shard.mark = shard.engine.mark()
 
     def _backward(self, s: int, wanted: bool) -> None:
         shard = self.shards[s]
+        shard.engine.rewind(shard.mark)  # a former backward pass gives its memory back
         shard.forget()
         weights = self.task_weights / self.size
         dlogits = [

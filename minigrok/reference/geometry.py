@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrok.config import Config
 from minigrok.engine import Array
-from minigrok.geometry import attention_spectra, brackets, krylov
+from minigrok.geometry import attention_spectra, brackets, krylov, lengths
 from minigrok.network.objective import Objective
 from minigrok.network.params import layout
 from minigrok.reference.numbers import BATCH, EXACT, WHY, Expected, direction, float64
@@ -45,7 +45,7 @@ def _commutator(a: Objective, b: Objective, theta: Array) -> Iterable[Expected]:
     values = {
         "|bracket|": brackets.norm(exact.vector),
         "D, exact": brackets.defect(exact),
-        "cos(g_A, g_B)": brackets.cosine(exact.g_a, exact.g_b),
+        "cos(g_A, g_B)": lengths.cosine(exact.g_a, exact.g_b),
     }
     for name, value in values.items():
         yield Expected(name, value, "nats^2" if name == "|bracket|" else "1", EXACT, 0.0, "exact", WHY, source)
@@ -80,7 +80,6 @@ def _weights(config: Config, theta: Array) -> Iterable[Expected]:
             yield Expected(f"L{layer} {name}", float(value), "1", EXACT, 0.0, "exact", WHY, source)
     heads = [views[f"heads.{operation}.weight"].ravel() for operation in config.task.operations]
     if len(heads) > 1:
-        cosine = brackets.cosine(heads[0], heads[1])
-        yield Expected(
-            "cosine of two heads", cosine, "1", EXACT, 0.0, "exact", WHY, "minigrok.geometry.brackets.cosine"
-        )
+        cosine = lengths.cosine(heads[0], heads[1])
+        source = "minigrok.geometry.lengths.cosine"
+        yield Expected("cosine of two heads", cosine, "1", EXACT, 0.0, "exact", WHY, source)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from minigrok.config import PROVENANCE, Config, Intervention, config_hash, differences, from_toml, to_toml
 from minigrok.display import html_table
-from minigrok.errors import ConfigError, RunFolderError, ShapeError
+from minigrok.errors import ConfigError, NonFiniteError, RunFolderError, ShapeError
 from minigrok.foreign import read_file
 from minigrok.network.params import Layout, layout
 from minigrok.storage.files import (
@@ -150,7 +150,7 @@ class Run:
         path = self.snapshot_path(step)
         arrays = self.layout.views(theta)
         if path.exists():
-            saved = self.load_snapshot(step)
+            saved = self.load_snapshot(step, finite=False)
             if (saved.dtype, saved.tobytes()) != (theta.dtype, theta.tobytes()):
                 do = "resume on the machine type that wrote it, or move it away"
                 raise RunFolderError(f"the parameters of step {step} as in {path}", "other bits", do)
@@ -164,12 +164,18 @@ class Run:
         names = [path.name for path in (self.folder / "snapshots").glob("*.safetensors")]
         return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"(\d+)\.safetensors", name)))
 
-    def load_snapshot(self, step: int) -> Array:
+    def load_snapshot(self, step: int, finite: bool = True) -> Array:
         """Parameters (P,) at a step, in the dtype they were saved in.
+
+        Parameters
+        ----------
+        step : int
+        finite : bool    whether parameters that are NaN or infinite are an error
 
         Raises
         ------
         RunFolderError    no such snapshot, or a file that is damaged or of another run
+        NonFiniteError    the run had diverged
         """
         path = self.snapshot_path(step)
         if not path.exists():
@@ -177,7 +183,11 @@ class Run:
             raise RunFolderError(f"a snapshot of step {step} in {self.folder}", f"snapshots: {there}", "choose one")
         arrays, note = read_arrays(path, self._most)
         self._own(path, note, step)
-        return _theta(path, arrays, self.layout)
+        theta = _theta(path, arrays, self.layout)
+        if finite and not np.isfinite(theta).all():
+            do = "the run had diverged: to analyse what was before, move this snapshot and later ones out of the run"
+            raise NonFiniteError(f"finite parameters in {path}", f"{np.sum(~np.isfinite(theta))} others", do)
+        return theta
 
     def theta(self, step: int | None = None) -> Array:
         """Parameters (P,) float64, as `Objective` takes them, at a step; default: the last snapshot."""

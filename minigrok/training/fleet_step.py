@@ -20,7 +20,17 @@ from minigrok.layers.select import Selection
 from minigrok.network import model
 from minigrok.network.fleet import Fleet
 from minigrok.network.params import N_TOKENS
-from minigrok.training.optim import CHUNK, CLIP_EPS, chunks, factors, step_chunks, sum_of_squares
+from minigrok.training.optim import (
+    CHUNK,
+    CLIP_EPS,
+    chunks,
+    factors,
+    least_sum,
+    length,
+    lengths,
+    step_chunks,
+    sum_of_squares,
+)
 
 
 def gather(
@@ -74,8 +84,12 @@ def list_members(lo: int, hi: int, index: Array, starts: Array, members: Array) 
                 j += 1
 
 
-def judge(lo: int, hi: int, sums: Array, state: Array) -> None:
-    """state_0 = the root of all chunks' squares, summed with compensation (Neumaier 1974); stop if it is not finite."""
+def judge(lo: int, hi: int, sums: Array, sizes: Array, least: float, cursor: Array, table: Array, state: Array) -> None:
+    """Write the norm of the gradient into state_0; stop if it, or the square of its clipped value, is not finite.
+
+    It is the root of all chunks' squares, summed with compensation (Neumaier 1974); where that sum is below `least` or
+    too large, the norm of the chunks' norms.
+    """
     real = sums.dtype.type
     for _ in range(lo, hi):
         total, lost = real(0), real(0)
@@ -87,7 +101,10 @@ def judge(lo: int, hi: int, sums: Array, state: Array) -> None:
                 lost += (sums[i] - both) + total
             total = both
         size = real(math.sqrt(total + lost))
-        if not math.isfinite(size):
+        if not (real(least) <= total and math.isfinite(total)):
+            size = length(sizes)
+        clipped = min(size, table[cursor[0], 0])
+        if not math.isfinite(size) or not math.isfinite(clipped * clipped):
             state[1] = real(0)
         if state[1] == real(1):
             state[0] = size
@@ -138,7 +155,7 @@ class FleetStep:
         machine, P = self.machine, fleet.layout.size
         self.m, self.v = machine.zeros((P,)), machine.zeros((P,))
         self.state = machine.zeros((3,))
-        self._sums = machine.zeros((chunks(fleet.gradients),))
+        self._sums, self._sizes = (machine.zeros((chunks(fleet.gradients),)) for _ in range(2))
         self._cursor = machine.zeros((1,), np.int64)
         self._tokens, self._targets = machine.stack(np.stack(tokens)), machine.stack(np.stack(targets))
         fleet.load_each([each[:size] for each in _repeated(tokens, size)], [t[:, :size] for t in _wide(targets, size)])
@@ -189,11 +206,14 @@ class FleetStep:
             if selection is not None:
                 self._invert(selection)
         fleet.forward_and_backward(0)
-        machine.rows(sum_of_squares, self._sums.size, fleet.gradients, CHUNK, self._sums)
-        machine.rows(judge, 1, self._sums, self.state)
+        g, least = fleet.gradients, least_sum(CHUNK, fleet.dtype)
+        machine.rows(sum_of_squares, self._sums.size, g, CHUNK, self._sums)
+        machine.rows(lengths, self._sizes.size, g, CHUNK, self._sums, least, self._sizes)
+        least = least_sum(fleet.layout.size, fleet.dtype)
+        machine.rows(judge, 1, self._sums, self._sizes, least, self._cursor, self._table, self.state)
         for loss in shard.losses:
             machine.rows(judge_losses, 1, loss, self.state)
-        vectors = fleet.gradients, self.m, self.v, fleet.theta
+        vectors = g, self.m, self.v, fleet.theta
         machine.rows(step_of, fleet.layout.size, self._cursor, self._table, self.state, *vectors)
         machine.rows(advance, 1, self._cursor, self.state)
 

@@ -98,7 +98,7 @@ def together(
     Returns
     -------
     list of Replica
-        How each run ended: `counters`, and `failure` where it diverged; the last finite state is saved.
+        How each run ended: `counters`, and `failure` where it diverged; its checkpoint is finite.
 
     Raises
     ------

@@ -11,7 +11,8 @@ a and b follow from the dose s: `minigrok.config.arms`. Before the start, and at
 `minigrok.training.optim`.
 
 A kick goes along x - P x; x is random, or the exact bracket H_B g_A - H_A g_B of the total losses of two batches.
-Whether it changes what it is meant to change is measured: the defect D of these batches before and after it.
+Whether it changes what it is meant to change is measured: the defect D of these batches before and after it. Where
+x - P x is 0 to rounding, or not finite, there is no direction: nothing is kicked, and kick_norm says 0.
 Source: deletion: arXiv:2602.18523, code aa4e72f; the rest: controls of minigrok.
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
-from minigrok.geometry import brackets
+from minigrok.geometry import brackets, lengths
 from minigrok.network.objective import Objective
 from minigrok.network.sharded import Sharded
 from minigrok.rng import rng
@@ -32,6 +33,7 @@ from minigrok.training.planes import Plane
 
 TABLE = "intervention.csv"  # a row an evaluation, in the run's folder
 DEFECT_EVERY = 5  # evaluations between two measurements of D, which takes the time of some 15 steps: our choice
+ROUNDING = 32  # eps: what is left of a unit vector outside the plane, and not more than that, is rounding (our choice)
 QUANTILES = {"added_50": 0.5, "added_90": 0.9, "added_99": 0.99}  # of s |P g|_i / |g_i| over the parameters
 
 Row = dict[str, float]
@@ -71,7 +73,8 @@ class Intervener:
         if number == self.settings.start and self.settings.repeat:
             self._nudge()
         if self._is_norm and self.plane:
-            self.plane.B[0] = self.theta / self.engine.dtype.type(norm(self.engine, self.theta))
+            size_of_theta = norm(self.engine, self.theta)
+            self.plane.B[0] = self.theta / self.engine.dtype.type(size_of_theta) if size_of_theta > 0 else 0
         is_on = self._is_on(number)
         self._given = g
         if is_on and self.act.target in ("update", "decay"):
@@ -98,7 +101,7 @@ class Intervener:
         row: Row = {"step": step}
         for name, x in (("grad", g), ("given", self._given), ("update", self._update), ("param", self.theta)):
             row[f"{name}_norm"] = size = norm(self.engine, x)
-            row[f"{name}_inside"] = self._inside(x) / size**2 if size > 0 else np.nan
+            row[f"{name}_inside"] = self._inside(x) / size**2 if size**2 > 0 else np.nan
         row |= self._added(g)
         due = step % (DEFECT_EVERY * self.config.train.eval_every) == 0
         row["defect"] = self._defects.at(f"defect/{step}", self.theta)[0] if due else np.nan
@@ -148,15 +151,17 @@ class Intervener:
         before, bracket = self._defects.at(f"kick/{number}", self.theta)
         stream = rng(self.config.seed, f"intervention/random_kick/{number}")
         x = bracket if self.settings.arm == "kick" else stream.standard_normal(self.theta.size)
-        n = (x / brackets.norm(x)).astype(self.theta.dtype)
+        n = lengths.unit(x).astype(self.theta.dtype)
         if self.plane:
             self.plane.mix(1.0, -1.0, self.plane.coordinates(n), n, n)
-        self.adamw.update(self._update)
-        length = self.settings.dose * norm(self.engine, self._update)
-        self.theta += n * self.theta.dtype.type(length / norm(self.engine, n))
-        after, _ = self._defects.at(f"kick/{number}", self.theta)
+        left, length, after = norm(self.engine, n), 0.0, before
+        if ROUNDING * np.finfo(n.dtype).eps < left < np.inf:
+            self.adamw.update(self._update)
+            length = self.settings.dose * norm(self.engine, self._update)
+            self.theta += n * self.theta.dtype.type(length / left)
+            after, _ = self._defects.at(f"kick/{number}", self.theta)
         self.kicks = {
-            "kicks": self.kicks["kicks"] + 1,
+            "kicks": self.kicks["kicks"] + (length > 0),
             "kick_norm": length,
             "defect_before": before,
             "defect_after": after,

@@ -32,6 +32,28 @@ def sum_of_squares(lo: int, hi: int, g: Array, chunk: int, sums: Array) -> None:
         sums[i] = total
 
 
+def length(x: Array) -> float:
+    """Return |x| = top |x / top|, top = max |x_i|: right also where squares leave the range; NaN if x is not finite."""
+    real = x.dtype.type
+    top, total = real(0), real(0)
+    for i in range(x.size):
+        top = max(top, abs(x[i]))
+    if top == real(0):  # or NaN alone
+        top = real(1)
+    for i in range(x.size):
+        total += (x[i] / top) * (x[i] / top)
+    return top * real(math.sqrt(total))  # type: ignore[no-any-return]
+
+
+def lengths(lo: int, hi: int, g: Array, chunk: int, sums: Array, least: float, sizes: Array) -> None:
+    """sizes_i = |g| over the i-th chunk: the root of its sum of squares, unless that is below `least` or too large."""
+    for i in range(lo, hi):
+        if g.dtype.type(least) <= sums[i] and math.isfinite(sums[i]):
+            sizes[i] = math.sqrt(sums[i])
+        else:
+            sizes[i] = length(g[i * chunk : (i + 1) * chunk])
+
+
 def step_chunks(
     lo: int,
     hi: int,
@@ -70,11 +92,27 @@ def chunks(g: Array) -> int:
     return -(-g.size // CHUNK)
 
 
+def least_sum(size: int, dtype: Any) -> float:
+    """Return what the squares of `size` numbers must add up to, so that those that underflow do not count."""
+    return size * float(np.finfo(dtype).tiny)
+
+
+def has_square(size: float, dtype: Any) -> bool:
+    """Return whether the square of a norm is a number of `dtype`: then every second moment is."""
+    return size < math.sqrt(float(np.finfo(dtype).max))
+
+
 def norm(engine: Engine, g: Array) -> float:
-    """Return |g| (float64), in a fixed order of summation."""
+    """Return |g| (float64), in a fixed order of summation; inf or nan where g holds them."""
     sums = np.empty(chunks(g), g.dtype)
-    engine.rows(sum_of_squares, sums.size, g, CHUNK, sums)
-    return math.sqrt(float(np.sum(sums, dtype=np.float64)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        engine.rows(sum_of_squares, sums.size, g, CHUNK, sums)
+        total = float(np.sum(sums, dtype=np.float64))
+        if least_sum(g.size, g.dtype) <= total < math.inf:
+            return math.sqrt(total)
+        sizes = np.empty_like(sums)
+        engine.rows(lengths, sizes.size, g, CHUNK, sums, least_sum(CHUNK, g.dtype), sizes)
+        return float(length(sizes.astype(np.float64)))
 
 
 def factors(settings: Optimiser, t: int) -> tuple[float, ...]:

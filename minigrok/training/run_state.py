@@ -88,8 +88,25 @@ class RunState(ABC):
         """Whether no step is left that can be made."""
         return self.failure is not None or self.finished
 
+    def broken(self) -> bool:
+        """Return whether a parameter or moment is NaN or infinite; then `failure` says so.
+
+        A step from finite numbers can end in others, and the state before it is gone. So this is asked before anything
+        is written: the last checkpoint stands then.
+        """
+        if all(np.isfinite(each).all() for each in (self.theta, self.adamw.m, self.adamw.v)):
+            return False
+        self.failure = self.failure or NonFiniteError(
+            required="finite parameters and moments",
+            got=f"others after step {self.counters.step} of {self.config.name}",
+            do="lower optimiser.learning_rate, or look at the last snapshots; the last checkpoint is as it was",
+        )
+        return True
+
     def save(self, run: Run) -> None:
-        """Write the checkpoint, and before it the last snapshot if the run is at its end."""
+        """Write the checkpoint, and before it the last snapshot if the run is at its end; nothing if it is `broken`."""
+        if self.broken():
+            return
         if self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
         run.save_checkpoint(*self.content())
@@ -146,8 +163,10 @@ class RunState(ABC):
             self.counters.after_grok = after_grok
             require_new(run)
             if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
-                self.theta[:] = run.load_snapshot(0)
+                self.theta[:] = run.load_snapshot(0, finite=False)
             self.save(run)
+        if self.broken():  # as it was given, or as another program wrote it
+            return
         if self.counters.step == 0 or self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
         for table in self.tables:
@@ -161,12 +180,14 @@ class RunState(ABC):
             self.save(run)
 
     def record(self, run: Run) -> Row | None:
-        """Write what is due after the step just made; return the row of metrics if there is one."""
-        row = None
+        """Write what is due after the step just made, unless it is `broken`; return the row of metrics, if any."""
+        row, snapshot_due = None, self.counters.step % run.config.train.snapshot_every == 0
+        if (self.evaluation_due or snapshot_due) and self.broken():
+            return None
         if self.evaluation_due:
             row = self.evaluate()
             run.append_metrics(row)
-        if self.counters.step % run.config.train.snapshot_every == 0:
+        if snapshot_due:
             run.save_snapshot(self.counters.step, self.theta)
         return row
 

@@ -65,7 +65,8 @@ def train(
     Raises
     ------
     NonFiniteError
-        After saving the last finite state.
+        After saving the state before the step that could not be made; where a step ended in parameters that are not
+        finite, the last checkpoint stands.
     RunFolderError
         The folder cannot be read or written.
     """

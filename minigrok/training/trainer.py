@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from minigrok.config import Config
-from minigrok.engine import Array
+from minigrok.engine import Array, portable
 from minigrok.errors import NonFiniteError
 from minigrok.network.evaluation import Evaluation, Scores
 from minigrok.network.params import initial
 from minigrok.network.sharded import Sharded
 from minigrok.storage.runs import METRICS, Run
 from minigrok.training.interventions import TABLE, intervener
-from minigrok.training.optim import AdamW, norm
+from minigrok.training.optim import AdamW, has_square, norm
 from minigrok.training.run_state import Row, RunState
 
 
@@ -31,6 +31,11 @@ class Trainer(RunState):
         Initial parameters; default: `params.initial(config)`.
     plane : (K, P), optional
         Rows of the plane that the config's intervention acts in, from `planes.plane_of`.
+
+    Raises
+    ------
+    EngineError
+        Portable mode is asked for and not in force.
     """
 
     adamw: AdamW
@@ -39,6 +44,8 @@ class Trainer(RunState):
         self, config: Config, threads: int | None = None, theta: Array | None = None, plane: Array | None = None
     ) -> None:
         compute = config.compute
+        if compute.portable:
+            portable.require()
         self.net = Sharded(config, compute.engine, compute.dtype, compute.shards, threads)
         self.net.theta[:] = initial(config) if theta is None else theta
         adamw = AdamW(config.optimiser, self.net.engine, self.net.layout.size)
@@ -58,13 +65,15 @@ class Trainer(RunState):
         Raises
         ------
         NonFiniteError
-            Loss or gradient is NaN or infinite; parameters, moments and data stream are those before the step.
+            Loss or gradient is NaN or infinite, or the square of the clipped gradient, which the second moment needs;
+            parameters, moments and data stream are those before the step.
         """
         before = self.stream.state()
         batch = self.stream.next()
         losses = self.net.gradient(self.tokens[batch], self.targets[:, batch], self.grad)
         grad_norm = norm(self.engine, self.grad)
-        if not (np.isfinite(losses).all() and np.isfinite(grad_norm)):
+        is_finite = np.isfinite(losses).all() and np.isfinite(grad_norm)
+        if not (is_finite and has_square(min(grad_norm, self.config.optimiser.clip_norm), self.net.dtype)):
             self.stream.restore(before)
             raise NonFiniteError(
                 required="a finite loss and gradient",
@@ -110,6 +119,6 @@ class Trainer(RunState):
 
     def record(self, run: Run) -> Row | None:
         """Write what is due after the step just made, the intervention's row before that of the metrics."""
-        if self.intervener and self.evaluation_due:
+        if self.intervener and self.evaluation_due and not self.broken():
             run.append_metrics(self.intervener.measure(self.grad), TABLE)
         return super().record(run)

@@ -216,7 +216,7 @@ def test_diverged_run_is_an_error(tmp_path):
     theta = walk(CONFIG, [0])[0]
     theta[0] = np.nan
     run = make(tmp_path / "n", [rises(13), rises(15)], settings=TINY, thetas={0: theta})
-    with pytest.raises(NonFiniteError, match=r"required: a finite loss.*do: analyse the part"):
+    with pytest.raises(NonFiniteError, match=r"required: finite parameters.*do: the run had diverged"):
         compute(run)
 
 

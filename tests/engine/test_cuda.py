@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from minigrok_cli.main import main
@@ -50,6 +51,7 @@ def test_in_the_simulator(name):
         (Found(None, None, None, ()), "numba-cuda is not installed", "'.[cuda]'"),
         (WORKING._replace(driver=None, devices=()), "no NVIDIA driver", "--engine cpu"),
         (WORKING._replace(driver="12.4"), "a driver for CUDA 12.4", "580 or newer"),
+        (WORKING._replace(clash="numba-cuda 0.30.4 does not go with NumPy 2.5.0"), "NumPy 2.5.0", "'numpy<2.5'"),
         (WORKING._replace(devices=()), "no device", "CUDA_VISIBLE_DEVICES"),
         (WORKING._replace(toolkit=None), "no CUDA 13 compiler libraries", "'.[cuda]'"),
         (WORKING._replace(devices=(H100._replace(capability=(7, 5)),)), "compute capability 7.5", "--engine cpu"),
@@ -76,8 +78,44 @@ def test_a_working_device_is_chosen_and_described(monkeypatch):
     assert WORKING.note == "driver for CUDA 13.0; NVIDIA H100 (sm_90, 80 GiB); toolkit 13.0.88"
 
 
+@needs_numba_cuda
+def test_a_numpy_without_what_numba_cuda_names_is_told_by_info_and_errors(monkeypatch):
+    real = device.import_module
+
+    def without_row_stack(name):
+        if name.endswith("arrayobj"):
+            raise AttributeError("module 'numpy' has no attribute 'row_stack'")
+        return real(name)
+
+    assert device._clash("0.30.4") is None
+    monkeypatch.setattr(device, "import_module", without_row_stack)
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    found = device.look()
+    assert "row_stack" in found.note
+    assert "row_stack" in problem(found).got
+    assert np.__version__ in found.clash
+    with pytest.raises(EngineError, match=r"row_stack.*numpy<2\.5"):
+        device.require_compiler()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("numba.cuda.cudadrv.error", "NvvmError"),
+        ("numba.cuda.cudadrv.driver", "LinkerError"),
+        ("numba.cuda.core.errors", "TypingError"),
+        ("cuda.core._utils.cuda_utils", "NVRTCError"),
+    ],
+)
+def test_errors_of_the_compiler_stay_what_they_are(module, name):
+    error = type(name, (Exception,), {"__module__": module})("first real bug")
+    assert device.lost(error) is error
+
+
 def test_errors_of_the_driver_are_told_from_others():
     assert device.lost(error := ValueError("mine")) is error
+    of_core = type("CUDAError", (Exception,), {"__module__": "cuda.core._utils.cuda_utils"})("CUDA_ERROR_UNKNOWN")
+    assert isinstance(device.lost(of_core), EngineError)
     of_driver = type("CudaAPIError", (Exception,), {"__module__": "numba.cuda.cudadrv.driver"})("LAUNCH_FAILED")
     assert isinstance(device.lost(of_driver), EngineError)
     assert "LAUNCH_FAILED" in device.lost(of_driver).got
@@ -153,7 +191,7 @@ def test_auto_falls_back_to_the_cpu_and_says_so(tmp_path):
 
 def test_info_tells_what_there_is_for_cuda():
     found = json.loads(command("info", "--json").stdout)
-    assert found["cuda"].keys() == {"package", "driver", "toolkit", "devices", "simulator", "auto"}
+    assert found["cuda"].keys() == {"package", "driver", "toolkit", "devices", "simulator", "clash", "auto"}
     assert {engine["name"] for engine in found["engines"]} == {"cpu", "plain", "cuda"}
     assert found["cuda"]["auto"] == chosen("auto")[0]
     assert "CUDA driver" in command("info").stdout

@@ -98,6 +98,27 @@ def test_a_product_allocates_no_workspace_after_the_first_time(product: str) -> 
     assert size_of_workspaces(objective) == size > 0
 
 
+def test_the_workspace_does_not_grow_with_the_number_of_calls() -> None:
+    """Gradients at one point, alone and between products; batches of one size after another."""
+    objective, theta, v = make("cpu")
+    B, rng = objective._net.size, np.random.default_rng(1)
+    tokens, targets = rng.integers(0, 5, (B, 2)), rng.integers(0, 5, (2, B))
+
+    def work() -> int:
+        for _ in range(2):
+            objective.grad(theta)
+            everything(objective, theta, v)
+        return size_of_workspaces(objective)
+
+    size = work()
+    assert {work() for _ in range(4)} == {size}
+    for n in range(1, B):
+        objective.load(tokens[:n], targets[:, :n])
+        work()
+    objective.load(tokens, targets)
+    assert work() == size
+
+
 @pytest.mark.parametrize("product", ["hvp", "ggn_vp", "grad"])
 def test_a_product_allocates_nothing_after_the_first_time(product: str) -> None:
     """Into `out`, at a new theta: no array of floats, only the P booleans that compare theta with the last one."""

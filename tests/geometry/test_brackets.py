@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigrok.config import Config, Model, Task, preset
-from minigrok.geometry import brackets
+from minigrok.geometry import brackets, lengths
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
 
@@ -113,7 +113,7 @@ def test_zero_gradients_have_no_defect_and_no_cosine():
     c = brackets.Commutator(*np.zeros((3, 4)))
     assert np.isnan(brackets.defect(c))
     assert brackets.paper_defect(c) == 0
-    assert np.isnan(brackets.cosine(c.g_a, np.ones(4)))
+    assert np.isnan(lengths.cosine(c.g_a, np.ones(4)))
 
 
 FLOORS = {10: 0.009, 1: 0.95, 0.3: 10, 0.1: 90, 0.03: 800, 0.003: 0}  # |g| -> D with H = 0

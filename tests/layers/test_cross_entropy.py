@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -114,3 +115,35 @@ def test_the_curvature_of_a_tiny_loss_is_accurate(engine: str, dtype: str) -> No
     assert Hv[0, 2] == pytest.approx(1e-12, rel=1e-5)
     assert np.allclose(np.delete(Hv[0], 2), -1e-12 / (V - 1), rtol=1e-5, atol=0)
     assert cross_entropy.r_forward(machine, tape, along)[0] == pytest.approx(-1e-12, rel=1e-5)
+
+
+def exact_curvature(x: Array, Rx: Array) -> tuple[list[float], list[float]]:
+    """Rdx = p (Rx - sum p Rx) of one row, to 400 digits, and the same of sizes: what rounding is relative to."""
+    with localcontext() as context:
+        context.prec = 400
+        e = [Decimal(float(each)).exp() for each in x]
+        p = [each / sum(e) for each in e]
+        u = [Decimal(float(each)) - Decimal(float(Rx[p.index(max(p))])) for each in Rx]
+        mean, size = (sum(a * b for a, b in zip(p, v, strict=True)) for v in (u, map(abs, u)))
+        values = [a * (b - mean) for a, b in zip(p, u, strict=True)]
+        return [float(each) for each in values], [float(a * (abs(b) + size)) for a, b in zip(p, u, strict=True)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("dtype", "gap"),
+    [*(("float64", g) for g in (0, 1, 10, 20, 40, 100, 300, 600, 700)), *(("float32", g) for g in (0, 10, 40, 80))],
+)
+@pytest.mark.parametrize("true", range(V))
+def test_the_curvature_is_accurate_whichever_class_has_all_the_probability(
+    engine: str, dtype: str, gap: float, true: int
+) -> None:
+    """Class 2 leads by `gap` nats, right or wrong. A logit of 700 nats is known to 700 eps, so p is, too."""
+    rng = np.random.default_rng(int(gap))
+    x, Rx = sure(gap, dtype), rng.standard_normal((1, V)).astype(dtype)
+    x[0] += rng.uniform(0, 1, V).astype(dtype)
+    machine = open_engine(engine, dtype)
+    _, tape = cross_entropy.forward(machine, x, np.array([true]))
+    found = cross_entropy.r_backward(machine, tape, 1.0, Rx)
+    exact, size = exact_curvature(x[0], Rx[0])
+    assert (np.abs(found[0] - exact) <= (8 + gap) * np.finfo(dtype).eps * np.array(size)).all()

@@ -1,12 +1,15 @@
 """The objective against dense, closed-form and independent baselines, in float64."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from minigrok.config import Config, Model, Task
-from minigrok.engine import open_engine
+from minigrok.engine import open_engine, portable
 from minigrok.errors import ShapeError
 from minigrok.network import model
+from minigrok.network.evaluation import Evaluation
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
 
@@ -207,3 +210,59 @@ def test_several_directions_fill_the_memory_they_are_given(engine, rng):
     assert np.array_equal(out, np.stack([objective.hvp(theta, column) for column in v.T], axis=1))
     with pytest.raises(ShapeError, match="out of shape"):
         objective.hvp(theta, v, np.empty(theta.size))
+
+
+def test_what_the_caller_does_with_the_arrays_afterwards_is_the_callers_affair(engine, rng):
+    """Batch and weights are copied, whether they would have to be or not; what comes out is the caller's."""
+    tokens, targets, weights = rng.integers(0, 5, (17, 2)), rng.integers(0, 5, (2, 17)), np.array([1.0, 0.5])
+    objective = Objective(CONFIG, tokens, targets, weights, engine=engine, shards=1)
+    theta = initial(CONFIG).astype(np.float64)
+    scored = Evaluation(objective._net, tokens, targets)
+    objective._net.theta[:] = theta
+    before, scores = objective.loss(theta), scored.scores()
+    kept = tokens.copy(), targets.copy(), weights.copy()
+    tokens[:], targets[:], weights[:] = 0, 0, 7
+    objective.losses(theta)[:] = 0
+    objective.grad(theta)[:] = 0
+    other = theta + 1
+    objective.loss(other)
+    assert objective.loss(theta) == before
+    assert np.array_equal(scored.scores().loss, scores.loss)
+    fresh = Objective(CONFIG, *kept, engine=engine, shards=1)
+    assert np.array_equal(objective.grad(theta), fresh.grad(theta))
+
+
+def test_a_recorded_gradient_does_not_write_into_the_callers_batch(rng):
+    net = Objective(CONFIG, np.zeros((1, 2)), np.zeros((2, 1)), shards=1)._net
+    first, second = ((rng.integers(0, 5, (9, 2)), rng.integers(0, 5, (2, 9))) for _ in range(2))
+    kept = [each.copy() for each in first]
+    for tokens, targets in (first, second):
+        net.gradient(tokens, targets, np.empty(net.theta.size))
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True))
+
+
+@pytest.mark.parametrize("groups", [None, ["heads.*"]])
+@pytest.mark.parametrize("name", ["hessian", "ggn"])
+def test_an_operator_gives_the_shape_that_it_is_given(name, groups, rng):
+    objective, theta = make("cpu", rng)
+    A = getattr(objective, name)(theta, groups)
+    n = A.shape[0]
+    for k in (0, 1, 3):
+        V = rng.standard_normal((n, k))
+        for found in (A.matmat(V), A @ V, A.rmatmat(V)):
+            assert found.shape == (n, k)
+            assert all(np.array_equal(found[:, j], A.matvec(V[:, j].copy())) for j in range(k))
+    assert A.matvec(rng.standard_normal(n)).shape == (n,)
+    assert A.matvec(rng.standard_normal((n, 1))).shape == (n, 1)
+
+
+def test_a_portable_configuration_is_read_in_any_process_with_a_word(rng, monkeypatch):
+    portable_one = dataclasses.replace(CONFIG, compute=dataclasses.replace(CONFIG.compute, portable=True))
+    tokens, targets = rng.integers(0, 5, (3, 2)), rng.integers(0, 5, (2, 3))
+    theta = initial(CONFIG).astype(np.float64)
+    monkeypatch.setattr(portable, "obstacles", lambda: ["other kernels"])
+    with pytest.warns(UserWarning, match="not in portable mode.*other kernels"):
+        found = Objective(portable_one, tokens, targets).grad(theta)
+    assert np.allclose(found, Objective(CONFIG, tokens, targets).grad(theta), rtol=1e-12)
+    monkeypatch.setattr(portable, "obstacles", list)
+    Objective(portable_one, tokens, targets)  # without one

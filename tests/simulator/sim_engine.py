@@ -59,8 +59,9 @@ def test_a_broken_body_is_seen(monkeypatch):
     monkeypatch.setattr(gelu, "_times_slope", broken)
     with np.errstate(all="ignore"):
         cuda = four_maps("gelu", SMALL, HostedCuda("float64"))
-    assert np.array_equal(cuda[0], plain[0])
-    assert not np.array_equal(cuda[1], plain[1])
+    rounding = 0 if device.simulated() else 1e-14  # a device has its own exp and erf
+    assert np.abs(cuda[0] - plain[0]).max() <= rounding
+    assert np.abs(cuda[1] - plain[1]).max() > 1e-3
 
 
 # --- products

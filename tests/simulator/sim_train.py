@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minigrok.config import Compute, Config, Model, Optimiser, Task, Train, with_settings
+from minigrok.engine.cuda import CudaEngine
 from minigrok.errors import ConfigError, EngineError, NonFiniteError
 from minigrok.layers.select import selection
 from minigrok.network import model
@@ -14,9 +15,10 @@ from minigrok.network.params import initial
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
 from minigrok.training.counters import Counters
-from minigrok.training.fleet_step import FleetStep
+from minigrok.training.fleet_step import FleetStep, judge
 from minigrok.training.fleet_train import BatchesAhead, Replica, Replicas, kind, together
 from minigrok.training.observer import Observer
+from minigrok.training.optim import CHUNK, least_sum, lengths, sum_of_squares
 from minigrok.training.train import train
 
 
@@ -135,8 +137,7 @@ def test_a_lost_device_is_named_and_loses_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the simulator computes with NumPy
 def test_a_run_that_diverges_stops_alone_in_its_last_finite_state(tmp_path):
-    bad = initial(config_of(1))
-    bad[0] = np.inf
+    bad = 1e37 * initial(config_of(1))  # finite, and its logits are not
     runs = [create(tmp_path / "bad", config_of(1), bad), create(tmp_path / "good", config_of(2))]
     replicas = together(runs)
     assert isinstance(replicas[0].failure, NonFiniteError)
@@ -148,6 +149,38 @@ def test_a_run_that_diverges_stops_alone_in_its_last_finite_state(tmp_path):
     assert not (tmp_path / "bad" / "metrics.csv").exists()
     with pytest.raises(NonFiniteError):
         train(runs[0])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # as above
+@pytest.mark.parametrize("scale", [1e25, 1e-25])
+def test_a_gradient_of_any_size_has_its_norm_on_the_device_too(scale):
+    """Squares of float32 end at 1e19, and at 1e-19."""
+    machine, rng = CudaEngine("float32", 2), np.random.default_rng(0)
+    g = (scale * rng.standard_normal((2, 2 * CHUNK + 5))).astype(np.float32)
+    n = -(-g.shape[1] // CHUNK)
+    sums, sizes, state = (machine.zeros((k,)) for k in (n, n, 3))
+    cursor, table = machine.zeros((1,), np.int64), machine.stack(np.ones((2, 1, 9), np.float32))
+    state[:] = np.array([0, 1, 0])
+    gradient, dtype = machine.stack(g), np.float32
+    machine.rows(sum_of_squares, n, gradient, CHUNK, sums)
+    machine.rows(lengths, n, gradient, CHUNK, sums, least_sum(CHUNK, dtype), sizes)
+    machine.rows(judge, 1, sums, sizes, least_sum(g.shape[1], dtype), cursor, table, state)
+    found = state.host()
+    np.testing.assert_allclose(found[:, 0], np.linalg.norm(g.astype(np.float64), axis=1), rtol=1e-5)
+    assert found[:, 1].tolist() == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_step_that_ends_in_numbers_that_are_not_finite_is_not_saved(tmp_path):
+    config = with_settings(config_of(1), ("optimiser.learning_rate=1e39",))
+    runs = [create(tmp_path / "bad", config), create(tmp_path / "good", config_of(2))]
+    replicas = together(runs)
+    assert "parameters and moments" in replicas[0].failure.required
+    assert replicas[1].counters.step == 3
+    arrays, state = runs[0].load_checkpoint()
+    assert state["step"] == 0
+    assert np.isfinite(arrays["theta"]).all()
+    assert not (tmp_path / "bad" / "metrics.csv").exists()
 
 
 def test_a_run_that_groks_stops_by_its_own_rule(tmp_path):
@@ -203,9 +236,9 @@ def test_batches_are_looked_up_and_inverted_on_the_device(blocks):
 def test_blocks_of_any_lengths_are_the_same_steps():
     """A block shorter than one before it uses that one's memory and recording; a longer one makes its own."""
     found = []
-    for lengths in ((1, 3), (3, 1)):
+    for blocks in ((1, 3), (3, 1)):
         device = Replicas([Replica(config_of())])
-        for length in lengths:
+        for length in blocks:
             device.block(length, ahead=2)  # which is never asked for
         device.fetch()
         replica = device.replicas[0]

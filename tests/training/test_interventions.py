@@ -16,7 +16,7 @@ from minigrok.config import Config, Intervention, Model, Optimiser, Task, Train,
 from minigrok.config.arms import ARMS
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
-from minigrok.geometry import brackets
+from minigrok.geometry import brackets, lengths
 from minigrok.geometry.subspace import orthonormal
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
@@ -220,7 +220,55 @@ def test_a_kick_is_normal_to_the_plane_as_long_as_asked_for_and_measured(arm: st
     assert log["defect_after"] == pytest.approx(brackets.defect(after), rel=1e-9)
     assert log["defect_before"] != log["defect_after"]
     normal = before.vector - B.T @ (B @ before.vector)
-    assert (brackets.cosine(jump, normal) > 1 - 1e-9) == (arm == "kick")
+    assert (lengths.cosine(jump, normal) > 1 - 1e-9) == (arm == "kick")
+
+
+def nowhere(reason: str, config: Config) -> tuple[Config, Array | None]:
+    """A config and a plane that leave a kick no direction."""
+    if reason == "all directions lie in the plane":
+        return config, np.eye(P)
+    if reason == "rounding alone lies outside the plane":
+        return config, orthonormal(np.random.default_rng(0).standard_normal((P, P))).T
+    return config, B
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "the bracket is 0",
+        "the bracket is not finite",
+        "all directions lie in the plane",
+        "rounding alone lies outside the plane",
+    ],
+)
+def test_a_kick_without_a_direction_is_none_and_says_so(
+    reason: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = with_values(BASE, {"compute.dtype": dtype})
+    config, plane = nowhere(reason, intervened("kick", 2.5, base, every=2))
+    trainer = Trainer(config, 1, THETA, plane)
+    assert trainer.intervener is not None
+    if reason.startswith("the bracket"):
+        value = 0.0 if reason.endswith("0") else np.nan
+        monkeypatch.setattr(trainer.intervener._defects, "at", lambda name, theta: (np.nan, np.full(P, value)))
+    for _ in range(8):
+        trainer.step()
+    assert np.array_equal(trainer.net.theta, path(base, 8)[-1]), "the bits of a run without kicks"
+    kicks = trainer.intervener.kicks
+    assert (kicks["kicks"], kicks["kick_norm"]) == (0, 0)
+    row = trainer.intervener.measure(trainer.grad)
+    assert row["kick_norm"] == 0
+    assert row["defect_before"] == row["defect_after"] or reason.startswith("the bracket")
+
+
+def test_the_direction_of_no_parameters_at_all_changes_nothing() -> None:
+    trainer = Trainer(intervened("norm", 0.3), 1, np.zeros(P))
+    for _ in range(6):
+        trainer.step()
+        trainer.net.theta[:] = 0
+    assert np.isfinite(trainer.net.theta).all()
+    assert np.isfinite(trainer.adamw.m).all()
 
 
 def test_a_sustained_kick_comes_every_so_many_steps() -> None:

@@ -105,6 +105,35 @@ def test_the_norm_is_the_root_of_the_sum_of_squares(engine: str, size: int, dtyp
     assert norm(open_engine(engine, dtype), g) == pytest.approx(exact, rel=rtol)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("size", [1, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize(
+    ("dtype", "exponent"),
+    [*(("float32", e) for e in (-38, -30, -23, -20, 18, 20, 30)), *(("float64", e) for e in (-300, -160, 160, 300))],
+)
+def test_the_norm_is_right_where_squares_are_not(engine: str, size: int, dtype: str, exponent: int) -> None:
+    g = (10.0**exponent * np.random.default_rng(0).uniform(1, 9, size)).astype(dtype)
+    g[: size // 2] *= -1
+    top = float(np.abs(g).max())
+    exact = top * math.sqrt(math.fsum((float(x) / top) ** 2 for x in g))
+    assert norm(open_engine(engine, dtype), g) == pytest.approx(exact, rel=1e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_a_gradient_of_any_size_is_clipped_to_a_direction(size: float) -> None:
+    """In float32 its norm was infinite, or 0: the run ended, or the gradient was not recorded."""
+    theta, (g, *_) = draws(3)
+    machine = open_engine("cpu", "float32")
+    scaled = (size / np.linalg.norm(g) * g).astype(np.float32)
+    found = norm(machine, scaled)
+    assert found == pytest.approx(size, rel=1e-6)
+    adamw, moved = AdamW(SETTINGS, machine, P), theta.astype(np.float32)
+    adamw.step(moved, scaled, found)
+    assert np.isfinite(moved).all()
+    clipped = min(size, SETTINGS.clip_norm)
+    assert norm(machine, adamw.m) == pytest.approx((1 - SETTINGS.beta1) * clipped, rel=1e-5)
+
+
 def test_the_norm_has_one_value_wherever_the_vector_lies() -> None:
     """The order of the sum is fixed by the chunks, not by the alignment of the memory."""
     g = np.random.default_rng(0).standard_normal(P).astype(np.float32)

@@ -15,7 +15,7 @@ from minigrok.config import Config, Model, Task, Train, with_settings
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.params import initial, layout
-from minigrok.storage.runs import Run, create, load_weights, open_run
+from minigrok.storage.runs import Run, begin, create, load_weights, open_run
 from minigrok.training import loop
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
@@ -293,6 +293,74 @@ def test_a_broken_step_leaves_everything_as_it_was(tmp_path: Path) -> None:
     assert str(first.value) == str(second.value)
     assert all(np.array_equal(before[0][name], after[0][name]) for name in before[0])
     assert run.metrics()["step"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "at"),
+    [
+        (["optimiser.learning_rate=1e39"], 1),  # the step itself overflows
+        (["optimiser.learning_rate=1e10", "optimiser.weight_decay=1e10"], 2),  # the decay does
+        (["optimiser.learning_rate=1e39", "train.eval_every=7", "train.snapshot_every=7"], 1),
+    ],
+)
+def test_what_is_saved_is_finite_whatever_a_step_does(tmp_path: Path, settings: list[str], at: int) -> None:
+    config = with_settings(CONFIG, settings)
+    said = []
+    for _ in range(2):
+        with np.errstate(all="ignore"), begin(tmp_path / "run", config) as run, pytest.raises(NonFiniteError) as error:
+            train(run, threads=1)
+        said.append(str(error.value))
+        arrays, state = checkpoint(run)
+        assert all(np.isfinite(array).all() for array in arrays.values())
+        assert state["step"] < at + 1
+        assert all(np.isfinite(run.load_snapshot(step)).all() for step in run.snapshots())
+        assert np.isfinite(run.metrics().get("param_norm", np.zeros(1))).all()
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", ["theta", "m", "v"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_parameter_that_no_batch_reads_is_looked_at_too(
+    tmp_path: Path, name: str, bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token 0 is in no pair: no loss shows what its embedding has become."""
+    real = Trainer.step
+    place = layout(CONFIG).slices["tok_emb.weight"].start
+
+    def step(self: Trainer) -> Array:
+        losses = real(self)
+        if self.counters.step == 13:
+            {"theta": self.theta, "m": self.adamw.m, "v": self.adamw.v}[name][place] = bad
+        return losses
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with create(tmp_path / "run", CONFIG) as run, pytest.raises(NonFiniteError, match="parameters and moments"):
+        train(run)
+    arrays, _ = checkpoint(run)
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert run.metrics()["step"].max() < 20
+
+
+def test_parameters_that_are_not_finite_do_not_start_a_run(tmp_path: Path) -> None:
+    theta = np.full(layout(CONFIG).size, np.nan)
+    with create(tmp_path / "run", CONFIG, theta) as run, pytest.raises(NonFiniteError, match="after step 0"):
+        train(run)
+    assert run.load_checkpoint() is None
+
+
+def test_a_gradient_whose_square_is_no_number_stops_before_its_moments_do(tmp_path: Path) -> None:
+    config = with_settings(CONFIG, ["optimiser.clip_norm=inf"])
+    trainer = Trainer(config, threads=1)
+    real = trainer.net.reduce
+    trainer.net.reduce = lambda out: (real(out), out.__imul__(np.float32(1e25)))  # type: ignore[method-assign]
+    with pytest.raises(NonFiniteError, match="gradient norm"):
+        trainer.step()
+    assert not trainer.adamw.v.any()
+    trainer.config = CONFIG  # clipped, it has a square
+    trainer.adamw.settings = CONFIG.optimiser
+    trainer.step()
+    assert np.isfinite(trainer.adamw.v).all()
+    assert np.isfinite(trainer.theta).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

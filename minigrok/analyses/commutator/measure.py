@@ -7,7 +7,7 @@ from minigrok.analyses.commutator.result import Settings
 from minigrok.analyses.shared.probes import Mode, Probe
 from minigrok.analyses.shared.trajectories import top_components, trajectory
 from minigrok.engine import Array
-from minigrok.geometry import brackets
+from minigrok.geometry import brackets, lengths
 from minigrok.geometry.bases import Basis, against_chance
 from minigrok.storage.runs import Run
 
@@ -63,7 +63,7 @@ class Measurement:
             "floor": brackets.paper_defect(floor, eta),
             "g_a": brackets.norm(c.g_a),
             "g_b": brackets.norm(c.g_b),
-            "cosine": brackets.cosine(c.g_a, c.g_b),
+            "cosine": lengths.cosine(c.g_a, c.g_b),
         }, c
 
     def _exact(
@@ -82,9 +82,9 @@ class Measurement:
             "bracket": brackets.norm(x),
             "g_a": brackets.norm(exact.g_a),
             "g_b": brackets.norm(exact.g_b),
-            "cosine": brackets.cosine(exact.g_a, exact.g_b),
+            "cosine": lengths.cosine(exact.g_a, exact.g_b),
             "attention": _energy(x, self.attention),
-            "agreement": brackets.cosine(single.vector, x),
+            "agreement": lengths.cosine(single.vector, x),
             "error": brackets.rounding_error(single, double, eta),
         }
         for name, basis in bases.items():

@@ -59,7 +59,8 @@ def _measures(run: Run, columns: dict[str, Array], reference: dict[str, Array]) 
         found[f"{name} inside"] = float(np.median(log[f"{name}_inside"][after]))
     found["D / baseline"] = _relative(log, reference, start)
     if "kicks" in log:
-        found["kick D after / before"] = float(log["defect_after"][-1] / log["defect_before"][-1])
+        before, after_kick = log["defect_before"][-1], log["defect_after"][-1]
+        found["kick D after / before"] = float(after_kick / before) if before > 0 else math.nan
     return found
 
 
@@ -73,7 +74,7 @@ def _unused_row(run: Run) -> float:
         return math.nan
     ends = [run.layout.views(run.load_snapshot(step))["tok_emb.weight"][0] for step in (steps[0], steps[-1])]
     first, last = (float(np.linalg.norm(row.astype(np.float64))) for row in ends)
-    return last / first
+    return last / first if first > 0 else math.nan
 
 
 def _relative(log: dict[str, Array], reference: dict[str, Array], start: int) -> float:

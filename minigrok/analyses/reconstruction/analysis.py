@@ -105,7 +105,8 @@ def memory_of_init(run: Run, network: Network) -> tuple[float, float]:
     if run.config.task.exclude_zero:
         first, last = (run.layout.views(theta)["tok_emb.weight"][0] for theta in (network.init, network.final))
         expected = (1 - rate) ** network.steps[-1] * first
-        token0 = float(np.abs(last - expected).max() / np.linalg.norm(expected))
+        if (left := np.linalg.norm(expected)) > 0:
+            token0 = float(np.abs(last - expected).max() / left)
     size = np.linalg.norm(delta) * np.linalg.norm(network.init)
     return token0, float(-delta @ network.init / size) if size > 0 else float("nan")
 

@@ -118,7 +118,7 @@ class Network(Scorer):
                 found.append(self.accuracies(theta))
                 draws = [self.test_accuracy(self.final + noise_like(error, self.layout, rng)) for _ in range(repeats)]
                 noise.append(np.reshape(draws, (repeats, found[-1].shape[1])))
-                errors.append(np.linalg.norm(error) / size)
+                errors.append(np.linalg.norm(error) / size if size > 0 else np.nan)
             both = np.array(found)
             return {"train": both[:, 0], "test": both[:, 1], "error": np.array(errors), "noise": np.array(noise)}
 
