@@ -10,11 +10,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.results import result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
-from minigrok.errors import ConfigError
+from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.storage.runs import Run
 
 
@@ -82,11 +84,20 @@ def perform(
     runs : sequence of Run       one, unless `analysis.many`
     settings : dataclass         of `analysis.settings`
     report : function            (done, of, words), for a progress bar
+
+    Raises
+    ------
+    NonFiniteError    the run, or what is computed of it, is NaN or infinite
+    ConfigError, RunFolderError    as the analysis says
     """
     folder = result_folder(analysis, runs, settings)
     parts = folder / "parts"
     work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
-    result = analysis.compute(runs, settings, work)
+    try:
+        result = analysis.compute(runs, settings, work)
+    except np.linalg.LinAlgError as error:  # NumPy's word for a matrix that holds NaN or infinity
+        do = "take the part of the run before its numbers left the range"
+        raise NonFiniteError(f"finite numbers in {runs[0].folder} for {analysis.name}", str(error), do) from error
     rows = [plain_row(row) for row in analysis.table(result)]
     save_result(folder, analysis, runs, settings, result, rows)
     shutil.rmtree(parts, ignore_errors=True)
