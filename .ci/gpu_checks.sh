@@ -3,14 +3,17 @@
 #
 #     bash .ci/gpu_checks.sh [PART ...]            results in gpu-checks/, or in $RESULTS; summary.txt has a line a step
 #     PYTHON=python3 bash .ci/gpu_checks.sh ...    that interpreter with the packages it has: for machines without network
+#     OUT=DIR bash .ci/gpu_checks.sh ...           and what is worth reading as one archive, DIR/gpu-checks.tar.gz
 #
-# Parts, the most valuable first, with the most seconds that they may take; without a name all of them in this order:
+# Parts, the most valuable first, with the most seconds that they may take: each fits a call of 500 s. Without a name all
+# of them in this order:
 #
-#     look 80       engine 420    speed 300          peers 240      grok 360
-#     bits 410      sweep 750     sanitizer 880      suite 900
+#     look 80       engine 420     speed 300      grok 360      bits 410      peers 240     memcheck 120
+#     sweep 480     alone 90       racecheck 120  synccheck 120 initcheck 120 products 200  races 200
+#     device 300    suite 480
 #
-# Needs an NVIDIA GPU of compute capability 8.0 or newer, driver 580 or newer, Python 3.11 or newer; `peers` a PyTorch
-# with CUDA, `sanitizer` the CUDA toolkit. A step that fails or takes too long is named at the end; the others are made.
+# `sweep` may need several calls: SIGINT saves, and the next call goes on. Needs an NVIDIA GPU of compute capability 8.0 or newer, driver 580 or newer, Python 3.11 or newer; `peers` a PyTorch
+# with CUDA, memcheck to races the CUDA toolkit. A step that fails or takes too long is named at the end; the others are made.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${RESULTS:-gpu-checks}
@@ -115,14 +118,12 @@ killed() {
   ! wait $pid
 }
 
-# Its 18 runs are one fleet. Ten minutes are the goal; SIGINT saves, and a second call goes on. SWEEP_SECONDS: less time.
-sweep() {
-  step 660 'the paper'\''s dual sweep, 18 runs' sweep_in_time
-  step 90 'a run of it is the run alone' alone_as_in_sweep
-}
+# Its 18 runs are one fleet. Ten minutes are the goal: two calls, whose seconds add up. SWEEP_SECONDS: less time.
+sweep() { step 480 'the paper'\''s dual sweep, 18 runs' sweep_in_time; }
+alone() { step 90 'a run of the sweep is the run alone' alone_as_in_sweep; }
 sweep_in_time() {
   local start=$SECONDS code=0
-  timeout -s INT "${SWEEP_SECONDS:-600}" "$PYTHON" -m minigrok_cli sweep paper-dual --engine cuda --out "$out/paper-dual" || code=$?
+  timeout -s INT "${SWEEP_SECONDS:-450}" "$PYTHON" -m minigrok_cli sweep paper-dual --engine cuda --out "$out/paper-dual" || code=$?
   echo "$((SECONDS - start)) s with the analyses; training alone: the seconds in the table"
   return $code
 }
@@ -135,32 +136,45 @@ for step in alone.snapshots():
 print('the same bits at', alone.snapshots())"
 }
 
-# Kernels one by one, not as a graph; sizes that no tile divides.
-sanitizer() {
-  local tool odd=(tiny --set task.p=23 --set model.width=20 --set model.heads=2 --set model.mlp_width=30 --set model.blocks=2
-    --set train.batch_size=70 --set train.max_steps=4 --set train.eval_every=2 --engine cuda)
-  for tool in memcheck racecheck synccheck initcheck; do
-    step 120 "compute-sanitizer $tool, training" env MINIGROK_CUDA_GRAPH=0 compute-sanitizer --tool $tool --error-exitcode 1 \
-      "$PYTHON" -m minigrok_cli train "${odd[@]}" --out "$out/sanitizer-$tool"
-  done
-  for tool in memcheck racecheck; do
-    step 200 "compute-sanitizer $tool, all products" env MINIGROK_CUDA_GRAPH=0 compute-sanitizer --tool $tool \
-      --error-exitcode 1 "$PYTHON" -m pytest -q -p no:cacheprovider tests/simulator/sim_objective.py
-  done
+# One tool of the sanitizer a part. Kernels one by one, not as a graph; sizes that no tile divides.
+memcheck() { step 120 'compute-sanitizer memcheck, training' sanitized_training memcheck; }
+racecheck() { step 120 'compute-sanitizer racecheck, training' sanitized_training racecheck; }
+synccheck() { step 120 'compute-sanitizer synccheck, training' sanitized_training synccheck; }
+initcheck() { step 120 'compute-sanitizer initcheck, training' sanitized_training initcheck; }
+products() { step 200 'compute-sanitizer memcheck, all products' sanitized_products memcheck; }
+races() { step 200 'compute-sanitizer racecheck, all products' sanitized_products racecheck; }
+sanitized() { MINIGROK_CUDA_GRAPH=0 compute-sanitizer --tool "$1" --error-exitcode 1 "$PYTHON" "${@:2}"; }
+sanitized_training() {
+  sanitized "$1" -m minigrok_cli train tiny --set task.p=23 --set model.width=20 --set model.heads=2 \
+    --set model.mlp_width=30 --set model.blocks=2 --set train.batch_size=70 --set train.max_steps=4 \
+    --set train.eval_every=2 --engine cuda --out "$out/sanitizer-$1"
 }
+sanitized_products() { sanitized "$1" -m pytest -q -p no:cacheprovider tests/simulator/sim_objective.py; }
 
-suite() {
+device() {
   step 240 'the tests that look for a device' tests tests/engine/test_cuda.py tests/test_info.py tests/test_cli.py -m 'not slow'
   step 60 'the laws of derivatives, on the device' minigrok check --engine cuda
-  step 600 'the whole test suite' tests
+}
+suite() { step 480 'the whole test suite' tests; }
+
+# archive: what the checks said so far, without parameters, as one small file.
+archive() {
+  mkdir -p "$OUT"
+  tar --create --gzip --file "$OUT/gpu-checks.tar.gz" --directory "$out" --exclude path --exclude '*.safetensors' \
+    --exclude '*.npz' .
 }
 
-all=(look engine speed peers grok bits sweep sanitizer suite)
+all=(look engine speed grok bits peers memcheck sweep alone racecheck synccheck initcheck products races device suite)
 for part in "$@"; do
   case " ${all[*]} " in *" $part "*) ;; *) echo "required: parts among ${all[*]} - got: $part" >&2; exit 2 ;; esac
 done
 [ $# -gt 0 ] || set -- "${all[@]}"
 export -f minigrok run tests same as_on_the_cpu grokked killed sweep_in_time alone_as_in_sweep
-for part in "$@"; do "$part"; done
+export -f sanitized sanitized_training sanitized_products
+for part in "$@"; do
+  "$part" > >(tee -a "$out/$part.log") 2>&1
+  [ -z "${OUT:-}" ] || archive
+done
 printf '\n=== %d s; failed: %s\n' "$SECONDS" "$(IFS=';'; echo "${failed[*]:-nothing}")" | tee -a "$out/summary.txt"
+[ -z "${OUT:-}" ] || archive
 [ ${#failed[@]} = 0 ]

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -198,9 +199,9 @@ def median(x: Array) -> float:
 
 
 def plain(value: Any) -> Any:
-    """Return a scalar for JSON and CSV: NumPy's as Python's, and NaN, which JSON lacks, as None."""
+    """Return a scalar for JSON and CSV: NumPy's as Python's, and NaN and infinity, which JSON lacks, as None."""
     value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def or_nan(value: float | None) -> float:
@@ -209,7 +210,7 @@ def or_nan(value: float | None) -> float:
 
 
 def plain_row(row: Row) -> Row:
-    """Return a table row of plain scalars: what is not known is None, never NaN."""
+    """Return a table row of plain scalars: what is not known is None, never NaN or infinite."""
     return {column: plain(value) for column, value in row.items()}
 
 

@@ -9,11 +9,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.results import kept_parts, result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
-from minigrok.errors import ConfigError
+from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.storage.files import tidy
 from minigrok.storage.runs import Run
 
@@ -85,15 +87,19 @@ def perform(
 
     Raises
     ------
-    BusyError    another process is at the same analysis of the same run
+    BusyError         another process is at the same analysis of the same run
+    NonFiniteError    the run, or what is computed of it, is NaN or infinite
+    ConfigError, RunFolderError    as the analysis says
     """
-    folder = result_folder(analysis, runs, settings)
-    folder = runs[0].path("analysis", folder.name)
+    folder = runs[0].path("analysis", result_folder(analysis, runs, settings).name)
     tidy(folder)
-    parts = runs[0].path("analysis", folder.name, "parts")
-    with kept_parts(parts) as lock:
-        work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
-        result = analysis.compute(runs, settings, work)
+    with kept_parts(folder / "parts") as lock:
+        work = Work(runs[0].config.seed, folder / "parts", fingerprint(analysis, runs, settings), report)
+        try:
+            result = analysis.compute(runs, settings, work)
+        except np.linalg.LinAlgError as error:  # NumPy's word for a matrix that holds NaN or infinity
+            do = "take the part of the run before its numbers left the range"
+            raise NonFiniteError(f"finite numbers in {runs[0].folder} for {analysis.name}", str(error), do) from error
         rows = [plain_row(row) for row in analysis.table(result)]
         save_result(folder, analysis, runs, settings, result, rows, lock.take)
         work.forget()

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from minigrok.config import Config, Model, Task, config_hash, from_toml, with_settings
-from minigrok.errors import RunFolderError, ShapeError
+from minigrok.errors import NonFiniteError, RunFolderError, ShapeError
 from minigrok.network.params import initial, layout
 from minigrok.storage.runs import Run, create, load_weights, open_run
 
@@ -162,11 +162,14 @@ def test_a_snapshot_is_never_overwritten(run: Run) -> None:
 
 
 def test_not_a_number_is_saved_and_compared_by_its_bits(run: Run) -> None:
-    """The state of a run that blew up is still saved."""
+    """Whoever reads it says that such parameters are wanted: others get a reason."""
     broken = np.full_like(THETA, np.nan)
     run.save_snapshot(0, broken)
     run.save_snapshot(0, broken)
-    assert np.isnan(run.load_snapshot(0)).all()
+    assert np.isnan(run.load_snapshot(0, finite=False)).all()
+    for read in (run.load_snapshot, run.theta, run.model):
+        with pytest.raises(NonFiniteError, match=r"finite parameters.*the run had diverged"):
+            read(0)
 
 
 def test_theta_of_another_model_is_refused(run: Run) -> None:
