@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from minigrok.config import Config
-from minigrok.engine.cpu import cache_folder
+from minigrok.engine.cache import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.network.params import layout
 from minigrok.storage.milestones import Standing

@@ -10,13 +10,9 @@ versions that vectorise (`vector_math`), because Numba's wheels come without SVM
     forceinline     a body's small helpers become part of its loops: attention takes half the time, with the same bits
 """
 
-import hashlib
 import math
-import os
 import threading
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -24,6 +20,8 @@ import numba
 
 from minigrok.engine import vector_math
 from minigrok.engine.base import Body, Engine
+from minigrok.engine.cache import Cache, usable_folder
+from minigrok.errors import EngineError
 
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}, "forceinline": True}
 VECTORISED: dict[Any, Any] = {math.exp: vector_math.exp, math.erf: vector_math.erf}
@@ -33,6 +31,12 @@ class CpuEngine(Engine):
     """Numba and BLAS on the calling thread. One engine serves one thread at a time."""
 
     name = "cpu"
+
+    def __init__(self, dtype: Any) -> None:
+        if numba.config.DISABLE_JIT:
+            do = "unset NUMBA_DISABLE_JIT, or take --engine plain, which a debugger can step through"
+            raise EngineError("compiled kernels for compute.engine = 'cpu'", "NUMBA_DISABLE_JIT is set", do)
+        super().__init__(dtype)
 
     def kernel(self, body: Body) -> Callable[..., Any]:
         """Return `body` compiled."""
@@ -64,33 +68,17 @@ def _compile(body: Body) -> Callable[..., Any]:
     calls = {name: _callable(value) for name, value in names.items()}
     copy = FunctionType(body.__code__, {**body.__globals__, **calls}, body.__name__)
     copy.__module__, copy.__qualname__ = body.__module__, body.__qualname__
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
-    try:
-        return numba.njit(copy, cache=True, **FLAGS)  # type: ignore[no-any-return]
-    finally:
-        numba.config.CACHE_DIR = before
+    dispatcher = numba.njit(copy, **FLAGS)
+    if folder := usable_folder():
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        try:
+            dispatcher._cache = Cache(copy)
+        finally:
+            numba.config.CACHE_DIR = before
+    return dispatcher  # type: ignore[no-any-return]
 
 
 def _callable(value: Any) -> Any:
     if isinstance(value, FunctionType):
         return compiled(value)
     return VECTORISED.get(value, value) if callable(value) else value
-
-
-COMPILED = ("engine/*.py", "layers/*.py", "network/evaluation.py", "training/optim.py", "training/planes.py")
-
-
-@cache
-def cache_folder() -> Path:
-    """Folder of the compiled functions: its name holds a hash of the sources of all bodies, `COMPILED`.
-
-    Numba's own key is the file of the function alone, so a change in a function that it calls would go unnoticed.
-    `NUMBA_CACHE_DIR` moves the folder; default: minigrok/numba in the user's cache folder (XDG_CACHE_HOME).
-    """
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for source in sorted(path for pattern in COMPILED for path in package.glob(pattern)):
-        digest.update(source.read_bytes())
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user / "minigrok" / "numba")
-    return root / digest.hexdigest()[:16]

@@ -15,6 +15,18 @@ SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2,+avx,+sse4.2",
+    # Numba's own defaults, said so that nothing in the environment or in a .numba_config.yaml changes them
+    "NUMBA_OPT": "3",
+    "NUMBA_LOOP_VECTORIZE": "1",
+    "NUMBA_SLP_VECTORIZE": "0",
+    "NUMBA_BOUNDSCHECK": "0",
+    "NUMBA_DEBUGINFO": "0",
+    "NUMBA_ENABLE_PROFILING": "0",
+    "NUMBA_EXTEND_VARIABLE_LIFETIMES": "0",
+    "NUMBA_LLVM_REFPRUNE_PASS": "1",
+    "NUMBA_DISABLE_INTEL_SVML": "1",
+    "NUMBA_DISABLE_JIT": "0",
+    "NUMBA_DEBUG": "0",
 }
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from minigrok_cli.main import main
 
 from minigrok.config import Compute, preset, with_settings
 from minigrok.engine import chosen, device, open_engine
@@ -18,6 +17,7 @@ from minigrok.errors import ConfigError, EngineError
 from minigrok.network.objective import Objective
 from minigrok.storage.runs import create
 from minigrok.tasks import pairs
+from minigrok_cli.main import main
 
 SIMULATOR = Path(__file__).parents[1] / "simulator"
 H100 = Device("NVIDIA H100", (9, 0), 80 * 2**30)

@@ -17,7 +17,7 @@ import pytest
 import minigrok
 from minigrok.config import Config, Model, Optimiser, Task
 from minigrok.engine import ENGINES, Array, Engine, open_engine
-from minigrok.engine.cpu import COMPILED
+from minigrok.engine.cache import COMPILED
 from minigrok.errors import EngineError
 from minigrok.gradcheck.cases import CASES, Sizes
 from minigrok.gradcheck.laws import Case, Tree, draw, flat, leaves, tree_map
