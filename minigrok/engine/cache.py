@@ -1,56 +1,69 @@
 """The cache of compiled functions on disk: its key, its owner, and what happens when a file of it is damaged.
 
-Numba's own key is the file of a function and the processor. So the folder's name adds the sources of all bodies
-(`COMPILED`), because a body calls others, and Numba's settings (`code_settings`), because some of them decide the code.
+    ROOT/SOURCES-AND-VERSIONS/FUNCTION-ARGUMENTS-PROCESSOR-SETTINGS.bin    with digests in the places of what is long
 
-Numba's files are pickles, so a folder that others can write to could run their code: such a folder is refused. Each
-file has a checksum. A damaged file is made anew. Where no file can be written, the functions are compiled each time.
-Both are said once.
+What decides the code of a function decides the name of its file, so that nothing else is ever run: the sources of all
+bodies (`COMPILED`), because a body calls others; the versions of what compiles them; the types of the arguments; the
+processor; Numba's settings.
+
+A file is a checksum and a pickle, because Numba has no other form. Whoever can write to the folder could have code of
+theirs run, so a folder that others own or can write to is refused. A damaged file is made anew. Where no file can be
+written, functions are compiled each time. Both are said once.
 """
 
 import hashlib
 import os
 import pickle
+import platform
 import re
+import tempfile
+import uuid
 import warnings
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from stat import S_ISVTX, S_IWGRP, S_IWOTH
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
 
-from minigrok.errors import EngineError
+from minigrok.errors import EngineError, MinigrokWarning
 
 COMPILED = ("engine/*.py", "layers/*.py", "network/evaluation.py", "training/optim.py", "training/planes.py")
 DIGEST = 32  # bytes of a sha256
 
-# Numba's settings that decide no machine code: what it prints, threads, the cache itself, the other target. All others
-# are part of the key, also those of a later Numba that nobody here has heard of.
-SILENT = re.compile("CACHE|CUDA|THREAD|DUMP|TRACE|COLOR|HIGHLIGHT|WARN|SHOW_HELP|DEVELOPER|DIFF_IR|HTML|ANNOTATE|SVML$")
+# Numba's settings that decide no machine code: what it prints, threads, its own cache, the other target. All others are
+# part of the key, also those of a later Numba that nobody here has heard of.
+SILENT = re.compile("CACHE|CUDA|THREAD|DUMP|TRACE|COLOR|HIGHLIGHT|WARN|SHOW_HELP|DEVELOPER|DIFF_IR|HTML|ANNOTATE")
 
 
 def code_settings() -> dict[str, str]:
-    """Return Numba's settings that may decide machine code, from its environment variables and its own file."""
+    """Return Numba's settings that may decide machine code, as Numba holds them now."""
+    numba.config.reload_config()  # as it does itself before it compiles
     found = {name: value for name, value in vars(numba.config).items() if name.isupper() and not SILENT.search(name)}
-    found["DISABLE_INTEL_SVML"] = numba.config.DISABLE_INTEL_SVML
     return {name: str(found[name]) for name in sorted(found)}
 
 
 @cache
+def _sources() -> list[Path]:
+    return sorted(path for pattern in COMPILED for path in Path(__file__).parent.parent.glob(pattern))
+
+
+@cache
 def cache_folder() -> Path:
-    """Folder of the compiled functions of these sources and settings.
+    """Folder of the compiled functions of these sources and versions.
 
     `NUMBA_CACHE_DIR` moves the folder; default: minigrok/numba in the user's cache folder (XDG_CACHE_HOME).
     """
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256(repr(code_settings()).encode())
-    for source in sorted(path for pattern in COMPILED for path in package.glob(pattern)):
+    versions = [platform.python_version(), *(version(name) for name in ("numba", "llvmlite", "numpy"))]
+    digest = hashlib.sha256(" ".join(versions).encode())
+    for source in _sources():
         digest.update(source.read_bytes())
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user / "minigrok" / "numba")
-    return root / digest.hexdigest()[:16]
+    root = Path(os.environ.get("NUMBA_CACHE_DIR") or _user_folder() / "minigrok" / "numba")
+    return Path(os.path.realpath(root / digest.hexdigest()[:16]))
 
 
 @cache
@@ -60,84 +73,120 @@ def usable_folder() -> Path | None:
     Raises
     ------
     EngineError
-        The folder, or the one around it, is another user's or can be written by others.
+        The folder is another user's, or others can write to it or replace it.
     """
     folder = cache_folder()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
+        modes = {each: each.stat() for each in (folder, *folder.parents)}
     except OSError as error:
         _say(f"compiled functions are not kept: {folder}: {error.strerror or error}")
         return None
-    around = folder.parent.stat()
-    if around.st_mode & (S_IWGRP | S_IWOTH) and not around.st_mode & S_ISVTX:
-        raise _refused(folder.parent, "can be written by others")
-    if folder.stat().st_uid != os.getuid():
+    if modes[folder].st_uid != os.getuid():
         raise _refused(folder, "is another user's")
-    if folder.stat().st_mode & (S_IWGRP | S_IWOTH):
-        raise _refused(folder, "can be written by others")
+    for each, found in modes.items():
+        others = S_IWOTH | (S_IWGRP if each == folder else 0)  # above it a group is often the user's own
+        if found.st_mode & others and not (each != folder and found.st_mode & S_ISVTX):
+            raise _refused(each, "can be written by others")
     return folder
 
 
-class Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache of one function, with checksums, that survives damage and a full disk."""
+def is_kept(body: Any) -> bool:
+    """Whether a function may be kept: it is in `COMPILED`, so that the folder's name changes with it."""
+    return Path(body.__code__.co_filename) in _sources()
 
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Checked(self.cache_path, self._impl.filename_base, stamp)
+
+class Cache(NullCache):  # type: ignore[misc]
+    """The files of one function, in the place of Numba's own cache.
+
+    Parameters
+    ----------
+    body : function
+    folder : Path      from `usable_folder`
+    """
+
+    def __init__(self, body: Any, folder: Path) -> None:
+        self._name, self._module, self._folder = body.__qualname__, body.__module__, folder
+
+    @property
+    def cache_path(self) -> str:
+        """The folder."""
+        return str(self._folder)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled function, or None if there is none that is whole."""
+        """Return the function compiled for the types of the arguments, or None if there is none that is whole."""
+        target_context.refresh()
+        key = self._key(sig, target_context.codegen())
+        path = self._path(key)
         try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:  # whatever Numba and pickle raise on damaged files
-            why = error or type(error).__name__
-            _say(f"a damaged file of compiled functions is made anew in {self.cache_path}: {why}")
-            self._cache_file.forget()
+            return CompileResult._rebuild(target_context, *pickle.loads(_read(path, key)))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever pickle, Numba and LLVM raise on what is no function
+            _say(f"a damaged file of compiled functions is made anew: {path}: {error or type(error).__name__}")
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: Any, compiled: Any) -> None:
         """Keep the compiled function, if there is room."""
+        if compiled.lifted or compiled.library.has_dynamic_globals:
+            return  # it knows addresses of this process
+        key = self._key(sig, compiled.codegen)
         try:
-            super().save_overload(sig, data)
+            _write(self._path(key), key, dumps(compiled._reduce()))
         except OSError as error:
-            _say(f"compiled functions are not kept: {self.cache_path}: {error.strerror or error}")
-            self.disable()
+            _say(f"compiled functions are not kept: {self._folder}: {error.strerror or error}")
+
+    def _key(self, sig: Any, codegen: Any) -> bytes:
+        return repr((self._module, self._name, str(sig), codegen.magic_tuple(), code_settings())).encode()
+
+    def _path(self, key: bytes) -> Path:
+        return self._folder / f"{self._module.rpartition('.')[2]}.{self._name}-{hashlib.sha256(key).hexdigest()}.bin"
 
 
-class _Checked(IndexDataCacheFile):  # type: ignore[misc]
-    """Index and data files of a function, each a checksum and what it is of."""
+def _read(path: Path, key: bytes) -> bytes:
+    """Return what `_write` wrote; a ValueError if it is not that, or another user's."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if os.fstat(file.fileno()).st_uid != os.getuid():
+            raise ValueError("another user's file")
+        kept = file.read()
+    if hashlib.sha256(key + kept[DIGEST:]).digest() != kept[:DIGEST]:
+        raise ValueError("its checksum is another one")
+    return kept[DIGEST:]
 
-    def forget(self) -> None:
-        """Delete the index, so that all is compiled and saved again."""
-        Path(self._index_path).unlink(missing_ok=True)
 
-    def _save_index(self, overloads: Any) -> None:
-        self._save_data(self._index_name, (self._version, self._source_stamp, overloads))
+def _write(path: Path, key: bytes, data: bytes) -> None:
+    """Replace a file; processes may do so side by side."""
+    temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(hashlib.sha256(key + data).digest() + data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
-    def _load_index(self) -> Any:
-        if not Path(self._index_path).exists():
-            return {}
-        version, stamp, overloads = self._load_data(self._index_name)
-        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
 
-    def _dump(self, obj: Any) -> bytes:
-        data: bytes = super()._dump(obj)
-        return hashlib.sha256(data).digest() + data
+def _user_folder() -> Path:
+    """Where the user's caches are; a user without a home, as in a container, has a folder among the temporary files."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"minigrok-{os.getuid()}")
 
-    def _load_data(self, name: str) -> Any:
-        kept = Path(self._data_path(name)).read_bytes()
-        if hashlib.sha256(kept[DIGEST:]).digest() != kept[:DIGEST]:
-            raise ValueError(f"{name} has another checksum")
-        return pickle.loads(kept[DIGEST:])
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it, for this user alone; what is there stays as it is."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)
 
 
 @cache  # once each
 def _say(words: str) -> None:
-    warnings.warn(words, RuntimeWarning, stacklevel=3)
+    warnings.warn(words, MinigrokWarning, stacklevel=3)
 
 
 def _refused(folder: Path, why: str) -> EngineError:
     required = "a folder of compiled functions that nobody else can write to, since they are run"
-    do = f"chmod -R go-w {folder}, if what is in it is yours; or choose another with NUMBA_CACHE_DIR"
+    do = f"chmod go-w {folder}, if it and what is in it are yours; or choose another with NUMBA_CACHE_DIR"
     return EngineError(required, f"{folder} {why}", do)

@@ -8,6 +8,10 @@ versions that vectorise (`vector_math`), because Numba's wheels come without SVM
     fastmath        reassoc and contract only: sums may be reordered and a*b + c fused. NaN and infinity keep
                     their meaning (no nnan, ninf, nsz): a test says so.
     forceinline     a body's small helpers become part of its loops: attention takes half the time, with the same bits
+
+A loop that sums writes nothing, or only the one array that it reads. LLVM compiles a loop that reads one array and
+writes another twice, vectorised and not, and chooses at run time by how far the arrays lie apart: the order of a sum in
+it would depend on where malloc put them.
 """
 
 import math
@@ -20,7 +24,7 @@ import numba
 
 from minigrok.engine import vector_math
 from minigrok.engine.base import Body, Engine
-from minigrok.engine.cache import Cache, usable_folder
+from minigrok.engine.cache import Cache, is_kept, usable_folder
 from minigrok.errors import EngineError
 
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}, "forceinline": True}
@@ -36,6 +40,7 @@ class CpuEngine(Engine):
         if numba.config.DISABLE_JIT:
             do = "unset NUMBA_DISABLE_JIT, or take --engine plain, which a debugger can step through"
             raise EngineError("compiled kernels for compute.engine = 'cpu'", "NUMBA_DISABLE_JIT is set", do)
+        usable_folder()  # refused now, before anything is made
         super().__init__(dtype)
 
     def kernel(self, body: Body) -> Callable[..., Any]:
@@ -44,7 +49,7 @@ class CpuEngine(Engine):
 
 
 _compiled: dict[Body, Callable[..., Any]] = {}
-_one_compiler = threading.RLock()  # the table and Numba's cache setting belong to all threads
+_one_compiler = threading.RLock()  # the table belongs to all threads
 
 
 def compiled(body: Body) -> Callable[..., Any]:
@@ -69,12 +74,9 @@ def _compile(body: Body) -> Callable[..., Any]:
     copy = FunctionType(body.__code__, {**body.__globals__, **calls}, body.__name__)
     copy.__module__, copy.__qualname__ = body.__module__, body.__qualname__
     dispatcher = numba.njit(copy, **FLAGS)
-    if folder := usable_folder():
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
-        try:
-            dispatcher._cache = Cache(copy)
-        finally:
-            numba.config.CACHE_DIR = before
+    folder = usable_folder()
+    if folder and is_kept(body):
+        dispatcher._cache = Cache(copy, folder)
     return dispatcher  # type: ignore[no-any-return]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from minigrok_cli.main import main
 
 from minigrok.config import Compute, preset, with_settings
 from minigrok.engine import chosen, device, open_engine
@@ -17,7 +18,6 @@ from minigrok.errors import ConfigError, EngineError
 from minigrok.network.objective import Objective
 from minigrok.storage.runs import create
 from minigrok.tasks import pairs
-from minigrok_cli.main import main
 
 SIMULATOR = Path(__file__).parents[1] / "simulator"
 H100 = Device("NVIDIA H100", (9, 0), 80 * 2**30)
