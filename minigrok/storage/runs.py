@@ -10,12 +10,10 @@ Nothing in it differs between two identical runs on one machine, no times, no ra
 which the checkpoint counts.
 """
 
-import platform
 import re
 import tomllib
 from collections.abc import Mapping
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import numpy.typing as npt
 
 from minigrok.config import PROVENANCE, Config, config_hash, differences, from_toml, to_toml
 from minigrok.display import html_table
+from minigrok.engine import provenance
 from minigrok.errors import ConfigError, RunFolderError, ShapeError
 from minigrok.network.params import Layout, layout
 from minigrok.storage.files import make_folder, read_arrays, write_arrays, write_atomically
@@ -55,6 +54,8 @@ class Run:
         self.folder = folder
         self.config = config
         self.layout = layout(config)
+        self.recorded: dict[str, Any] = {}  # of an earlier sitting: see minigrok.engine.provenance
+        self.other_versions = False  # whether to go on although other versions are recorded
         self._lock = Lock(folder)
         self._checkpoint = folder / "checkpoint.safetensors"
 
@@ -280,7 +281,9 @@ def open_run(folder: Path | str) -> Run:
     if form != FORMAT:
         required = f"a run folder of format {FORMAT} (minigrok {__version__})"
         raise RunFolderError(required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}")
-    return Run(folder, _unchanged(path, text, stored, by))
+    run = Run(folder, _unchanged(path, text, stored, by))
+    run.recorded = written
+    return run
 
 
 def load_weights(path: Path | str, parts: Layout) -> Array:
@@ -317,9 +320,8 @@ def _require_empty(folder: Path) -> None:
 
 def _provenance(config: Config) -> str:
     """Table that a run adds to its configuration; the hash comes last, so that a cut-off file lacks it."""
-    versions = {"version": __version__, "python": platform.python_version()}
-    versions |= {name: version(name) for name in ("numpy", "numba", "safetensors")}
-    lines = [f'{key} = "{value}"' for key, value in (versions | {"config_hash": config_hash(config)}).items()]
+    kept = provenance.record() | {"config_hash": config_hash(config)}
+    lines = [f'{key} = "{value}"' for key, value in kept.items()]
     comment = "# Written by minigrok; the hash covers every setting but the name."
     return "\n".join([comment, f"[{PROVENANCE}]", f"format = {FORMAT}", *lines, ""])
 

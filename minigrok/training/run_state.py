@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrok.config import Config, with_settings
-from minigrok.engine import Array, Engine
+from minigrok.engine import Array, Engine, provenance
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.evaluation import Scores
 from minigrok.storage.runs import METRICS, Run
@@ -129,6 +129,8 @@ class RunState(ABC):
         checkpoint = run.load_checkpoint()
         if checkpoint:
             self.restore(*checkpoint)
+            if not self.finished:
+                provenance.compare(run.recorded, run.folder, run.config.compute.portable, run.other_versions)
         else:
             if 0 in run.snapshots():  # a run that was killed at its start, or was given its parameters
                 self.theta[:] = run.load_snapshot(0)

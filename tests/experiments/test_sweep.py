@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from small_sweeps import all_bits, contents, kill, small, step_of, text, until
 
+from minigrok.engine import provenance
 from minigrok.errors import BusyError, ConfigError
 from minigrok.experiments import sweep as conducting
 from minigrok.experiments.cells import look, look_at_all, open_sweep, table
@@ -27,6 +28,7 @@ from minigrok.experiments.sweep_file import read_sweep
 from minigrok.storage.files import write_atomically
 from minigrok.storage.lock import Lock, owner_of
 from minigrok.storage.runs import create, open_run
+from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
 TOP = Path(__file__).parents[2]
@@ -143,6 +145,19 @@ def test_other_versions_and_storage_that_is_not_shared_are_refused(tmp_path: Pat
     job["versions"]["numpy"] = "0.9"
     assert "install the same everywhere" in perform_job(job, lambda: False).reason
     assert not out.exists()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_that_was_begun_with_other_versions_goes_on_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(provenance, "compare", lambda recorded, where, portable, other: seen.append(other))
+    sweep, out = small(seeds=(1,)), tmp_path / "s"
+    with create(out / sweep.configs[0].name, sweep.configs[0]) as run:
+        train(run, 1, observer=Observer(stop=lambda: True))
+    conduct(sweep, out, Here(), other_versions=asked)
+    assert seen == [asked]
 
 
 # --- processes
