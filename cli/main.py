@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a check failed or a run diverged, 2 wrong use, 3 engine un
 from __future__ import annotations
 
 import traceback
+import warnings
 from typing import Any
 
 import click
@@ -36,12 +37,19 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error in three parts goes to stderr, with its traceback only if asked for."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = one_line
+                return super().invoke(ctx)
         except MinigrokError as error:
             if ctx.meta.get(DEBUG):
                 click.echo(traceback.format_exc(), err=True)
             click.echo(three_lines(error), err=True)
             ctx.exit(error.exit_code)
+
+
+def one_line(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning to people: no line of Python."""
+    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 def three_lines(error: MinigrokError) -> str:

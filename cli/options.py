@@ -68,6 +68,16 @@ def after_grok_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def other_versions_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --other-versions."""
+    option = click.option(
+        "--other-versions",
+        is_flag=True,
+        help="Go on with a portable run that was begun with other versions: its bits may be others.",
+    )
+    return option(command)
+
+
 def load_config(source: str, settings: tuple[str, ...]) -> Config:
     """Return the configuration of a preset or a TOML file, with some settings changed.
 

@@ -54,19 +54,21 @@ def list_(folder: Path) -> None:
 @reference.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=registry.completes(registry.references))
 @click.option("--portable", "bits", is_flag=True, help="In portable mode: bit for bit (x86-64 with AVX2).")
+@click.option("--strict", is_flag=True, help="Refuse to compare with tolerances where bits cannot be compared.")
 @click.option("--run", "own", type=click.Path(path_type=Path), help="Compare with a run or sweep of your own.")
 @folder_option
 @json_option
 @debug_option
 @click.pass_context
 def check(
-    ctx: click.Context, names: tuple[str, ...], bits: bool, own: Path | None, folder: Path, as_json: bool
+    ctx: click.Context, names: tuple[str, ...], bits: bool, strict: bool, own: Path | None, folder: Path, as_json: bool
 ) -> None:
     """Recompute what takes seconds, and compare.
 
     All references, or those that are named. With --run, and one name: compare when the tasks of your own run, or of
-    the finished runs of your own sweep, memorised and grokked. Exit code 1 if a number is not where its tolerance
-    allows.
+    the finished runs of your own sweep, memorised and grokked. Numbers are compared bit for bit where the same bits
+    must come out, else with tolerances; which, and why, is said. Exit code 1 if a number is not where its tolerance
+    allows, or if --strict asks for bits that cannot be compared.
     """
     import json
 
@@ -80,14 +82,25 @@ def check(
     if own and len(names) != 1:
         raise click.UsageError("--run needs the name of one reference")
     names = names or tuple(all_names(folder))
+    if strict:
+        for name in names:
+            references.require_bits(folder / name)
     results = {n: references.check_own(folder / n, own) if own else references.check(folder / n) for n in names}
+    why = {name: references.obstacle(folder / name) for name in results}
     if as_json:
-        click.echo(json.dumps({name: [as_dict(each) for each in rows] for name, rows in results.items()}, indent=2))
+        told = {
+            name: {
+                "mode": "tolerances" if why[name] else "bits",
+                "reason": why[name],
+                "numbers": [as_dict(each) for each in rows],
+            }
+            for name, rows in results.items()
+        }
+        click.echo(json.dumps(told, indent=2))
     else:
         for name, rows in results.items():
             show(name, rows, "WRONG")
-            obstacle = references.obstacle(folder / name)
-            click.echo(f"{name}: compared {f'with tolerances ({obstacle})' if obstacle else 'bit for bit'}")
+            click.echo(f"{name}: compared {f'with tolerances ({why[name]})' if why[name] else 'bit for bit'}")
     ctx.exit(0 if all(each.holds for rows in results.values() for each in rows) else 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import warnings
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 import click
 
 from minigrok.config import Config
-from minigrok.engine.cpu import cache_folder
+from minigrok.engine.cache import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.network.params import layout
 from minigrok.storage.milestones import Standing
@@ -72,7 +73,7 @@ def announcement(config: Config, threads: int | None) -> list[str]:
         f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}{where}"
         f"{', portable' if compute.portable else ''}; at most {config.train.max_steps:,} steps",
     ]
-    if compute.engine == "cpu" and not _compiled_before(config).exists():
+    if compute.engine == "cpu" and not os.path.exists(_compiled_before(config)):
         lines.append(f"first training in {compute.dtype} with this version: compiling may take about 10 s more")
     return lines
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from . import names
-from .options import debug_option, json_option, set_option
+from .options import debug_option, json_option, other_versions_option, set_option
 
 
 @click.command()
@@ -48,6 +48,7 @@ from .options import debug_option, json_option, set_option
 @click.option("--tls-ca-file", metavar="FILE", help="Authority of the certificates (PEM).")
 @click.option("--tls-cert", metavar="FILE", help="This client's certificate (PEM).")
 @click.option("--tls-key", metavar="FILE", help="Its key (PEM).")
+@other_versions_option
 @json_option
 @debug_option
 @click.pass_context
@@ -63,6 +64,7 @@ def sweep(
     engine: str | None,
     replicas: int | None,
     retries: int,
+    other_versions: bool,
     as_json: bool,
     **dask: Any,
 ) -> None:
@@ -84,6 +86,6 @@ def sweep(
     try:
         print_plan(chosen, folder, executor, patterns, as_json, only_plan)
         if not only_plan:
-            ctx.exit(conduct(chosen, folder, executor, patterns, as_json))
+            ctx.exit(conduct(chosen, folder, executor, patterns, other_versions, as_json))
     finally:
         executor.close()

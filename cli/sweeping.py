@@ -119,7 +119,14 @@ def print_plan(
     click.echo("\n".join(_plan_lines(sweep, out, executor, cells, total)), err=not alone)
 
 
-def conduct(sweep: Sweep, out: Path, executor: Local | OnDask | OnDevice, only: Sequence[str], as_json: bool) -> int:
+def conduct(
+    sweep: Sweep,
+    out: Path,
+    executor: Local | OnDask | OnDevice,
+    only: Sequence[str],
+    other_versions: bool,
+    as_json: bool,
+) -> int:
     """Do what is missing; print the table; return the exit code."""
     with Interrupt() as interrupt, Display(sweep, out) as display:
 
@@ -127,7 +134,7 @@ def conduct(sweep: Sweep, out: Path, executor: Local | OnDask | OnDevice, only: 
             display.tick()
             return interrupt.asked
 
-        done = conduct_sweep(sweep, out, executor, Watcher(display.begun, display.ended, stop), only)
+        done = conduct_sweep(sweep, out, executor, Watcher(display.begun, display.ended, stop), only, other_versions)
     if as_json:
         rows = table(done.cells)
         click.echo(json.dumps({"complete": done.complete, "failures": done.failures, "runs": rows}, indent=2))

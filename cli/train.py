@@ -7,7 +7,16 @@ from pathlib import Path
 import click
 
 from . import names
-from .options import after_grok_option, debug_option, json_option, load_config, make_ready, set_option, threads_option
+from .options import (
+    after_grok_option,
+    debug_option,
+    json_option,
+    load_config,
+    make_ready,
+    other_versions_option,
+    set_option,
+    threads_option,
+)
 
 
 @click.command()
@@ -66,11 +75,14 @@ def train(
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @after_grok_option
+@other_versions_option
 @threads_option
 @json_option
 @debug_option
 @click.pass_context
-def resume(ctx: click.Context, folder: Path, after_grok: int | None, threads: int | None, as_json: bool) -> None:
+def resume(
+    ctx: click.Context, folder: Path, after_grok: int | None, other_versions: bool, threads: int | None, as_json: bool
+) -> None:
     """Go on with a run that was interrupted or killed.
 
     A finished run is only shown. With --after-grok a run that stopped because it grokked goes on for that
@@ -81,6 +93,7 @@ def resume(ctx: click.Context, folder: Path, after_grok: int | None, threads: in
     from .sitting import sit
 
     run = open_run(folder)
+    run.other_versions = other_versions
     make_ready(run.config)
     with run:
         ctx.exit(sit(run, threads, after_grok, as_json))

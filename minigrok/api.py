@@ -63,6 +63,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     threads: int | None = None,
     observer: Observer | None = None,
+    other_versions: bool = False,
     **more: Any,
 ) -> Run:
     """Train a run to its end; go on with the one that is there, if it has the same configuration.
@@ -74,6 +75,7 @@ def train(
     settings : mapping, optional    {"optimiser.weight_decay": 0.5}
     threads : int, optional         at most; default: all CPUs, at most one a shard. Never changes a bit
     observer : Observer, optional   is told of every step and evaluation, and can stop
+    other_versions : bool           go on with a portable run that was begun with other versions: its bits may be others
     **more : settings by their last name alone, such as seed=1 or max_steps=200
 
     Returns
@@ -86,13 +88,15 @@ def train(
     ConfigError       an unknown setting, one that is there twice, a value that it cannot have, a last name that
                       several settings have; the folder's run has other settings
     RunFolderError    the folder holds something else, or another process is writing it
-    EngineError       the engine is not there, or the process is not in portable mode and the configuration is
+    EngineError       the engine is not there; the process is not in portable mode and the configuration is; a portable
+                      run that was begun with other versions
     """
     config = source if isinstance(source, Config) else load(source)
     config, _ = training.ready(with_values(config, _once(settings or {}, {_key(name): x for name, x in more.items()})))
     folder = Path(out or Path("runs", f"{config.name}-s{config.seed}"))
     require_source(config, folder)
     with begin(folder, config) as run:
+        run.other_versions = other_versions
         training.train(run, threads, observer=observer)
     return run
 

@@ -27,6 +27,10 @@ class MinigrokError(Exception):
         return f"required: {self.required} - got: {self.got} - do: {self.do}"
 
 
+class MinigrokWarning(UserWarning):
+    """What a user should know although the work goes on."""
+
+
 class ConfigError(MinigrokError):
     """A configuration that cannot be run: unknown key, wrong type, value out of range."""
 

@@ -13,7 +13,7 @@ from minigrok.analyses import ANALYSES
 from minigrok.config import preset, preset_names
 from minigrok.config.arms import ARMS
 from minigrok.engine import ENGINES, chosen, device
-from minigrok.engine.cpu import cache_folder
+from minigrok.engine.cache import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS

@@ -8,15 +8,15 @@ versions that vectorise (`vector_math`), because Numba's wheels come without SVM
     fastmath        reassoc and contract only: sums may be reordered and a*b + c fused. NaN and infinity keep
                     their meaning (no nnan, ninf, nsz): a test says so.
     forceinline     a body's small helpers become part of its loops: attention takes half the time, with the same bits
+
+A loop that sums writes nothing, or only the one array that it reads. LLVM compiles a loop that reads one array and
+writes another twice, vectorised and not, and chooses at run time by how far the arrays lie apart: the order of a sum in
+it would depend on where malloc put them.
 """
 
-import hashlib
 import math
-import os
 import threading
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -24,6 +24,8 @@ import numba
 
 from minigrok.engine import vector_math
 from minigrok.engine.base import Body, Engine
+from minigrok.engine.cache import Cache, is_kept, usable_folder
+from minigrok.errors import EngineError
 
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}, "forceinline": True}
 VECTORISED: dict[Any, Any] = {math.exp: vector_math.exp, math.erf: vector_math.erf}
@@ -34,13 +36,20 @@ class CpuEngine(Engine):
 
     name = "cpu"
 
+    def __init__(self, dtype: Any) -> None:
+        if numba.config.DISABLE_JIT:
+            do = "unset NUMBA_DISABLE_JIT, or take --engine plain, which a debugger can step through"
+            raise EngineError("compiled kernels for compute.engine = 'cpu'", "NUMBA_DISABLE_JIT is set", do)
+        usable_folder()  # refused now, before anything is made
+        super().__init__(dtype)
+
     def kernel(self, body: Body) -> Callable[..., Any]:
         """Return `body` compiled."""
         return compiled(body)
 
 
 _compiled: dict[Body, Callable[..., Any]] = {}
-_one_compiler = threading.RLock()  # the table and Numba's cache setting belong to all threads
+_one_compiler = threading.RLock()  # the table belongs to all threads
 
 
 def compiled(body: Body) -> Callable[..., Any]:
@@ -64,33 +73,14 @@ def _compile(body: Body) -> Callable[..., Any]:
     calls = {name: _callable(value) for name, value in names.items()}
     copy = FunctionType(body.__code__, {**body.__globals__, **calls}, body.__name__)
     copy.__module__, copy.__qualname__ = body.__module__, body.__qualname__
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
-    try:
-        return numba.njit(copy, cache=True, **FLAGS)  # type: ignore[no-any-return]
-    finally:
-        numba.config.CACHE_DIR = before
+    dispatcher = numba.njit(copy, **FLAGS)
+    folder = usable_folder()
+    if folder and is_kept(body):
+        dispatcher._cache = Cache(copy, folder)
+    return dispatcher  # type: ignore[no-any-return]
 
 
 def _callable(value: Any) -> Any:
     if isinstance(value, FunctionType):
         return compiled(value)
     return VECTORISED.get(value, value) if callable(value) else value
-
-
-COMPILED = ("engine/*.py", "layers/*.py", "network/evaluation.py", "training/optim.py", "training/planes.py")
-
-
-@cache
-def cache_folder() -> Path:
-    """Folder of the compiled functions: its name holds a hash of the sources of all bodies, `COMPILED`.
-
-    Numba's own key is the file of the function alone, so a change in a function that it calls would go unnoticed.
-    `NUMBA_CACHE_DIR` moves the folder; default: minigrok/numba in the user's cache folder (XDG_CACHE_HOME).
-    """
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for source in sorted(path for pattern in COMPILED for path in package.glob(pattern)):
-        digest.update(source.read_bytes())
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user / "minigrok" / "numba")
-    return root / digest.hexdigest()[:16]

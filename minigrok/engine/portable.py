@@ -7,15 +7,30 @@ they are imported, so they have to be in the environment before NumPy is: the co
 
 import os
 import sys
+from typing import Any
 
 from minigrok.errors import EngineError
 
-SETTINGS = {
-    "OPENBLAS_CORETYPE": "Haswell",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2,+avx,+sse4.2",
+# What Numba must hold: the processor, and its own defaults of all that changes code, said so that nothing in the
+# environment or in a .numba_config.yaml changes them.
+NUMBA = {
+    "CPU_NAME": "haswell",
+    "CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2,+avx,+sse4.2",
+    "ENABLE_AVX": "1",
+    "OPT": "3",
+    "LOOP_VECTORIZE": "1",
+    "SLP_VECTORIZE": "0",
+    "BOUNDSCHECK": "0",
+    "DEBUGINFO": "0",
+    "ENABLE_PROFILING": "0",
+    "EXTEND_VARIABLE_LIFETIMES": "0",
+    "LLVM_REFPRUNE_PASS": "1",
+    "LLVM_REFPRUNE_FLAGS": "all",
+    "DISABLE_INTEL_SVML": "1",
+    "DISABLE_JIT": "0",
 }
+BLAS = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
+SETTINGS = BLAS | {f"NUMBA_{name}": value for name, value in NUMBA.items()}
 
 
 def in_force() -> bool:
@@ -25,19 +40,40 @@ def in_force() -> bool:
 
 def obstacles() -> list[str]:
     """Return what differs from the portable settings in this process, in words; empty if nothing does."""
+    return [*_of_numba(), *_of_blas()]
+
+
+def _of_numba() -> list[str]:
     import numba
+
+    found = {name: _held(numba.config, name) for name in NUMBA}
+    if not getattr(numba.config, "USING_SVML", False):
+        found["DISABLE_INTEL_SVML"] = "1"  # there is none
+    return [f"Numba's {name} is {found[name]}" for name, value in NUMBA.items() if found[name] != value]
+
+
+def _held(config: Any, name: str) -> str:
+    """Value of a setting as its environment variable would say it; what is not set and off by default is "0"."""
+    value = getattr(config, "DEBUGINFO_DEFAULT" if name == "DEBUGINFO" else name, None)
+    value = getattr(value, "_raw_value", value)  # of OPT, where the number 3 may be "max"
+    if value is None and NUMBA[name] == "0":
+        return "0"
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _of_blas() -> list[str]:
     import numpy  # noqa: F401 - its BLAS must be loaded to be seen
     import scipy.linalg  # noqa: F401 - and so must SciPy's own
     from threadpoolctl import threadpool_info
 
-    found = [
-        f"Numba compiles for {value or 'this processor'}"
-        for value, key in [(numba.config.CPU_NAME, "NUMBA_CPU_NAME"), (numba.config.CPU_FEATURES, "NUMBA_CPU_FEATURES")]
-        if value != SETTINGS[key]
-    ]
-    for library in threadpool_info():
-        if library["user_api"] == "blas" and library.get("architecture") != "Haswell":
-            found.append(f"{library['internal_api']} uses its {library.get('architecture')} kernels")
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    found = [] if libraries else ["no BLAS library is seen"]
+    for library in libraries:
+        name, kernels, threads = library["internal_api"], library.get("architecture"), library["num_threads"]
+        if kernels != BLAS["OPENBLAS_CORETYPE"]:
+            found.append(f"{name} uses its {kernels} kernels")
+        if threads != 1:  # a product is cut otherwise
+            found.append(f"{name} works on {threads} threads")
     return found
 
 

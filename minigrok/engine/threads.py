@@ -11,7 +11,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from minigrok.engine import Body, Engine
 
@@ -25,6 +25,11 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def one_blas_thread() -> Any:
+    """Return a context in which BLAS works on one thread: it cuts products by their number, which changes last bits."""
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 class Team:

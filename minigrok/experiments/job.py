@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 from minigrok.analyses.perform import perform
 from minigrok.analyses.results import performed
 from minigrok.config import from_toml, to_toml
-from minigrok.engine import portable
+from minigrok.engine import portable, provenance
 from minigrok.errors import BusyError, MinigrokError, SweepError
 from minigrok.experiments.cells import missing_analyses, resolved
 from minigrok.experiments.sweep_file import Order, Sweep
@@ -32,7 +31,6 @@ from minigrok.training.train import train
 from minigrok.version import __version__
 
 PATIENCE = EXPIRY + 30.0  # seconds to wait for a folder's lock: a dead owner elsewhere has expired by then
-DECIDING = ("numpy", "numba", "safetensors")  # packages whose versions decide bits or files
 
 Job = dict[str, Any]  # JSON-able: see `run_job` and `comparison_job`
 
@@ -61,10 +59,11 @@ class Stopped(Exception):
     """Asked to stop in the middle of an analysis, whose finished parts are kept."""
 
 
-def run_job(out: Path, sweep: Sweep, name: str) -> Job:
-    """Return the job that brings a run to its end, its own analyses included."""
+def run_job(out: Path, sweep: Sweep, name: str, other_versions: bool = False) -> Job:
+    """Return the job that brings a run to its end, its own analyses included; `other_versions` as in `Run`."""
     config = next(config for config in sweep.configs if config.name == name)
-    return _job(out, name, sweep.orders) | {"config": to_toml(config), "portable": config.compute.portable}
+    own = {"config": to_toml(config), "portable": config.compute.portable, "other_versions": other_versions}
+    return _job(out, name, sweep.orders) | own
 
 
 def comparison_job(out: Path, sweep: Sweep, order: Order) -> Job:
@@ -75,7 +74,7 @@ def comparison_job(out: Path, sweep: Sweep, order: Order) -> Job:
 
 def versions() -> dict[str, str]:
     """Versions that must be the same wherever a sweep runs."""
-    return {"minigrok": __version__} | {package: version(package) for package in DECIDING}
+    return {"minigrok": __version__} | provenance.packages()
 
 
 def perform_job(job: Job, stop: Callable[[], bool]) -> Outcome:
@@ -162,7 +161,9 @@ def locked(job: Job, stop: Callable[[], bool]) -> Run:
     folder, deadline = out / config.name, time.monotonic() + PATIENCE
     while True:
         try:
-            return begin(folder, config)
+            run = begin(folder, config)
+            run.other_versions = bool(job.get("other_versions"))
+            return run
         except BusyError:
             if time.monotonic() > deadline:
                 raise

@@ -103,7 +103,12 @@ def plan(sweep: Sweep, out: Path) -> list[Cell]:
 
 
 def conduct(
-    sweep: Sweep, out: Path, executor: Executor, watcher: Watcher | None = None, only: Sequence[str] = ("*",)
+    sweep: Sweep,
+    out: Path,
+    executor: Executor,
+    watcher: Watcher | None = None,
+    only: Sequence[str] = ("*",),
+    other_versions: bool = False,
 ) -> Conducted:
     """Do what is missing of a sweep.
 
@@ -114,6 +119,7 @@ def conduct(
     executor : Executor
     watcher : Watcher, optional
     only : sequence of str    patterns of run names; the other runs wait, and so do comparisons and thinning
+    other_versions : bool     as in `Run`, for all
 
     Raises
     ------
@@ -130,7 +136,7 @@ def conduct(
         if not path.exists() or path.read_bytes() != text:
             write_atomically(path, text, lock.take)
         try:
-            return _rounds(sweep, out, missing, executor, watcher)
+            return _rounds(sweep, out, missing, executor, watcher, other_versions)
         finally:
             show(out, standing.look_at_all(out, sweep))
 
@@ -154,9 +160,11 @@ def show(out: Path, cells: Sequence[Cell]) -> None:
     write_atomically(path, text)
 
 
-def _rounds(sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, watcher: Watcher) -> Conducted:
+def _rounds(
+    sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, watcher: Watcher, other_versions: bool
+) -> Conducted:
     """Runs first, then comparisons of them, then thinning."""
-    done, stopped = _runs(sweep, out, missing, executor, watcher)
+    done, stopped = _runs(sweep, out, missing, executor, watcher, other_versions)
     compare: list[Job] = []
     failed: list[Outcome] = []
     if all(cell.state == "done" for cell in standing.look_at_all(out, sweep)):
@@ -168,7 +176,9 @@ def _rounds(sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor
     return Conducted(standing.look_at_all(out, sweep), broken, done + len(compare), stopped)
 
 
-def _runs(sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, watcher: Watcher) -> tuple[int, bool]:
+def _runs(
+    sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, watcher: Watcher, other_versions: bool
+) -> tuple[int, bool]:
     """Do the runs, those that wait for another one of the sweep in a later round; how many, and whether stopped."""
     done, todo = 0, [cell.config for cell in missing]
     while todo:
@@ -179,7 +189,8 @@ def _runs(sweep: Sweep, out: Path, missing: Sequence[Cell], executor: Executor, 
             for config in todo:
                 standing.write_failure(out, config.name, f"waits for {standing.awaited(sweep, config)}: not trained")
             break
-        stopped, _ = _round(out, [run_job(out, sweep, config.name) for config in ready], executor, watcher)
+        jobs = [run_job(out, sweep, config.name, other_versions) for config in ready]
+        stopped, _ = _round(out, jobs, executor, watcher)
         done += len(ready)
         if stopped:
             return done, True

@@ -41,10 +41,12 @@ def _top(x: Array) -> float:
 
 
 def _exp_minus(x: Array, top: float, e: Array) -> float:
-    """e = exp(x - top); return the sum of e."""
+    """e = exp(x - top); return the sum of e. The loop that sums knows e alone: see `minigrok.engine.cpu`."""
+    for c in range(x.size):
+        e[c] = x[c] - top
     total = x.dtype.type(0)
     for c in range(x.size):
-        e[c] = exp(x[c] - top)
+        e[c] = exp(e[c])
         total += e[c]
     return total  # type: ignore[no-any-return]
 
@@ -88,9 +90,10 @@ def _backward(lo: int, hi: int, target: Array, p: Array, o: Array, weight: float
 def _r_forward(lo: int, hi: int, target: Array, p: Array, Rx: Array, Rloss: Array) -> None:
     for i in range(lo, hi):
         # forward: loss = log sum_c exp x_c - x_k, so Rloss = sum_c p_c (Rx_c - Rx_k)
-        Rloss[i] = 0
+        total, Rx_k = p.dtype.type(0), Rx[i, target[i]]
         for c in range(p.shape[1]):
-            Rloss[i] += p[i, c] * (Rx[i, c] - Rx[i, target[i]])
+            total += p[i, c] * (Rx[i, c] - Rx_k)
+        Rloss[i] = total
 
 
 def _r_backward(lo: int, hi: int, p: Array, weight: float, Rx: Array, Rdx: Array) -> None:

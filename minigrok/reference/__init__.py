@@ -7,15 +7,17 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minigrok.config import Config
 from minigrok.engine import portable
+from minigrok.engine.provenance import DECIDE_BITS
+from minigrok.errors import MinigrokError
 from minigrok.info import environment
 from minigrok.reference import run as reference_run
 from minigrok.reference import sweep as reference_sweep
@@ -26,7 +28,6 @@ from minigrok.storage.files import write_atomically
 from minigrok.training.figure import title
 
 TIERS = ("exact", "prefix", "phenomenon")
-DECIDE_BITS = ("numpy", "numba", "llvmlite")  # whose versions decide the last bits: BLAS and generated code
 
 
 class Comparison(NamedTuple):
@@ -117,8 +118,21 @@ def obstacle(folder: Path) -> str:
         return "the run is not portable"
     if not portable.in_force():
         return "portable mode is off"
-    made, here = read_environment(folder)["packages"], environment()["packages"]
-    return ", ".join(f"{x} {here[x]} instead of {made[x]}" for x in DECIDE_BITS if here[x] != made[x])
+    made, here = (_deciding(each) for each in (read_environment(folder), environment()))
+    return ", ".join(f"{x} {here[x]} instead of {made[x]}" for x in here if here[x] != made[x])
+
+
+def require_bits(folder: Path) -> None:
+    """Raise a MinigrokError unless a reference's numbers must come out bit for bit in this process."""
+    if why := obstacle(folder):
+        do = "with --portable, and with pip install -c reference_outputs/constraints.txt; or without --strict"
+        raise MinigrokError(f"the reference {folder.name} compared bit for bit", f"tolerances: {why}", do)
+
+
+def _deciding(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What decides the last bits: the versions of the packages and of BLAS."""
+    blas = ", ".join(sorted(library["version"] for library in environment["blas"]))
+    return {name: environment["packages"][name] for name in DECIDE_BITS} | {"BLAS": blas}
 
 
 def _kind(folder: Path) -> ModuleType:

@@ -11,12 +11,10 @@ which the checkpoint counts.
 """
 
 import contextlib
-import platform
 import re
 import tomllib
 from collections.abc import Mapping
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy.typing as npt
 
 from minigrok.config import PROVENANCE, Config, Intervention, config_hash, differences, from_toml, to_toml
 from minigrok.display import html_table
+from minigrok.engine import provenance
 from minigrok.errors import ConfigError, NonFiniteError, RunFolderError, ShapeError
 from minigrok.foreign import read_file
 from minigrok.network.params import Layout, layout
@@ -71,6 +70,8 @@ class Run:
         self.folder = folder
         self.config = config
         self.layout = layout(config)
+        self.recorded: dict[str, Any] = {}  # of an earlier sitting: see minigrok.engine.provenance
+        self.other_versions = False  # whether to go on although other versions are recorded
         self._lock = Lock(folder, UNFINISHED)
         self._checkpoint = folder / "checkpoint.safetensors"
         self._most = 64 * self.layout.size + 2**20  # bytes of a file of this run's arrays that are believable
@@ -340,9 +341,10 @@ def open_run(folder: Path | str) -> Run:
     if form != FORMAT:
         required = f"a run folder of format {FORMAT} (minigrok {__version__})"
         raise RunFolderError(required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}")
-    config = _unchanged(path, text, stored, by)
+    run = Run(folder, _unchanged(path, text, stored, by))
     is_sealed(path, data[data.rfind(f"[{PROVENANCE}]".encode()) :])
-    return Run(folder, config)
+    run.recorded = written
+    return run
 
 
 def load_weights(path: Path | str, parts: Layout) -> Array:
@@ -379,10 +381,8 @@ def _require_empty(folder: Path) -> None:
 
 def _provenance(config: Config) -> str:
     """Table that a run adds to its configuration; the hash comes last, so that a cut-off file lacks it."""
-    versions = {"version": __version__, "python": platform.python_version()}
-    versions |= {name: version(name) for name in ("numpy", "numba", "safetensors")}
-    versions |= {"checksum": SEAL, "config_hash": config_hash(config)}
-    lines = [f'{key} = "{value}"' for key, value in versions.items()]
+    kept = provenance.record() | {"checksum": SEAL, "config_hash": config_hash(config)}
+    lines = [f'{key} = "{value}"' for key, value in kept.items()]
     comment = "# Written by minigrok. The hash covers every setting but the name, the checksum this table."
     return "\n".join([f"[{PROVENANCE}]", comment, f"format = {FORMAT}", *lines, ""])
 

@@ -17,6 +17,7 @@ import numpy as np
 from minigrok.config import Config, config_hash
 from minigrok.config.arms import NO_SOURCE
 from minigrok.engine import Array, Engine
+from minigrok.engine.threads import one_blas_thread
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry.bases import Basis, Trajectory
 from minigrok.geometry.subspace import embed, orthonormal, thinned
@@ -106,7 +107,8 @@ def plane_of(run: Run) -> Array | None:
             raise RunFolderError(f"{path} as this run wrote it (config hash {own[:12]})", got, "restore it from a copy")
         return arrays["B"]
     source = find_source(run.config, run.folder.parent)
-    B, steps = _rows(run.config, source)
+    with one_blas_thread():
+        B, steps = _rows(run.config, source)
     run.lock()
     note = {"config_hash": own, "source": config_hash(source.config), "steps": steps}
     B = B.astype(run.config.compute.dtype)

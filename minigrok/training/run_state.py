@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrok.config import Config
-from minigrok.engine import Array, Engine
+from minigrok.engine import Array, Engine, provenance
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.evaluation import Scores
 from minigrok.storage.runs import METRICS, Run
@@ -158,6 +158,8 @@ class RunState(ABC):
         checkpoint = run.load_checkpoint()
         if checkpoint:
             self.restore(*checkpoint)
+            if not self.at_end:
+                provenance.compare(run.recorded, run.folder, run.config.compute.portable, run.other_versions)
             self._keep(after_grok, run)
         else:
             self.counters.after_grok = after_grok

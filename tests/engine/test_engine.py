@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
-import inspect
 import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from row_bodies import bodies, four_maps
 
 import minigrok
 from minigrok.config import Config, Model, Optimiser, Task
 from minigrok.engine import ENGINES, Array, Engine, open_engine
-from minigrok.engine.cpu import COMPILED
+from minigrok.engine.cache import COMPILED
 from minigrok.errors import EngineError
 from minigrok.gradcheck.cases import CASES, Sizes
-from minigrok.gradcheck.laws import Case, Tree, draw, flat, leaves, tree_map
+from minigrok.gradcheck.laws import Case, Tree, draw, leaves, tree_map
 from minigrok.layers import LAYERS, embedding
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
@@ -194,22 +193,6 @@ def test_a_body_that_leaves_a_row_out_is_caught(monkeypatch: pytest.MonkeyPatch)
 # --- NaN and infinity keep their meaning, whatever the compiler may reorder
 
 
-def bodies(module_name: str) -> set[Callable[..., None]]:
-    """Row bodies of a module: its functions of (lo, hi, ...)."""
-    module = importlib.import_module(module_name)
-    functions = [f for _, f in inspect.getmembers(module, inspect.isfunction) if f.__module__ == module_name]
-    return {f for f in functions if list(inspect.signature(f).parameters)[:2] == ["lo", "hi"]}
-
-
-def four_maps(case: Case, name: str, z: Tree, Rz: Tree, dy: Tree, Rdy: Tree) -> list[Array]:
-    engine = open_engine(name, "float64")
-    y, tape = case.value(engine, z)
-    dz, dtape = case.pull(engine, z, tape, dy)
-    Ry, rtape = case.r_value(engine, z, tape, Rz)
-    Rdz = case.r_pull(engine, z, tape, dtape, Rz, rtape, Rdy)
-    return [flat(tree) for tree in (y, dz, Ry, Rdz)]
-
-
 def broken(tree: Tree, leaf: int, bad: float) -> Tree:
     """The tree with a number in the middle of its leaf-th array replaced."""
     count = iter(range(10**6))
@@ -244,7 +227,7 @@ def test_bad_numbers_go_the_same_way_on_both_engines(name: str, bad: float) -> N
     case = CASES[name](rng, Sizes())
     with np.errstate(all="ignore"):
         for arguments in arguments_with(case, bad, rng):
-            plain, cpu = (four_maps(case, engine, *arguments) for engine in ("plain", "cpu"))
+            plain, cpu = (four_maps(case, open_engine(engine, "float64"), *arguments) for engine in ("plain", "cpu"))
             for a, b in zip(plain, cpu, strict=True):
                 assert np.array_equal(kinds(a), kinds(b))
                 shown += bool(kinds(a).any())
@@ -259,7 +242,7 @@ def test_the_cases_run_every_row_body_of_the_layers(monkeypatch: pytest.MonkeyPa
     for make_case in CASES.values():
         case = make_case(rng, Sizes())
         y = case.value(open_engine("plain", "float64"), case.z)[0]
-        four_maps(case, "plain", case.z, draw(rng, case.z), draw(rng, y), draw(rng, y))
+        four_maps(case, open_engine("plain", "float64"), case.z, draw(rng, case.z), draw(rng, y), draw(rng, y))
     modules = [f"minigrok.layers.{layer.name}" for layer in LAYERS] + ["minigrok.layers.sums"]
     expected = set().union(*map(bodies, modules))
     assert len(expected) > 15

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from small_sweeps import Here, all_bits, contents, kill, small, step_of, text, until
 
+from minigrok.engine import provenance
 from minigrok.errors import BusyError, ConfigError, RunFolderError
 from minigrok.experiments import sweep as conducting
 from minigrok.experiments.cells import look, look_at_all, missing_analyses, open_sweep, sweep_to_json, table
@@ -27,6 +28,7 @@ from minigrok.experiments.sweep_file import read_sweep
 from minigrok.storage.files import write_atomically
 from minigrok.storage.lock import Lock, owner_of
 from minigrok.storage.runs import create, open_run
+from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
 TOP = Path(__file__).parents[2]
@@ -162,6 +164,19 @@ def test_a_job_waits_for_somebody_at_the_same_analysis(tmp_path: Path) -> None:
         assert perform_job(run_job(out, sweep, run.config.name), stop).ok
     assert len(waited) > 3
     assert missing_analyses(run, sweep.orders) == ()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_that_was_begun_with_other_versions_goes_on_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(provenance, "compare", lambda recorded, where, portable, other: seen.append(other))
+    sweep, out = small(seeds=(1,)), tmp_path / "s"
+    with create(out / sweep.configs[0].name, sweep.configs[0]) as run:
+        train(run, 1, observer=Observer(stop=lambda: True))
+    conduct(sweep, out, Here(), other_versions=asked)
+    assert seen == [asked]
 
 
 # --- processes

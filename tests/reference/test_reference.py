@@ -271,7 +271,20 @@ def test_check_prints_every_number_and_fails_when_one_is_wrong(folder: Path) -> 
     assert bad.stdout.count("WRONG") == 1
     machine = minigrok("check", "--json", "--folder", folder.parent)
     assert machine.exit_code == 1
-    assert sum(not row["holds"] for row in json.loads(machine.stdout)["small"]) == 1
+    told = json.loads(machine.stdout)["small"]
+    assert sum(not row["holds"] for row in told["numbers"]) == 1
+    assert (told["mode"], told["reason"]) == ("tolerances", "the run is not portable")
+
+
+def test_strict_refuses_tolerances(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = minigrok("check", "--strict", "--folder", folder.parent)
+    assert refused.exit_code == 1
+    assert "the run is not portable" in refused.stderr
+    assert not refused.stdout
+    monkeypatch.setattr(reference, "obstacle", lambda folder: "")
+    machine = minigrok("check", "--strict", "--json", "--folder", folder.parent)
+    assert machine.exit_code == 0, machine.output
+    assert json.loads(machine.stdout)["small"]["mode"] == "bits"
 
 
 @pytest.mark.usefixtures("_no_picture")
@@ -313,6 +326,10 @@ def test_bits_are_asked_for_only_where_they_are_promised(folder: Path, monkeypat
     kept["packages"]["numpy"] = "1.0"
     (folder / "environment.json").write_text(json.dumps(kept))
     assert reference.obstacle(folder).endswith("instead of 1.0")
+    kept["packages"]["numpy"] = np.__version__
+    kept["blas"][0]["version"] = "0.1"
+    (folder / "environment.json").write_text(json.dumps(kept))
+    assert reference.obstacle(folder).startswith("BLAS ")
 
 
 def test_a_last_bit_is_a_failure_in_portable_mode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
