@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .echo import echo
 from .options import debug_option
 
 
@@ -24,4 +25,4 @@ def plot(folders: tuple[Path, ...], log_steps: bool) -> None:
 
     for folder in folders:
         for path in save(training_figure(open_run(folder), log_steps=log_steps), folder / "training"):
-            click.echo(path)
+            echo(path)

@@ -45,6 +45,7 @@ from minigrok.network.objective import Objective
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run, begin, open_run
 from minigrok.training import train as training
+from minigrok.training.budget import require_room
 from minigrok.training.figure import training_figure
 from minigrok.training.observer import Observer
 from minigrok.training.planes import require_source
@@ -84,7 +85,7 @@ def train(
     Raises
     ------
     ConfigError       an unknown setting, one that is there twice, a value that it cannot have, a last name that
-                      several settings have; the folder's run has other settings
+                      several settings have; the folder's run has other settings; too little memory or disk
     RunFolderError    the folder holds something else, or another process is writing it
     EngineError       the engine is not there, or the process is not in portable mode and the configuration is
     """
@@ -92,6 +93,7 @@ def train(
     config, _ = training.ready(with_values(config, _once(settings or {}, {_key(name): x for name, x in more.items()})))
     folder = Path(out or Path("runs", f"{config.name}-s{config.seed}"))
     require_source(config, folder)
+    require_room(config, folder)
     with begin(folder, config) as run:
         training.train(run, threads, observer=observer)
     return run
@@ -148,7 +150,7 @@ class Analysed:
     @property
     def figure(self) -> Figure:
         """The picture, drawn anew."""
-        return self._analysis.figure(self.result)
+        return self._analysis.draw(self.result)
 
     def _repr_html_(self) -> str:
         """Show picture and table in a notebook."""

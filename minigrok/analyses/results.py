@@ -110,7 +110,7 @@ def save_result(
     content, arrays = to_files(result)
     write_atomically(folder / "arrays.npz", npz(arrays))
     write_atomically(folder / "table.csv", csv_text(rows).encode())
-    save(analysis.figure(result), folder / "figure")
+    save(analysis.draw(result), folder / "figure")
     text = json.dumps(_head(analysis, runs, settings) | {"result": content}, indent=1, allow_nan=False)
     write_atomically(folder / "result.json", text.encode())
 

@@ -14,6 +14,7 @@ import platform
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -141,7 +142,9 @@ class Run:
         """Parameters (P,) float64, as `Objective` takes them, at a step; default: the last snapshot."""
         steps = self.snapshots()
         if step is None and not steps:
-            raise RunFolderError(f"a snapshot in {self.folder}", "none", f"train it: minigrok resume {self.folder}")
+            begun = self._checkpoint.exists()
+            do = "restore its snapshots from a copy" if begun else f"train it: minigrok resume {self.folder}"
+            raise RunFolderError(f"a snapshot in {self.folder}", "none", do)
         return self.load_snapshot(steps[-1] if step is None else step).astype(np.float64)
 
     def model(self, step: int | None = None) -> dict[str, Array]:
@@ -190,6 +193,19 @@ class Run:
         arrays, note = read_arrays(self._checkpoint)
         self._own(self._checkpoint, note)
         return arrays, note["state"]
+
+    def withdraw(self) -> None:
+        """Take back what `create` wrote if nothing was trained: a start that failed is in nobody's way."""
+        snapshots = self.folder / "snapshots"
+        trained = self._checkpoint.exists() or (self.folder / METRICS).exists() or any(self.snapshots())
+        if trained or snapshots.is_symlink():
+            return
+        with suppress(OSError, RunFolderError):
+            self.lock()
+            self.snapshot_path(0).unlink(missing_ok=True)
+            if snapshots.exists():
+                snapshots.rmdir()
+            (self.folder / "config.toml").unlink()
 
     def snapshot_path(self, step: int) -> Path:
         """Where the snapshot of a step is, or would be."""
@@ -311,7 +327,9 @@ def _require_empty(folder: Path) -> None:
     found = sorted(name for name in names - LEFTOVERS if not leftover(name))
     if found:
         got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")
-        do = f"choose another --out; to go on with a run: minigrok resume {folder}"
+        do = "choose another --out"
+        if "config.toml" in found:
+            do += f"; to go on with the run that is there: minigrok resume {folder}"
         raise RunFolderError("a new or empty folder for the run", got, do)
 
 
