@@ -126,7 +126,10 @@ def _outputs() -> Iterator[list[_Output]]:
             stream.flush()
             output = _Output(stream.fileno(), "w", closefd=False)
             text = io.TextIOWrapper(
-                io.BufferedWriter(output), stream.encoding, "backslashreplace", line_buffering=stream.line_buffering
+                io.BufferedWriter(output),
+                stream.encoding,
+                "backslashreplace",
+                line_buffering=bool(stream.line_buffering),
             )
             setattr(sys, name, text)
             outputs.append(output)

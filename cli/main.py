@@ -40,7 +40,7 @@ class Commands(click.Group):
         call = Call()
 
         def run() -> Any:
-            return super(Commands, self).main(*args, standalone_mode=False, obj=call, **extra)
+            return super(Commands, self).main(*args, **{**extra, "standalone_mode": False, "obj": call})
 
         return sys.exit(call.end(run)) if standalone_mode else run()
 

@@ -84,7 +84,7 @@ def unwritable(path: Path, n_bytes: int, error: OSError) -> RunFolderError:
     return RunFolderError(
         f"room and permission to write {path} ({n_bytes:,} bytes)",
         f"{error.strerror or error} ({free} free)",
-        "make room or choose another place, then resume; what was there before is intact",
+        "make room or choose another place; what was there before is intact",
     )
 
 

@@ -14,7 +14,6 @@ import platform
 import re
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -194,19 +193,6 @@ class Run:
         self._own(self._checkpoint, note)
         return arrays, note["state"]
 
-    def withdraw(self) -> None:
-        """Take back what `create` wrote if nothing was trained: a start that failed is in nobody's way."""
-        snapshots = self.folder / "snapshots"
-        trained = self._checkpoint.exists() or (self.folder / METRICS).exists() or any(self.snapshots())
-        if trained or snapshots.is_symlink():
-            return
-        with suppress(OSError, RunFolderError):
-            self.lock()
-            self.snapshot_path(0).unlink(missing_ok=True)
-            if snapshots.exists():
-                snapshots.rmdir()
-            (self.folder / "config.toml").unlink()
-
     def snapshot_path(self, step: int) -> Path:
         """Where the snapshot of a step is, or would be."""
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
@@ -327,10 +313,8 @@ def _require_empty(folder: Path) -> None:
     found = sorted(name for name in names - LEFTOVERS if not leftover(name))
     if found:
         got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")
-        do = "choose another --out"
-        if "config.toml" in found:
-            do += f"; to go on with the run that is there: minigrok resume {folder}"
-        raise RunFolderError("a new or empty folder for the run", got, do)
+        there = f"; to go on with the run that is there: minigrok resume {folder}" * ("config.toml" in found)
+        raise RunFolderError("a new or empty folder for the run", got, f"choose another --out{there}")
 
 
 def _provenance(config: Config) -> str:

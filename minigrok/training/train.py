@@ -3,12 +3,14 @@
 The loop is `loop`, a step is `trainer` or, on a device, `fleet_train`.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
 from minigrok.config import Config
 from minigrok.config.sections import EngineName
 from minigrok.engine import chosen, open_engine, portable
+from minigrok.errors import RunFolderError
 from minigrok.storage.runs import Run
 from minigrok.training.budget import require_room
 from minigrok.training.counters import Counters
@@ -77,7 +79,7 @@ def train(
         require_room(run.config)
         state = _to_its_end(run, threads, after_grok, observer)
     except BaseException:
-        run.withdraw()
+        _withdraw(run)
         raise
     if state.failure is not None:
         raise state.failure
@@ -93,3 +95,17 @@ def _to_its_end(run: Run, threads: int | None, after_grok: int | None, observer:
     trainer.begin(run, after_grok)
     until_one_ends([Sitting(run, trainer, observer)], trainer)
     return trainer
+
+
+def _withdraw(run: Run) -> None:
+    """Take back what `runs.create` wrote if nothing was trained: a start that failed is in nobody's way."""
+    snapshots, config = run.folder / "snapshots", run.folder / "config.toml"
+    with suppress(OSError, RunFolderError):
+        run.lock()
+        trained = (run.folder / "checkpoint.safetensors").exists() or run.metrics() or any(run.snapshots())
+        if trained or snapshots.is_symlink():
+            return
+        if snapshots.exists():
+            run.snapshot_path(0).unlink(missing_ok=True)
+            snapshots.rmdir()
+        config.unlink()

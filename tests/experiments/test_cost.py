@@ -8,6 +8,7 @@ from minigrok.config import with_settings
 from minigrok.experiments import cost
 from minigrok.experiments.sweep import plan
 from minigrok.storage.runs import create
+from minigrok.training import budget
 from minigrok.training.train import train
 
 
