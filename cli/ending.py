@@ -10,9 +10,11 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import click
@@ -43,13 +45,15 @@ class Call:
     Attributes
     ----------
     command : str    its name, once it is known
+    asked : bool     whether there was a Ctrl-C
     """
 
     command: str = ""
+    asked: bool = False
 
     def end(self, run: Callable[[], object]) -> int:
         """Run the command; return the exit code."""
-        with _outputs() as outputs:
+        with _outputs() as outputs, self._noting_interrupts():
             code = self._code(run)
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
@@ -60,11 +64,30 @@ class Call:
 
     def interrupted(self) -> int:
         """Say what Ctrl-C leaves; return the exit code. Another Ctrl-C ends the process where it is."""
-        with suppress(ValueError):  # not the main thread
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         line = "\n" * (sys.stderr is not None and sys.stderr.isatty())  # behind the terminal's ^C
         echo(f"{line}interrupted: {FILES.get(self.command, 'nothing was changed')}", err=True)
         return EXIT_CODE
+
+    @contextmanager
+    def _noting_interrupts(self) -> Iterator[None]:
+        """Note Ctrl-C within the block: what KeyboardInterrupt interrupts may end in an error of its own."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self.asked = True
+            signal.default_int_handler(number, frame)
+
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            if not self.asked:
+                signal.signal(signal.SIGINT, before)
 
     def _code(self, run: Callable[[], object]) -> int:
         """Run the command; return the exit code that its work has."""
@@ -83,6 +106,10 @@ class Call:
             error.show(text)
             echo(text.getvalue(), err=True, nl=False)
             return error.exit_code
+        except Exception:
+            if not self.asked:
+                raise
+            return self.interrupted()
         return result if isinstance(result, int) else 0
 
     def _undelivered(self, failure: OSError | None) -> int:

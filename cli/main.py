@@ -51,6 +51,8 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             ctx.exit(ctx.obj.interrupted())
         except REFUSED as error:
+            if ctx.obj.asked:
+                ctx.exit(ctx.obj.interrupted())
             if ctx.meta.get(DEBUG):
                 echo(traceback.format_exc(), err=True)
             shown = in_three_parts(error)
