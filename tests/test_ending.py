@@ -1,4 +1,4 @@
-"""How commands end: Ctrl-C, a reader that goes away, a full disk behind the output, names that would steer a terminal."""
+"""How commands end: Ctrl-C, a reader that goes away, a full disk; and names that would steer a terminal."""
 
 import os
 import signal
@@ -12,7 +12,6 @@ import minigrok_cli
 import pytest
 from commands import invoke, minigrok
 from minigrok_cli import info as info_command
-from minigrok_cli.main import main
 
 from minigrok.config import from_toml
 from minigrok.display import brief, printable

@@ -75,7 +75,7 @@ def read(run: Run, name: str, protocol: str = "exact") -> Stored | None:
         with np.load(folder / "arrays.npz", allow_pickle=False) as file:
             arrays = dict(file)
         runs, settings, fields = list(head["runs"].values()), dict(head["settings"]), _restored(head["result"], arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
         do = f"move {folder} away and make it again: minigrok analyse {name} {run.folder}"
         raise RunFolderError(f"a result in {folder} as minigrok wrote it", got, do) from error
@@ -95,7 +95,7 @@ def performed(analysis: Analysis, runs: Sequence[Run], settings: Any) -> bool:
     folder = result_folder(analysis, runs, settings)
     try:
         found = json.loads((folder / "result.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     wanted = json.loads(json.dumps(_head(analysis, runs, settings)))
     return isinstance(found, dict) and all(found.get(key) == wanted[key] for key in ("analysis", "settings", "runs"))

@@ -21,7 +21,7 @@ from minigrok.analyses.results import performed
 from minigrok.config import Config, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.errors import ConfigError, RunFolderError
-from minigrok.experiments.sweep_file import Order, Sweep
+from minigrok.experiments.sweep_file import Order, Sweep, keep_of, orders_of
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.lock import owner_of
 from minigrok.storage.milestones import milestones
@@ -128,7 +128,7 @@ def read_failure(out: Path, name: str) -> str:
     """Why the last attempt at a run failed; empty if it did not."""
     try:
         return str(json.loads((out / "failures" / f"{name}.json").read_bytes())["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
@@ -162,13 +162,12 @@ def open_sweep(out: Path) -> Sweep:
         table = json.loads(path.read_bytes())
         if table["format"] != FORMAT:
             raise ValueError(f"format {table['format']}")
-        orders = tuple(Order(o["name"], o["protocol"], tuple(o["set"])) for o in table["analyses"])
         configs = tuple(from_toml(str(text)) for text in table["runs"])
-        return Sweep(table["name"], configs, orders, table["keep"])
+        return Sweep(str(table["name"]), configs, orders_of(table["analyses"]), keep_of(table["keep"]))
     except FileNotFoundError as error:
         required, do = "the folder of a sweep", "name a folder that `minigrok sweep` made"
         raise RunFolderError(required, f"{out} without a sweep.json", do) from error
-    except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ConfigError, RecursionError) as error:
         got = f"{path}: {type(error).__name__}: {error}"
         raise RunFolderError("a sweep.json as minigrok wrote it", got, "run `minigrok sweep` once more") from error
 

@@ -109,7 +109,7 @@ def read_sweep(source: Path | str, settings: Mapping[str, Any] | None = None) ->
     folder = source.parent if isinstance(source, Path) else Path()
     configs = tuple(_configs(table, folder, settings or {}))
     _require_different(configs, where)
-    return Sweep(table["name"], configs, _orders(table.get("analyses", [])), _keep(table.get("keep")))
+    return Sweep(table["name"], configs, orders_of(table.get("analyses", [])), keep_of(table.get("keep")))
 
 
 def load_sweep(source: str | Path, settings: Mapping[str, Any] | None = None) -> Sweep:
@@ -238,8 +238,8 @@ def _require_different(configs: tuple[Config, ...], where: str) -> None:
         seen.add(folder)
 
 
-def _orders(entries: Any) -> tuple[Order, ...]:
-    """Return the analyses, checked."""
+def orders_of(entries: Any) -> tuple[Order, ...]:
+    """Return the analyses that a file lists; a ConfigError says what is wrong with them."""
     require(isinstance(entries, list), "analyses", 'is a list such as ["trajectory_pca"]', brief(entries))
     orders = [_order(entry) for entry in entries]
     names = [(order.name, order.protocol) for order in orders]
@@ -264,7 +264,8 @@ def _order(entry: Any) -> Order:
     return Order(name, protocol, tuple(assignments))
 
 
-def _keep(keep: Any) -> int | None:
+def keep_of(keep: Any) -> int | None:
+    """Return the number of snapshots to keep; a ConfigError if it is none."""
     whole = keep is None or (isinstance(keep, int) and not isinstance(keep, bool) and keep >= 2)
     require(whole, "keep", "is a number of snapshots, 2 or more (first and last)", brief(keep))
     return keep  # type: ignore[no-any-return]

@@ -121,7 +121,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         with safe_open(path, framework="np") as file:
             note = json.loads((file.metadata() or {}).get("minigrok", "{}"))
             return {name: np.array(file.get_tensor(name)) for name in file.keys()}, note
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         required = "a complete safetensors file of NumPy's dtypes"
         if not path.exists():
             raise RunFolderError(required, f"{path}: no such file", "name a file that is there") from error

@@ -276,7 +276,7 @@ def open_run(folder: Path | str) -> Run:
         text = path.read_text(encoding="utf-8")
         written = dict(tomllib.loads(text)[PROVENANCE])
         by, form, stored = written["version"], written["format"], written["config_hash"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         got = f"{path}: {type(error).__name__}: {error}"
         raise RunFolderError("a config.toml as minigrok wrote it", got, "restore it from a copy") from error
     if form != FORMAT:

@@ -1,6 +1,6 @@
 """Memory, disk and time that a training needs, reckoned before anything is made.
 
-    vectors   theta, direction, gradient, two moments, the initial draw in float64, a gradient a shard
+    vectors   theta, direction, gradient, two moments, a gradient a shard, copies on the way to a checkpoint
     data      pairs, classes and the split; the rows of every chunk that an evaluation scores
     passes    activations and cotangents of a batch: rows of the table and of the blocks, logits of every class
     disk      snapshots of P numbers, a checkpoint of 3 P, a row an evaluation
@@ -48,12 +48,12 @@ def memory(config: Config) -> int:
     task, model, batch = config.task, config.model, config.train.batch_size
     on_host = config.compute.engine != "cuda"
     size, width, tasks = layout(config).size, _width(config), len(config.task.operations)
-    vectors = size * (width * (5 + config.compute.shards * on_host) + 8)
+    vectors = size * width * (11 + config.compute.shards * on_host)
     chunks = -(-task.n_pairs // CHUNK)
     pairs = task.n_pairs * (40 + 8 * 2 * N_TOKENS + tasks * (8 + width))  # a Python list of them is shuffled
     data = pairs + chunks * 8 * N_TOKENS * task.p
     rows = N_TOKENS * task.p + batch * (N_TOKENS * (model.blocks - 1) + 1)
-    passes = on_host * width * (rows * (4 * model.width + 2 * model.mlp_width) + 2 * batch * tasks * task.p)
+    passes = on_host * width * (rows * (14 * model.width + 6 * model.mlp_width) + 3 * batch * tasks * task.p)
     return vectors + data + passes
 
 
