@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from minigrok.config import Config
 from minigrok.errors import RunFolderError
 from minigrok.plotting import COLOURS, MARKERS, Figure, style
-from minigrok.storage.milestones import Milestones, milestones
+from minigrok.storage.milestones import Milestones, complete, milestones
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
 
@@ -55,7 +55,7 @@ def training_figure(*runs: Run, log_steps: bool = False) -> Figure:
 
 
 def _evaluations(run: Run) -> Columns:
-    columns = run.metrics()
+    columns = complete(run.config, run.metrics())
     if not columns or not len(columns["step"]):
         raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", more_steps(run))
     return columns
@@ -120,7 +120,8 @@ def _marked_rows(steps: npt.NDArray[Any], phase: float, log_steps: bool) -> list
 
 
 def _norm(axis: Axes, columns: Columns, name: str, label: str) -> None:
-    axis.plot(columns["step"], columns[name], color=GREY)
+    if name in columns:
+        axis.plot(columns["step"], columns[name], color=GREY)
     axis.set_ylabel(label)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.storage.milestones import MEMORISED, all_grokked_at, first, milestones
+from minigrok.storage.milestones import MEMORISED, all_grokked_at, complete, first, milestones
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
 
@@ -24,7 +24,7 @@ def evaluations(run: Run) -> dict[str, Array]:
     RunFolderError
         None was made yet.
     """
-    columns = run.metrics()
+    columns = dict(complete(run.config, run.metrics()))
     if not columns or not len(columns["step"]):
         raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", more_steps(run))
     return columns
