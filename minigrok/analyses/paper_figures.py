@@ -147,7 +147,7 @@ def make(
     make_folder(folder)
     for analysis, result in results.items():
         rows = points(result) if analysis == RECONSTRUCTION.name else tables[analysis]
-        write_atomically(folder / f"{name}-{analysis}.csv", csv_text(rows).encode())
+        write_atomically(folder / f"{name}-{analysis}.csv", csv_text(rows).encode(errors="backslashreplace"))
     save(picture(name, protocol, run, results), folder / name)
     shutil.rmtree(parts, ignore_errors=True)
     return Made(name, tables, folder)

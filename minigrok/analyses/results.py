@@ -109,7 +109,7 @@ def save_result(
     (folder / "result.json").unlink(missing_ok=True)
     content, arrays = to_files(result)
     write_atomically(folder / "arrays.npz", npz(arrays))
-    write_atomically(folder / "table.csv", csv_text(rows).encode())
+    write_atomically(folder / "table.csv", csv_text(rows).encode(errors="backslashreplace"))
     save(analysis.draw(result), folder / "figure")
     text = json.dumps(_head(analysis, runs, settings) | {"result": content}, indent=1, allow_nan=False)
     write_atomically(folder / "result.json", text.encode())
