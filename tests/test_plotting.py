@@ -44,7 +44,7 @@ def made(folder: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize(("name", "settings"), [("subspace", []), ("gram", ["window=2"]), ("heads", [])])
+@pytest.mark.parametrize(("name", "settings"), [("subspace", []), ("gram", ["window=3"]), ("heads", [])])
 def test_a_folder_of_any_name_can_be_drawn(name: str, settings: list[str], tmp_path: Path) -> None:
     run, analysis = made(tmp_path / HOSTILE_NAME), ANALYSES[name]
     done = perform(analysis, [run], settings_for(analysis, "exact", settings))

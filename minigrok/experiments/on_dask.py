@@ -35,7 +35,7 @@ QUEUES = {  # name on the command line -> class in dask_jobqueue
 # Dask's nannies start workers with one BLAS thread each, unless they are told otherwise
 MEMORY = "2GiB"  # of a worker; a run of the paper's size takes a tenth of it: our choice
 CONNECT = 30.0  # seconds to wait for a scheduler: Dask's default
-ANSWER = 8.0  # seconds until a scheduler greets, a busy one: our choice
+ANSWER = 5.0  # seconds until a scheduler greets, a busy one: our choice
 POLL = 0.2  # seconds between looks at the jobs: our choice
 GOING = {"executing", "long-running", "resumed"}  # states of a task on a worker that is still wanted
 
