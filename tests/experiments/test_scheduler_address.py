@@ -24,8 +24,19 @@ def listening() -> Iterator[tuple[socket.socket, str]]:
 
 @pytest.mark.parametrize(
     "address",
-    [*("127.0.0.1", "tcp://127.0.0.1", "http://127.0.0.1:8787", "tcp://127.0.0.1:99999", "tcp://127.0.0.1:port"), ""]
-    + ["tcp://[::1", "127.0.0.1:", "tcp://:8786", "inproc://127.0.0.1:1", "\x1b[31m", "::", "a b c", "tcp:127.0.0.1:1"],
+    [
+        *("127.0.0.1", "tcp://127.0.0.1", "http://127.0.0.1:8787", "tcp://127.0.0.1:99999", "tcp://127.0.0.1:port", ""),
+        *(
+            "tcp://[::1",
+            "127.0.0.1:",
+            "tcp://:8786",
+            "inproc://127.0.0.1:1",
+            "\x1b[31m",
+            "::",
+            "a b",
+            "tcp:127.0.0.1:1",
+        ),
+    ],
 )
 def test_what_is_no_address_is_refused_unasked(address: str) -> None:
     with pytest.raises(ConfigError, match="tcp://host:port"):
@@ -46,9 +57,9 @@ def test_whoever_is_silent_or_gone_is_no_scheduler(monkeypatch: pytest.MonkeyPat
     start = time.monotonic()
     with listening() as (_, address), pytest.raises(SweepError, match=r"no greeting.*both use TLS or neither"):
         require_scheduler(f"tcp://{address}", None)  # as a scheduler with TLS: it waits for the client's hello
-    for address in ("tcp://127.0.0.1:1", f"tcp://{address}", "tcp://no.such.host.invalid:8786"):
+    for other in ("tcp://127.0.0.1:1", f"tcp://{address}", "tcp://no.such.host.invalid:8786"):
         with pytest.raises(SweepError, match="a Dask scheduler at"):
-            require_scheduler(address, None)
+            require_scheduler(other, None)
     assert time.monotonic() - start < 20
 
 

@@ -31,7 +31,7 @@ from minigrok.storage.runs import create
 from minigrok.training import budget
 from minigrok.training.train import train
 
-SECONDS = 20  # for a case: a machine may be busy
+SECONDS = 60  # for a case: most take 0.1, and a machine may be busy
 BYTES = 1_500_000_000
 SMALL = """
 name = "small"
