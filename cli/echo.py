@@ -1,7 +1,5 @@
 """The one way to print a line: nothing in it can steer the terminal."""
 
-from __future__ import annotations
-
 import click
 
 from minigrok.display import printable

@@ -4,8 +4,6 @@ A pipe that its reader closed, or a full disk behind stdout, ends the output and
 saved. The exit code then says that the output is not all there.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import signal
