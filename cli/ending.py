@@ -77,7 +77,8 @@ class Call:
             signal.default_int_handler(number, frame)
 
         before = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        in_main = threading.current_thread() is threading.main_thread()
+        if not in_main or before not in (signal.default_int_handler, signal.SIG_DFL):  # such as ignored: nohup
             yield
             return
         signal.signal(signal.SIGINT, note)
