@@ -64,6 +64,7 @@ class Call:
         """Say what Ctrl-C leaves; return the exit code. Another Ctrl-C ends the process where it is."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        exec("pass")  # CPython ends by the signal itself if the last exec of a text was interrupted, caught or not
         line = "\n" * (sys.stderr is not None and sys.stderr.isatty())  # behind the terminal's ^C
         echo(f"{line}interrupted: {FILES.get(self.command, 'nothing was changed')}", err=True)
         return EXIT_CODE
