@@ -79,7 +79,7 @@ class Call:
 
         before = signal.getsignal(signal.SIGINT)
         in_main = threading.current_thread() is threading.main_thread()
-        if not in_main or before not in (signal.default_int_handler, signal.SIG_DFL):  # such as ignored: nohup
+        if not in_main or before == signal.SIG_IGN:  # ignored by whoever started this process, such as nohup
             yield
             return
         signal.signal(signal.SIGINT, note)

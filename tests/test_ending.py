@@ -72,7 +72,7 @@ def test_a_real_ctrl_c_leaves_no_traceback(command):
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        assert process.returncode in (130, 0), err  # 0: it was faster
+        assert process.returncode in (130, 0, -signal.SIGINT), err  # 0: it was faster; the signal: Python was ending
         assert "Traceback" not in err
         assert "Aborted" not in err
 
