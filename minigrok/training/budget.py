@@ -35,7 +35,7 @@ def require_room(config: Config, folder: Path | None = None) -> None:
     needed, free = memory(config), available_memory()
     if needed > free:
         do = "take a smaller task.p, model, train.batch_size or compute.shards, or a machine with more memory"
-        raise ConfigError(f"{in_words(needed)} of memory at least", f"{in_words(free)} available", do)
+        raise ConfigError(f"{in_words(needed)} of memory at least for {config.name}", f"{in_words(free)} available", do)
     if config.compute.engine != "cuda" and seconds(config) > LONGEST:
         got = f"{seconds(config) / 86_400:,.0f} days or more, on the fastest CPU"
         raise ConfigError("a first evaluation within a day", got, "take a smaller task.p, model or train.batch_size")
