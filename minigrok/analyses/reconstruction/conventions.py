@@ -101,4 +101,5 @@ def _too_few(run: Run, name: str, count: int) -> RunFolderError:
     grok = last_grok(run)
     got = f"{count}" + (f" after step {grok:,}" if grok is not None else ": not every task grokked")
     required = f"at least {LEAST_AFTER} snapshots of {run.folder} after the last grok"
-    return RunFolderError(required, got, more_steps(run))
+    more = more_steps(run)
+    return RunFolderError(required, got, more + " --after-grok 2000" * more.endswith(str(run.folder)))
