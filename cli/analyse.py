@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from . import names
+from .echo import echo
+from .ending import three_lines
 from .options import debug_option, json_option, make_ready, set_option
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def analyse(
             failures.append((analysis.name, group, error))
             _say_failure(*failures[-1])
     if failures:
-        click.echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, *_ in failures)}", err=True)
+        echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, *_ in failures)}", err=True)
         sys.exit(failures[0][2].exit_code)
 
 
@@ -78,7 +80,7 @@ def _list(as_json: bool) -> None:
 
     found = analyses()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
     else:
         rows = [(each["name"], each["question"]) for each in found]
         print_table("Analyses (minigrok analyse NAME RUN)", ("name", "question"), rows)
@@ -97,8 +99,7 @@ def _opened(folders: tuple[Path, ...]) -> list[Run]:
 def _say_failure(name: str, runs: list[Run], error: MinigrokError) -> None:
     """Say on stderr which analysis of which runs failed, and why."""
     folders = ", ".join(str(run.folder) for run in runs)
-    lines = f"  required: {error.required}\n  got:      {error.got}\n  do:       {error.do}"
-    click.echo(f"{name} of {folders} failed\n{lines}", err=True)
+    echo(three_lines(error, f"{name} of {folders} failed"), err=True)
 
 
 def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:
@@ -110,12 +111,12 @@ def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[
     from .tables import print_rows
 
     settings = settings_for(analysis, protocol, assignments)
-    click.echo(f"{analysis.name}: {analysis.question}\ncost: {analysis.cost(runs, settings)}", err=True)
+    echo(f"{analysis.name}: {analysis.question}\ncost: {analysis.cost(runs, settings)}", err=True)
     done = perform(
-        analysis, runs, settings, lambda i, of, words: click.echo(f"  {analysis.name}: {i} of {of}, {words}", err=True)
+        analysis, runs, settings, lambda i, of, words: echo(f"  {analysis.name}: {i} of {of}, {words}", err=True)
     )
     if as_json:
-        click.echo(json.dumps(done.rows))
+        echo(json.dumps(done.rows))
     else:
         print_rows(f"{analysis.name} ({settings.protocol})", done.rows)
-        click.echo(f"figure, table and arrays: {done.folder}")
+        echo(f"figure, table and arrays: {done.folder}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import names
+from .echo import echo
 from .options import debug_option, load_config, set_option
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def bench(
 
     names, settings = choose(what or ("step",)), read_settings(**sizes)
     minutes = cost(names, settings) / 60
-    click.echo(f"bench: {', '.join(names)}; about {minutes:.0f} min on two quiet cores", err=True)
+    echo(f"bench: {', '.join(names)}; about {minutes:.0f} min on two quiet cores", err=True)
     report = run_bench(names, settings, progress, loaded)
     show(report)
     keep(report, json_file, folder)
@@ -113,10 +114,10 @@ def on_device(config: Config, what: tuple[str, ...], replicas: str, blocks: int,
 
     rows, found = [], []
     for rate in rates(config, [int(count) for count in counts], blocks):
-        click.echo(f"  {rate.replicas} replicas: {rate.step * 1e3:.3f} ms a step", err=True)
+        echo(f"  {rate.replicas} replicas: {rate.step * 1e3:.3f} ms a step", err=True)
         rows.append(rate)
     for product in products(config, 4 * blocks):
-        click.echo(f"  Hv in {product.dtype}: {product.seconds * 1e3:.3f} ms", err=True)
+        echo(f"  Hv in {product.dtype}: {product.seconds * 1e3:.3f} ms", err=True)
         found.append(product)
     show_device(f"{config.name}, {config.compute.dtype}, on {device.look().note}", rows, found)
     if json_file:
@@ -156,7 +157,7 @@ def write_json(file: Path, report: dict[str, Any]) -> None:
 
     make_folder(file.parent)
     write_atomically(file, (json.dumps(report, indent=2) + "\n").encode())
-    click.echo(file)
+    echo(file)
 
 
 def read_settings(
@@ -177,7 +178,7 @@ def progress(name: str) -> Callable[[int, int, str], None]:
     """Return a function that shows where a section is, a line at a time on stderr."""
 
     def show_line(done: int, total: int, words: str) -> None:
-        click.echo(f"  {name}: {done / total:4.0%}  {words}", err=True)
+        echo(f"  {name}: {done / total:4.0%}  {words}", err=True)
 
     return show_line
 
@@ -192,7 +193,7 @@ def show(report: dict[str, Any]) -> None:
         title, columns, cells, note = table(name, rows, report["settings"])
         print_table(title, columns, cells)
         if note:
-            click.echo(note + "\n")
+            echo(note + "\n")
 
 
 def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) -> None:
@@ -206,4 +207,4 @@ def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) ->
     if folder and "growth" in report["sections"]:
         make_folder(folder)
         for path in save(growth_figure(report["sections"]["growth"]), folder / "growth"):
-            click.echo(path)
+            echo(path)

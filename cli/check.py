@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import names
+from .echo import echo
 from .options import debug_option, json_option
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def check(ctx: click.Context, /, engine: str, seed: int, as_json: bool, **sizes:
 
     verdicts = run_checks(Sizes(**sizes), engine, seed)
     if as_json:
-        click.echo(json.dumps([as_dict(verdict) for verdict in verdicts], indent=2))
+        echo(json.dumps([as_dict(verdict) for verdict in verdicts], indent=2))
     else:
         show(verdicts)
     ctx.exit(0 if all(verdict.holds for verdict in verdicts) else 1)
@@ -71,7 +72,7 @@ def show(verdicts: list[Verdict]) -> None:
     print_table("", columns, [row(verdict, LAWS[verdict.law].is_slope) for verdict in verdicts])
     tried = [verdict for verdict in verdicts if verdict.number is not None]
     broken = sum(not verdict.holds for verdict in tried)
-    click.echo(f"{len(tried)} checks: {len(tried) - broken} hold, {broken} broken")
+    echo(f"{len(tried)} checks: {len(tried) - broken} hold, {broken} broken")
 
 
 def row(verdict: Verdict, is_slope: bool) -> tuple[str, str, str, str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from .echo import echo
+
 SHELLS = {
     "bash": "minigrok completion bash >> ~/.bashrc",
     "zsh": "minigrok completion zsh >> ~/.zshrc",
@@ -24,4 +26,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     complete = get_completion_class(shell)
     assert complete is not None, "click has all of SHELLS"
     script = complete(ctx.find_root().command, {}, "minigrok", "_MINIGROK_COMPLETE")
-    click.echo(script.source_template % script.source_vars())
+    echo(script.source_template % script.source_vars())

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import names
+from .echo import echo
 from .options import debug_option, json_option, make_ready
 
 
@@ -71,12 +72,12 @@ def compress(folders: tuple[Path, ...], name: str, protocol: str, out: Path | No
     for run in runs:
         to = out / run.folder.name if out and len(runs) > 1 else out
         for figure in names:
-            click.echo(f"{figure} of {run.folder}: {PAPER_FIGURES[figure].shows}", err=True)
-            made = make(run, figure, protocol, to, lambda i, of, words: click.echo(f"  {i} of {of}, {words}", err=True))
+            echo(f"{figure} of {run.folder}: {PAPER_FIGURES[figure].shows}", err=True)
+            made = make(run, figure, protocol, to, lambda i, of, words: echo(f"  {i} of {of}, {words}", err=True))
             everything.append({"run": str(run.folder), "figure": figure, "tables": made.tables})
             if not as_json:
                 for analysis, rows in made.tables.items():
                     print_rows(f"{figure} ({protocol}): {analysis}", rows)
-                click.echo(f"{made.folder / figure}.png")
+                echo(f"{made.folder / figure}.png")
     if as_json:
-        click.echo(json.dumps(everything))
+        echo(json.dumps(everything))

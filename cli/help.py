@@ -7,6 +7,7 @@ from typing import cast
 
 import click
 
+from .echo import echo
 from .names import completes
 from .options import debug_option
 
@@ -47,7 +48,7 @@ def help_(ctx: click.Context, topic: str | None) -> None:
         list_pages(found)
     elif topic in commands:
         with click.Context(commands[topic], ctx.parent, topic) as its:
-            click.echo(commands[topic].get_help(its))
+            echo(commands[topic].get_help(its))
     elif topic in found:
         show(found[topic])
     else:
@@ -73,4 +74,4 @@ def show(page: str) -> None:
     if console.is_terminal:
         console.print(Markdown(page))
     else:
-        click.echo(page, nl=False)
+        echo(page, nl=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .echo import echo
 from .options import debug_option, json_option
 
 
@@ -19,7 +20,7 @@ def info(as_json: bool) -> None:
 
     found = collect()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
     else:
         show(found)
 

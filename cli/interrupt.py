@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -35,9 +36,12 @@ class Interrupt:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Set the flag; the second time leave at once, without the saving that an exception would set off."""
-        in_terminal = os.isatty(2)
-        if self.asked:
-            os.write(2, SHOW_CURSOR if in_terminal else b"")
-            os._exit(EXIT_CODE)
+        in_terminal, again = os.isatty(2), self.asked
         self.asked = True
-        os.write(2, SAVING + (b"" if in_terminal else b"\n"))  # a new line would tear the display
+        with suppress(OSError):  # nobody reads it: the saving goes on
+            if again:
+                os.write(2, SHOW_CURSOR if in_terminal else b"")
+            else:
+                os.write(2, SAVING + (b"" if in_terminal else b"\n"))  # a new line would tear the display
+        if again:
+            os._exit(EXIT_CODE)

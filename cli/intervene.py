@@ -50,6 +50,7 @@ def intervene(
     """
     from minigrok.config import parsed, with_values
     from minigrok.storage.runs import create, open_run
+    from minigrok.training.budget import require_room
     from minigrok.training.planes import require_source
 
     from .sitting import sit
@@ -67,5 +68,6 @@ def intervene(
     config = with_values(run.config, values | parsed(settings))
     make_ready(config)
     require_source(config, folder)
+    require_room(config, folder)
     with create(folder, config) as new:
         ctx.exit(sit(new, threads, as_json=as_json))

@@ -1,17 +1,18 @@
 """`minigrok`: puts the commands together, and turns a MinigrokError into three lines and an exit code.
 
-Exit codes: 0 done, 1 a check failed or a run diverged, 2 wrong use, 3 engine unavailable, 130 interrupted.
+Exit codes: 0 done, 1 a check failed or a run diverged, 2 wrong use, 3 engine unavailable, 130 interrupted, 141 nobody
+read the output.
 """
 
 from __future__ import annotations
 
+import sys
 import traceback
 import warnings
 from typing import Any
 
 import click
 
-from minigrok.errors import MinigrokError
 from minigrok.version import __version__
 
 from .analyse import analyse
@@ -19,6 +20,8 @@ from .bench import bench
 from .check import check
 from .completion import completion
 from .compress import compress
+from .echo import echo
+from .ending import REFUSED, Call, in_three_parts, three_lines
 from .help import help_
 from .info import info
 from .intervene import intervene
@@ -32,7 +35,16 @@ from .verify import verify
 
 
 class Commands(click.Group):
-    """A group whose commands may raise a MinigrokError."""
+    """A group whose calls end as `ending` says; its commands may raise a MinigrokError."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command and leave with its exit code."""
+        call = Call()
+
+        def run() -> Any:
+            return super(Commands, self).main(*args, **{**extra, "standalone_mode": False, "obj": call})
+
+        return sys.exit(call.end(run)) if standalone_mode else run()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error in three parts goes to stderr, with its traceback only if asked for."""
@@ -40,21 +52,29 @@ class Commands(click.Group):
             with warnings.catch_warnings():
                 warnings.showwarning = one_line
                 return super().invoke(ctx)
-        except MinigrokError as error:
+        except KeyboardInterrupt:
+            ctx.exit(ctx.obj.interrupted())
+        except REFUSED as error:
+            if ctx.obj.asked:
+                ctx.exit(ctx.obj.interrupted())
             if ctx.meta.get(DEBUG):
-                click.echo(traceback.format_exc(), err=True)
-            click.echo(three_lines(error), err=True)
-            ctx.exit(error.exit_code)
+                echo(traceback.format_exc(), err=True)
+            shown = in_three_parts(error)
+            echo(three_lines(shown), err=True)
+            ctx.exit(shown.exit_code)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called, and note its name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.obj.command = name or ""
+        return name, command, rest
 
 
 def one_line(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning to people: no line of Python."""
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
-
-
-def three_lines(error: MinigrokError) -> str:
-    """Text of an error for people."""
-    return f"Error\n  required: {error.required}\n  got:      {error.got}\n  do:       {error.do}"
+    echo(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .echo import echo
 from .names import Names, completes
 
 if TYPE_CHECKING:
@@ -103,5 +104,5 @@ def make_ready(config: Config) -> Config:
         portable.restart()
     config, why = ready(config)
     if why:
-        click.echo(why, err=True)
+        echo(why, err=True)
     return config

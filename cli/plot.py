@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .echo import echo
 from .options import debug_option
 
 
@@ -25,4 +26,4 @@ def plot(folders: tuple[Path, ...], log_steps: bool) -> None:
     for folder in folders:
         run = open_run(folder)
         for path in save(training_figure(run, log_steps=log_steps), run.path("training")):
-            click.echo(path)
+            echo(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import names as registry
+from .echo import echo
 from .options import debug_option, json_option, make_ready, threads_option
 
 if TYPE_CHECKING:
@@ -96,11 +97,11 @@ def check(
             }
             for name, rows in results.items()
         }
-        click.echo(json.dumps(told, indent=2))
+        echo(json.dumps(told, indent=2))
     else:
         for name, rows in results.items():
             show(name, rows, "WRONG")
-            click.echo(f"{name}: compared {f'with tolerances ({why[name]})' if why[name] else 'bit for bit'}")
+            echo(f"{name}: compared {f'with tolerances ({why[name]})' if why[name] else 'bit for bit'}")
     ctx.exit(0 if all(each.holds for rows in results.values() for each in rows) else 1)
 
 
@@ -141,11 +142,13 @@ def train_run(folder: Path, run_folder: Path | None, threads: int | None) -> tup
     from minigrok.reference import training_folder
     from minigrok.reference.run import read_config
     from minigrok.storage.runs import create, open_run
+    from minigrok.training.budget import require_room
 
     from .sitting import sit
 
     config = read_config(folder)
     make_ready(config)
+    require_room(config)
     run = open_run(run_folder) if run_folder else create(training_folder(folder.name), config)
     with run:
         return run.folder, sit(run, threads)
@@ -163,7 +166,7 @@ def show(name: str, rows: list[Comparison], wrong: str) -> None:
     columns = ("number", "tier", ">expected", ">got", "unit", ">difference", ">allowed", "verdict")
     print_table(name, columns, [_row(each, wrong) for each in rows])
     bad = sum(not each.holds for each in rows)
-    click.echo(f"{len(rows)} numbers: {len(rows) - bad} hold, {bad} do not")
+    echo(f"{len(rows)} numbers: {len(rows) - bad} hold, {bad} do not")
 
 
 def _row(each: Comparison, wrong: str) -> tuple[str, ...]:

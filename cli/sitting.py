@@ -10,8 +10,6 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-import click
-
 from minigrok.config import Config
 from minigrok.engine.cache import cache_folder
 from minigrok.engine.threads import available_threads
@@ -22,6 +20,7 @@ from minigrok.training.counters import Counters
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 
+from .echo import echo
 from .interrupt import EXIT_CODE, Interrupt
 from .tables import print_table, step_text
 from .watch import watch
@@ -41,7 +40,7 @@ def sit(run: Run, threads: int | None, after_grok: int | None = None, as_json: b
     int
         exit code: 0 at the end of the run, 130 if it was interrupted and saved
     """
-    click.echo("\n".join(announcement(run.config, threads)), err=True)
+    echo("\n".join(announcement(run.config, threads)), err=True)
     with Interrupt() as interrupt, watch(run, after_grok) as display, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy's products in a run that diverges: train reports it
         observer = Observer(display.stepped, display.evaluated, lambda: interrupt.asked)
@@ -52,12 +51,12 @@ def sit(run: Run, threads: int | None, after_grok: int | None = None, as_json: b
     tasks = run.standings()
     state = "interrupted" if interrupt.asked else "finished" if display.steps_made else "finished before"
     if as_json:
-        click.echo(json.dumps(outcome(run, counters, tasks, state), indent=2))
+        echo(json.dumps(outcome(run, counters, tasks, state), indent=2))
     else:
         columns = ("task", ">memorised at", ">grokked at", ">test accuracy", ">test loss")
         if tasks:
             print_table("", columns, [_row(task) for task in tasks])
-        click.echo("\n".join(closing(run, counters, state)))
+        echo("\n".join(closing(run, counters, state)))
     return EXIT_CODE if interrupt.asked else 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .echo import echo
 from .options import debug_option, json_option
 
 
@@ -36,9 +37,7 @@ def status(folder: Path, as_json: bool) -> None:
     if as_json:
         seconds = left.seconds if left.seconds == left.seconds else None
         missing = [order.name for order in waiting]
-        click.echo(
-            json.dumps({"runs": table(cells), "seconds_left": seconds, "comparisons_missing": missing}, indent=2)
-        )
+        echo(json.dumps({"runs": table(cells), "seconds_left": seconds, "comparisons_missing": missing}, indent=2))
         return
     print_cells(cells)
     line = f"{sweep.name}: {counts(cells)}"
@@ -47,4 +46,4 @@ def status(folder: Path, as_json: bool) -> None:
         line += f"; training left, at most: {cost.in_words(left.seconds)}, {side}"
     elif waiting:
         line += f"; comparisons missing: {', '.join(order.name for order in waiting)}"
-    click.echo(line)
+    echo(line)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from minigrok.config import toml_value
 from minigrok.display import cell as text_of
+from minigrok.display import printable
 from minigrok.engine import chosen as chosen_engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments import cost
@@ -27,7 +27,9 @@ from minigrok.experiments.on_device import OnDevice, wanted
 from minigrok.experiments.sweep import Watcher, chosen, plan
 from minigrok.experiments.sweep import conduct as conduct_sweep
 from minigrok.experiments.sweep_file import Sweep
+from minigrok.training import budget
 
+from .echo import echo
 from .interrupt import EXIT_CODE, Interrupt
 from .tables import print_table
 from .tables import table as grid
@@ -41,7 +43,7 @@ def engine_setting(name: str | None) -> tuple[str, ...]:
         return ()
     engine, why = chosen_engine(name)
     if why:
-        click.echo(why, err=True)
+        echo(why, err=True)
     return (f'compute.engine="{engine}"',)
 
 
@@ -105,18 +107,18 @@ def print_plan(
             "step": cell.step,
             "budget": cell.config.train.max_steps,
             "seconds left": round(cost.seconds_left(cell, known), 1),
-            "bytes": cost.bytes_at_most(cell.config, sweep.keep),
+            "bytes": budget.disk(cell.config, sweep.keep),
         }
         for cell in cells
     ]
     if alone and as_json:
-        click.echo(json.dumps({"sweep": sweep.name, "folder": str(out), **total._asdict(), "runs": rows}, indent=2))
+        echo(json.dumps({"sweep": sweep.name, "folder": str(out), **total._asdict(), "runs": rows}, indent=2))
         return
     columns = ("run", "state", ">step", ">budget", ">time left, at most", ">disk, at most")
     shown = grid("", columns, [_plan_row(cell, cost.seconds_left(cell, known), sweep.keep) for cell in cells])
     console = Console(stderr=not alone, highlight=False, markup=False)
     (console if console.is_terminal else Console(stderr=not alone, markup=False, width=200)).print(shown)
-    click.echo("\n".join(_plan_lines(sweep, out, executor, cells, total)), err=not alone)
+    echo("\n".join(_plan_lines(sweep, out, executor, cells, total)), err=not alone)
 
 
 def conduct(
@@ -137,10 +139,10 @@ def conduct(
         done = conduct_sweep(sweep, out, executor, Watcher(display.begun, display.ended, stop), only, other_versions)
     if as_json:
         rows = table(done.cells)
-        click.echo(json.dumps({"complete": done.complete, "failures": done.failures, "runs": rows}, indent=2))
+        echo(json.dumps({"complete": done.complete, "failures": done.failures, "runs": rows}, indent=2))
     else:
         print_cells(done.cells)
-        click.echo("\n".join([*done.failures, _closing(out, done.cells, done.jobs, done.stopped)]))
+        echo("\n".join([*done.failures, _closing(out, done.cells, done.jobs, done.stopped)]))
     if done.stopped:
         return EXIT_CODE
     return 1 if done.failed(only) else 0
@@ -195,7 +197,8 @@ class Display:
         """Print how a job ended."""
         self._ended += 1
         how = "done" if outcome.ok else f"failed: {outcome.reason}"
-        self._bar.console.print(f"[{self._ended} of {self._of}] {outcome.name}: {how}", markup=False, soft_wrap=True)
+        line = printable(f"[{self._ended} of {self._of}] {outcome.name}: {how}")
+        self._bar.console.print(line, markup=False, soft_wrap=True)
         self._due = 0.0
 
     def tick(self) -> None:
@@ -210,7 +213,7 @@ class Display:
 
 
 def _plan_row(cell: Cell, seconds: float, keep: int | None) -> tuple[str, ...]:
-    size = "" if cell.trained else cost.bytes_in_words(cost.bytes_at_most(cell.config, keep))
+    size = "" if cell.trained else budget.in_words(budget.disk(cell.config, keep))
     time_left = "" if cell.trained else cost.in_words(seconds)
     return cell.config.name, cell.state, f"{cell.step:,}", f"{cell.config.train.max_steps:,}", time_left, size
 
@@ -222,10 +225,10 @@ def _plan_lines(
     if any(not cell.trained for cell in cells):
         there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
-        after = f", {cost.bytes_in_words(total.thinned)} once thinned to {sweep.keep}" if sweep.keep else ""
+        after = f", {budget.in_words(total.thinned)} once thinned to {sweep.keep}" if sweep.keep else ""
         lines += [
             f"training left, at most: {cost.in_words(total.seconds)} on {executor.where}; runs that grok stop sooner",
-            f"disk, at most: {cost.bytes_in_words(total.n_bytes)}{after}; {cost.bytes_in_words(free)} are free"
+            f"disk, at most: {budget.in_words(total.n_bytes)}{after}; {budget.in_words(free)} are free"
             + (": NOT ENOUGH if no run stops early" if total.n_bytes > free else ""),
         ]
     if sweep.orders:

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from minigrok.display import cell
+from minigrok.display import cell, printable
 
 PIPE_WIDTH = 200  # columns where stdout is no terminal: our choice
 LONGEST = 40  # characters of a line of text in a cell of an analysis: our choice
@@ -23,13 +23,16 @@ def stdout() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], longest: int | None = None) -> Table:
-    """Return a table; a column whose name starts with ">" is flush right; `longest` bounds the width of the others."""
-    grid = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    """Return a table; a column whose name starts with ">" is flush right; `longest` bounds the width of the others.
+
+    Control characters in the cells are written out.
+    """
+    grid = Table(title=printable(title) or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name in columns:
         right = name.startswith(">")
         grid.add_column(name.lstrip(">"), justify="right" if right else "left", max_width=None if right else longest)
     for row in rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(printable(text)) for text in row))
     return grid
 
 
@@ -45,13 +48,13 @@ def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     is too wide goes on below, behind the fewest leading columns that tell the rows apart.
     """
     if not rows:
-        stdout().print(f"{title}: no rows")
+        stdout().print(printable(f"{title}: no rows"))
         return
     texts = {_heading(name, rows): [cell(row[name]) for row in rows] for name in rows[0]}
     same = {name: column[0] for name, column in texts.items() if len(rows) > 1 and len(set(column)) == 1}
     said = ", ".join(f"{name.lstrip('>')} {text}" for name, text in same.items() if text != "-")
     console = stdout()
-    console.print(Text(f"{title}\nin all rows: {said}" if said else title, style="bold"))
+    console.print(Text(printable(f"{title}\nin all rows: {said}" if said else title), style="bold"))
     for grid in _parts({name: column for name, column in texts.items() if name not in same}, console):
         console.print(grid)
 

@@ -57,6 +57,7 @@ def train(
     """
     from minigrok.network.params import layout
     from minigrok.storage.runs import create, load_weights
+    from minigrok.training.budget import require_room
     from minigrok.training.planes import require_source
 
     from .sitting import sit
@@ -68,6 +69,7 @@ def train(
     theta = load_weights(init, layout(config)) if init else None
     folder = out or Path("runs", f"{config.name}-s{config.seed}")
     require_source(config, folder)
+    require_room(config, folder)
     with create(folder, config, theta) as run:
         ctx.exit(sit(run, threads, as_json=as_json))
 

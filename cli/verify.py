@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from .echo import echo
 from .options import debug_option, json_option
 
 
@@ -31,9 +32,9 @@ def verify(ctx: click.Context, /, folders: tuple[Path, ...], as_json: bool) -> N
     wrong = [(folder, finding) for folder, finding in found if finding.wrong]
     if as_json:
         rows = [{"folder": str(folder)} | finding._asdict() for folder, finding in wrong]
-        click.echo(json.dumps({"looked_at": len(found), "wrong": rows}, indent=2))
+        echo(json.dumps({"looked_at": len(found), "wrong": rows}, indent=2))
     else:
         for folder, finding in wrong:
             stdout().print(f"{folder / finding.file}\n  wrong: {finding.wrong}\n  do:    {finding.do}", soft_wrap=True)
-        click.echo(f"{len(found):,} files and results looked at, {len(wrong)} wrong")
+        echo(f"{len(found):,} files and results looked at, {len(wrong)} wrong")
     ctx.exit(1 if wrong else 0)

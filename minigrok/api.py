@@ -45,6 +45,7 @@ from minigrok.network.objective import Objective
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run, begin, open_run
 from minigrok.training import train as training
+from minigrok.training.budget import require_room
 from minigrok.training.figure import training_figure
 from minigrok.training.observer import Observer
 from minigrok.training.planes import require_source
@@ -86,7 +87,7 @@ def train(
     Raises
     ------
     ConfigError       an unknown setting, one that is there twice, a value that it cannot have, a last name that
-                      several settings have; the folder's run has other settings
+                      several settings have; the folder's run has other settings; too little memory or disk
     RunFolderError    the folder holds something else, or another process is writing it
     EngineError       the engine is not there; the process is not in portable mode and the configuration is; a portable
                       run that was begun with other versions
@@ -95,6 +96,7 @@ def train(
     config, _ = training.ready(with_values(config, _once(settings or {}, {_key(name): x for name, x in more.items()})))
     folder = Path(out or Path("runs", f"{config.name}-s{config.seed}"))
     require_source(config, folder)
+    require_room(config, folder)
     with begin(folder, config) as run:
         run.other_versions = other_versions
         training.train(run, threads, observer=observer)
@@ -152,7 +154,7 @@ class Analysed:
     @property
     def figure(self) -> Figure:
         """The picture, drawn anew."""
-        return self._analysis.figure(self.result)
+        return self._analysis.draw(self.result)
 
     def _repr_html_(self) -> str:
         """Show picture and table in a notebook."""

@@ -2,26 +2,30 @@
 
 import dataclasses
 import difflib
+import math
 import numbers
 import re
 from collections.abc import Iterable
 from typing import Any, get_args, get_origin, get_type_hints
 
+from minigrok.display import brief
 from minigrok.errors import ConfigError
 
+LONGEST = 120  # characters of a name: files add an ending, and file systems take 255 bytes: our choice
 MANY = 20  # options beyond which a near match is named alone: our choice
 
 
 def require(holds: bool, key: str, rule: str, got: object) -> None:
     """Raise a ConfigError "key <rule>" unless it holds."""
     if not holds:
-        raise ConfigError(f"{key} {rule}", str(got), f"change {key}")
+        raise ConfigError(f"{key} {rule}", brief(got, str), f"change {key}")
 
 
 def require_name(key: str, name: str) -> None:
     """Raise a ConfigError unless the name is a plain one, which cannot lead out of a folder."""
     plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) is not None
     require(plain, key, 'letters, digits, ".", "_" or "-"', repr(name))
+    require(len(name) <= LONGEST, key, f"at most {LONGEST} characters long", f"{len(name):,} characters")
 
 
 def check_types(section: Any, prefix: str) -> None:
@@ -45,11 +49,12 @@ def check_types(section: Any, prefix: str) -> None:
         object.__setattr__(section, item.name, _typed(key, types[item.name], getattr(section, item.name)))
 
 
-def at_least(lowest: int, section: Any, prefix: str, *names: str) -> None:
-    """Raise a ConfigError unless every named field is at least `lowest`."""
+def between(lowest: int, highest: int, section: Any, prefix: str, *names: str) -> None:
+    """Raise a ConfigError unless every named field is from `lowest` to `highest`."""
     for name in names:
         value = getattr(section, name)
         require(value >= lowest, f"{prefix}.{name}", f"at least {lowest}", value)
+        require(value <= highest, f"{prefix}.{name}", f"at most {highest:,}", value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +97,14 @@ def _bounds(annotation: Any) -> list[Between]:
 def nearest(word: str, options: Iterable[str]) -> str:
     """Say which of the options was probably meant, and list them all unless they are many."""
     options = list(options)
-    close = difflib.get_close_matches(word, options, n=1)
+    close = difflib.get_close_matches(word[:LONGEST], options, n=1)
     choices = f"choose one of {', '.join(options)}"
     return choices if not close else f"did you mean {close[0]}?" + f" Or {choices}" * (len(options) <= MANY)
 
 
 def is_prime(n: int) -> bool:
-    """Tell whether n is a prime, by trial division."""
-    return n >= 2 and all(n % divisor for divisor in range(2, int(n**0.5) + 1))
+    """Tell whether n is a prime, by trial division: for n of some millions, whose root is small."""
+    return n >= 2 and all(n % divisor for divisor in range(2, math.isqrt(n) + 1))
 
 
 def _typed(key: str, annotation: Any, value: Any) -> Any:
@@ -117,7 +122,10 @@ def _typed(key: str, annotation: Any, value: Any) -> Any:
             return value
         raise _wrong_type(key, "one of " + ", ".join(get_args(annotation)), value)
     if annotation is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # an integer of more than 308 digits
+            raise _wrong_type(key, "a number below 1e308", value) from None
     if annotation is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
     if annotation in (int, float) or not isinstance(value, annotation):
@@ -134,4 +142,4 @@ _LISTS = {
 
 
 def _wrong_type(key: str, wanted: str, value: Any) -> ConfigError:
-    return ConfigError(f"{key} is {wanted}", f"{value!r} ({type(value).__name__})", f"write {wanted}")
+    return ConfigError(f"{key} is {wanted}", f"{brief(value)} ({type(value).__name__})", f"write {wanted}")

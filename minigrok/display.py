@@ -1,10 +1,34 @@
-"""Values and tables for people: the text of a cell, and a table in a notebook."""
+"""Values and tables for people: what a terminal may be shown, the text of a cell, and a table in a notebook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from typing import Any
+from unicodedata import category
 
 WHOLE = 1e7  # numbers from here on have an exponent: our choice
 ROWS = 30  # of a table in a notebook, at most: our choice
+LONG = 200  # characters of a value that an error quotes whole: our choice
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: control characters, and what has no glyph, as a Python string has them.
+
+    Names and messages come from files that others may have written. Line feeds, tabs and spaces stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else ascii(c)[1:-1] for c in text)
+
+
+def brief(value: object, show: Callable[[Any], str] = repr) -> str:
+    """Return a value as an error quotes it, whatever its size or depth: the middle of a long one is left out."""
+    try:
+        text = show(value)
+    except ValueError:  # Python writes no integer of more digits
+        return "a number of more than 4,300 digits"
+    except RecursionError:
+        return "values nested too deep to show"
+    return text if len(text) <= LONG else f"{text[: LONG // 2]} ... {text[-LONG // 4 :]} ({len(text):,} characters)"
 
 
 def cell(value: object) -> str:

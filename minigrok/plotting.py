@@ -4,7 +4,8 @@ No picture computes anything: numbers come as they are from a run folder, or fro
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import matplotlib as mpl
 from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes as Axes
 
+from minigrok.display import printable
 from minigrok.storage.files import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
@@ -31,6 +33,27 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "minigrok",  # equal runs, equal files
 }
+
+
+@contextmanager
+def defaults() -> Iterator[None]:
+    """Within the block matplotlib has its own defaults, whatever the user's matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within the block matplotlib has minigrok's style, on its own defaults."""
+    with defaults():
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def plain(name: str) -> str:
+    """Return a name as the text of a picture: dollars begin no formula, and control characters are written out."""
+    return printable(name).replace("$", r"\$")
 
 
 def save(figure: mpl_figure.Figure, stem: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
@@ -61,7 +84,7 @@ def _bytes(figure: mpl_figure.Figure, ending: str) -> bytes:
     """Return the picture as a PNG or SVG file, without dates and versions."""
     metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with style():
         figure.savefig(buffer, format=ending, metadata=metadata[ending])
     return buffer.getvalue()
 
@@ -76,12 +99,15 @@ class Figure(mpl_figure.Figure):
 def panel_grid(
     count: int, title: str, columns: int = 3, size: tuple[float, float] = (4, 2.8)
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` panels in rows of `columns`, each `size` inches, and the list of panels."""
+    """Return a figure with `count` panels in rows of `columns`, each `size` inches, and the list of panels.
+
+    The title may hold names; a formula stays as it is written.
+    """
     rows = -(-count // columns)
     columns = min(columns, count)
-    with mpl.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.5), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+        figure.suptitle(plain(title), x=0.01, ha="left", fontsize=13, fontweight="bold")
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[count:]:
         axis.remove()

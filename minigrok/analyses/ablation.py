@@ -35,6 +35,7 @@ from minigrok.errors import RunFolderError
 from minigrok.geometry import subspace
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 
 class Study(NamedTuple):
@@ -176,7 +177,7 @@ def trajectory_columns(network: Network, reference: str, most: int) -> list[list
         found.append([Column(name, place, v, float(s)) for v, s in zip(V.T, spectrum.variances, strict=False)])
     if not any(found):
         required = f"attention weights of {network.run.folder} that move"
-        raise RunFolderError(required, f"the same in all of {len(steps)} snapshots", "train longer: minigrok resume")
+        raise RunFolderError(required, f"the same in all of {len(steps)} snapshots", more_steps(network.run))
     return found
 
 

@@ -28,10 +28,11 @@ from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.foreign import ARRAYS, read_file
 from minigrok.geometry.subspace import thinned
-from minigrok.plotting import Figure
+from minigrok.plotting import Figure, defaults
 from minigrok.rng import rng
 from minigrok.storage.files import make_folder, unpacked, write_atomically
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 Row = dict[str, Any]  # column -> str, int, float or None; every row of a table has the same columns
 Protocol = Literal["exact", "paper"]
@@ -89,6 +90,11 @@ class Analysis:
     figure: Callable[[Any], Figure]
     cost: Callable[[Sequence[Run], Any], str] = lambda runs, settings: "seconds"
     many: bool = False
+
+    def draw(self, result: Any) -> Figure:
+        """Return the figure, whatever the user's matplotlibrc says."""
+        with defaults():
+            return self.figure(result)
 
 
 @dataclass
@@ -167,7 +173,7 @@ def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: i
     if len(steps) < least:
         up_to = f" up to step {horizon}" if horizon else ""
         required = f"at least {least} snapshots in {run.folder}{up_to}"
-        raise RunFolderError(required, str(len(steps)), "train longer: minigrok resume")
+        raise RunFolderError(required, str(len(steps)), more_steps(run))
     return steps if most is None else thinned(steps, most)
 
 

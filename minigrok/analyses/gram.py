@@ -32,7 +32,7 @@ from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry import updates
-from minigrok.plotting import Axes, Figure, panel_grid
+from minigrok.plotting import Axes, Figure, panel_grid, plain
 from minigrok.storage.runs import Run
 
 BAND = (0.025, 0.975)
@@ -266,7 +266,7 @@ def figure(result: Result) -> Figure:
         _draw(share, track, w.share, walk.share if walk else None, "share of $\\Sigma S^2$")
         share.set_ylim(0, max(0.1, 1.1 * float(np.nan_to_num(w.share).max())))
         _draw(ratio, track, w.R, walk.R if walk else None, "$R = S_{k*} / S_{k*+1}$")
-        raw.set_title(f"{track.run}: " + ("groks" if track.grok is not None else "never groks"))
+        raw.set_title(f"{plain(track.run)}: " + ("groks" if track.grok is not None else "never groks"))
     axes[0].legend(loc="best", fontsize=8)
     return drawn
 

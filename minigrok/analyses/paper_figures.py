@@ -19,7 +19,7 @@ from minigrok.analyses.results import csv_text, kept_parts
 from minigrok.analyses.shared.curves_figure import draw_study
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
-from minigrok.plotting import Figure, legend_of_all, panel_grid, save
+from minigrok.plotting import Figure, defaults, legend_of_all, panel_grid, save
 from minigrok.storage.files import inside, write_atomically
 from minigrok.storage.runs import Run
 
@@ -154,6 +154,7 @@ def make(
     return Made(name, tables, folder)
 
 
+@defaults()
 def picture(name: str, protocol: str, run: Run, results: Mapping[str, Any]) -> Figure:
     """Return a figure with a panel for each convention and study of its pieces."""
     panels: list[tuple[str, str]] = []

@@ -124,11 +124,11 @@ def save_result(
     check()
     remove(folder / "result.json")
     content, arrays = to_files(result)
-    files = {"arrays.npz": npz(arrays), "table.csv": csv_text(rows).encode()}
+    files = {"arrays.npz": npz(arrays), "table.csv": csv_text(rows).encode(errors="backslashreplace")}
     for name, data in files.items():
         write_atomically(folder / name, data, check)
     check()
-    save(analysis.figure(result), folder / "figure")
+    save(analysis.draw(result), folder / "figure")
     sums = {name: _digest(data) for name, data in files.items()}
     head = {"checksum": SEAL} | sums | _head(analysis, runs, settings)
     text = json.dumps(head | {"result": content}, indent=1, allow_nan=False)

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from minigrok.bench.settings import OWN
-from minigrok.plotting import COLOURS, MARKERS, STYLE, Figure
+from minigrok.plotting import COLOURS, MARKERS, Figure, style
 
 
 def growth_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
@@ -21,7 +20,7 @@ def growth_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
     labels = list(dict.fromkeys(point["axis"] for point in points))
     groups = {label: [point for point in points if point["axis"] == label] for label in labels}
     groups = {label: group for label, group in groups.items() if len(group) > 1}
-    with mpl.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(3.2 * max(len(groups), 1), 6.4), layout="constrained")
         grid = figure.subplots(2, max(len(groups), 1), squeeze=False, sharey="row")
         for column, (label, group) in zip(grid.T, groups.items(), strict=False):

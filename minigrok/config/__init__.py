@@ -16,8 +16,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minigrok.checks import check_types, nearest, require, require_name
+from minigrok.checks import LONGEST, check_types, nearest, require, require_name
 from minigrok.config.sections import Compute, Init, Intervention, Model, Optimiser, Task, Train
+from minigrok.display import brief
 from minigrok.errors import ConfigError
 from minigrok.foreign import read_file
 
@@ -38,6 +39,7 @@ __all__ = [
     "parsed",
     "preset",
     "preset_names",
+    "read_toml",
     "to_toml",
     "toml_value",
     "value_of",
@@ -47,6 +49,7 @@ __all__ = [
 
 T = TypeVar("T")
 PROVENANCE = "minigrok"  # the table that a run folder adds to its config.toml; not a setting
+LARGEST = 1_000_000  # bytes of a configuration's file: more is something else, such as a device: our choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +99,23 @@ def from_toml(source: Path | str) -> Config:
     ConfigError    no such file, not TOML, unknown key, wrong type, value out of range
     """
     where = str(source) if isinstance(source, Path) else "the text"
-    try:
-        text = read_file(source).decode() if isinstance(source, Path) else source
-        settings = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError("a configuration in TOML", f"{where}: {what}", "correct it or name another file") from error
+    settings = read_toml(source, "a configuration")
     settings.pop(PROVENANCE, None)
     if "name" not in settings:
         raise ConfigError("a name for the configuration", f"none in {where}", 'add a first line like name = "my-run"')
     return _build(Config, settings)
+
+
+def read_toml(source: Path | str, what: str) -> dict[str, Any]:
+    """Table in a TOML file, or in TOML text; a ConfigError says why there is none, and `what` it should have been."""
+    where = str(source) if isinstance(source, Path) else "the text"
+    try:
+        return tomllib.loads(read_file(source, LARGEST).decode() if isinstance(source, Path) else source)
+    except (OSError, ValueError) as error:
+        why = str(error.strerror if isinstance(error, OSError) else error)
+    except RecursionError:
+        why = "tables or lists nested too deep"
+    raise ConfigError(f"{what} in TOML", f"{where}: {why}", "correct it or name another file")
 
 
 def to_toml(config: Config) -> str:
@@ -211,7 +221,7 @@ def _build(cls: type[T], settings: Mapping[str, Any], prefix: str = "") -> T:
             raise _unknown(prefix + name)
         if dataclasses.is_dataclass(types[name]):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"a section [{name}]", repr(value), f"write its settings under [{name}]")
+                raise ConfigError(f"a section [{name}]", brief(value), f"write its settings under [{name}]")
             values[name] = _build(types[name], value, f"{name}.")
     return cls(**values)
 
@@ -227,9 +237,9 @@ def keys() -> list[str]:
 def _unknown(key: str) -> ConfigError:
     """Error for an unknown key; its last part says which was meant, as people forget or mistype sections."""
     leaves = {known.rpartition(".")[2]: known for known in keys()}
-    close = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
+    close = difflib.get_close_matches(key.rpartition(".")[2][:LONGEST], leaves, n=1)
     do = f"did you mean {leaves[close[0]]}?" if close else nearest(key, keys())
-    return ConfigError("a setting that minigrok knows", key, do)
+    return ConfigError("a setting that minigrok knows", brief(key, str), do)
 
 
 def _toml_lines(values: Mapping[str, Any]) -> str:
@@ -249,7 +259,7 @@ def toml_value(text: str) -> Any:
     """Value of TOML text; text that is not one TOML value is a string."""
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return parsed["value"] if len(parsed) == 1 else text
 

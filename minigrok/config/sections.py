@@ -8,13 +8,19 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from minigrok.checks import at_least, check_types, is_prime, nearest, require
+from minigrok.checks import between, check_types, is_prime, nearest, require
 from minigrok.config.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.errors import ConfigError
 
 CrossEntropy = Literal["stable", "saturating"]
 EngineName = Literal["plain", "cpu", "cuda", "auto"]
 DType = Literal["float32", "float64"]
+
+# Bounds of whole numbers, so that whatever reads a configuration ends at once; whether a run has room is reckoned by
+# minigrok.training.budget
+MODULUS = 2_000_000  # of p: int64 holds a^3 below it, and trial division takes a millisecond
+BLOCKS = 1000  # of model.blocks: the names of their arrays are a list of some thousands: our choice
+COUNT = 10**12  # of everything else: no run is longer or larger: our choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class Task:
 
     Attributes
     ----------
-    p : int                         modulus, a prime; the tokens are 0 .. p-1 (paper: 97)
+    p : int                         modulus, a prime below two million; the tokens are 0 .. p-1 (paper: 97)
     operations : tuple of str       names in `minigrok.tasks.OPERATIONS`, one head each (paper, dual)
     exclude_zero : bool             pairs from 1 .. p-1 instead of 0 .. p-1 (paper)
     train_fraction : float          share of the pairs to train on, between 0 and 1 (paper)
@@ -38,7 +44,7 @@ class Task:
         from minigrok.config.operations import OPERATIONS
 
         check_types(self, "task")
-        require(is_prime(self.p), "task.p", "a prime", self.p)
+        require(self.p < MODULUS and is_prime(self.p), "task.p", "a prime below two million", self.p)
         for operation in self.operations:
             if operation not in OPERATIONS:
                 raise ConfigError(
@@ -92,7 +98,8 @@ class Model:
 
     def __post_init__(self) -> None:
         check_types(self, "model")
-        at_least(1, self, "model", "width", "heads", "mlp_width", "blocks")
+        between(1, COUNT, self, "model", "width", "heads", "mlp_width")
+        between(1, BLOCKS, self, "model", "blocks")
         whole = self.width % self.heads == 0
         require(whole, "model.width", f"divisible by model.heads = {self.heads}", self.width)
         require(0 < self.norm_eps < math.inf, "model.norm_eps", "positive and finite", self.norm_eps)
@@ -188,8 +195,8 @@ class Train:
     def __post_init__(self) -> None:
         check_types(self, "train")
         counts = ("batch_size", "max_steps", "eval_every", "snapshot_every", "grok_patience")
-        at_least(1, self, "train", *counts)
-        at_least(0, self, "train", "after_grok")
+        between(1, COUNT, self, "train", *counts)
+        between(0, COUNT, self, "train", "after_grok")
         require(0 < self.grok_threshold <= 1, "train.grok_threshold", "in (0, 1]", self.grok_threshold)
 
 
@@ -214,7 +221,7 @@ class Compute:
 
     def __post_init__(self) -> None:
         check_types(self, "compute")
-        at_least(1, self, "compute", "shards")
+        between(1, COUNT, self, "compute", "shards")
         elsewhere = self.portable and self.engine in ("cuda", "auto")
         require(not elsewhere, "compute.portable", "false for the engine " + self.engine, True)
 
@@ -252,8 +259,8 @@ class Intervention:
             if (value := getattr(self, key)) not in known:
                 required = f"intervention.{key} from {', '.join(filter(None, known))}"
                 raise ConfigError(required, repr(value), nearest(value, list(filter(None, known))))
-        at_least(1, self, "intervention", "start", "rank")
-        at_least(0, self, "intervention", "every", "repeat")
+        between(1, COUNT, self, "intervention", "start", "rank")
+        between(0, COUNT, self, "intervention", "every", "repeat")
         is_kick, is_some = self.act.target == "parameters", self.arm != "none"
         doses = self.act.doses if is_some else "0 without an arm"
         require(self.act.takes(self.dose) if is_some else self.dose == 0, "intervention.dose", doses, self.dose)

@@ -21,7 +21,7 @@ from minigrok.analyses.results import performed
 from minigrok.config import Config, from_toml, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.errors import MinigrokError, RunFolderError
-from minigrok.experiments.sweep_file import Order, Sweep
+from minigrok.experiments.sweep_file import Order, Sweep, keep_of, orders_of
 from minigrok.foreign import read_file
 from minigrok.storage.files import SEAL, inside, is_sealed, make_folder, remove, seal, write_atomically
 from minigrok.storage.lock import owner_of
@@ -167,9 +167,8 @@ def open_sweep(out: Path) -> Sweep:
         table = json.loads(data)
         if table["format"] != FORMAT:
             raise ValueError(f"format {table['format']}")
-        orders = tuple(Order(o["name"], o["protocol"], tuple(o["set"])) for o in table["analyses"])
         configs = tuple(from_toml(str(text)) for text in table["runs"])
-        return Sweep(table["name"], configs, orders, table["keep"])
+        return Sweep(str(table["name"]), configs, orders_of(table["analyses"]), keep_of(table["keep"]))
     except FileNotFoundError as error:
         required, do = "the folder of a sweep", "name a folder that `minigrok sweep` made"
         raise RunFolderError(required, f"{out} without a sweep.json", do) from error

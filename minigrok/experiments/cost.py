@@ -2,7 +2,7 @@
 
 time    steps left x seconds a step (evaluations included) of this very run, or of one of the same shape, or timed
         here on one thread; the sweep: all of it over the workers, or the longest run, whichever is longer
-disk    (max_steps / snapshot_every + 2) snapshots of P numbers, a checkpoint of 3 P, a row an evaluation
+disk    see minigrok.training.budget
 """
 
 import dataclasses
@@ -14,14 +14,12 @@ from typing import NamedTuple
 from minigrok.config import Config, Intervention, to_toml
 from minigrok.config.arms import NO_SOURCE
 from minigrok.experiments.cells import Cell
-from minigrok.network.params import layout
+from minigrok.training import budget
 from minigrok.training.trainer import Trainer
 
 STEPS = 5  # timed steps, after two that compile and record: our choice
 ENOUGH = 200  # steps after which a run's own speed is believed: our choice
 PLANE = 1.25  # a step with a plane of 20 directions, in steps without: 1.20 to 1.25 measured on the dual model
-HEADER = 4096  # bytes of names and shapes in a file of arrays, rounded up
-CELL = 24  # bytes of a number in metrics.csv, rounded up
 
 
 class Cost(NamedTuple):
@@ -52,6 +50,7 @@ def seconds_per_step(config: Config) -> float:
 
     At a rate at which nothing diverges, and with this process's kernels, as portable ones need another process.
     """
+    budget.require_room(config)
     harmless = dataclasses.replace(config.optimiser, learning_rate=1e-3, weight_decay=0.0)
     here = dataclasses.replace(config.compute, portable=False)
     plain = dataclasses.replace(config, optimiser=harmless, compute=here, intervention=Intervention())
@@ -95,7 +94,7 @@ def left(cells: Sequence[Cell], known: dict[str, float], workers: int, keep: int
     todo = [cell for cell in cells if not cell.trained]
     each = [seconds_left(cell, known) for cell in todo]
     seconds = max(sum(each) / max(workers, 1), *each) if each else 0.0
-    full, thinned = (sum(bytes_at_most(cell.config, n) for cell in todo) for n in (None, keep))
+    full, thinned = (sum(budget.disk(cell.config, n) for cell in todo) for n in (None, keep))
     return Cost(seconds, full, thinned)
 
 
@@ -109,15 +108,6 @@ def seconds_left(cell: Cell, known: dict[str, float]) -> float:
     return rate * max(cell.config.train.max_steps - cell.step, 0)
 
 
-def bytes_at_most(config: Config, keep: int | None = None) -> int:
-    """Bytes of a run folder at the end of the budget, analyses not counted."""
-    train, width = config.train, 4 if config.compute.dtype == "float32" else 8
-    snapshot = layout(config).size * width + HEADER
-    snapshots = train.max_steps // train.snapshot_every + 2
-    rows = (train.max_steps // train.eval_every + 2) * CELL * (3 + 4 * len(config.task.operations))
-    return min(snapshots, keep or snapshots) * snapshot + 3 * snapshot + rows
-
-
 def in_words(seconds: float) -> str:
     """Return "40 s", "12 min", "3.5 h" or "2.1 days"."""
     if math.isnan(seconds):
@@ -126,11 +116,3 @@ def in_words(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / unit:.{0 if seconds >= 10 * unit else 1}f} {name}"
     return f"{seconds / 86400:.1f} days"
-
-
-def bytes_in_words(n_bytes: int) -> str:
-    """Return "35 kB", "120 MB" or "1,500 GB"."""
-    for limit, unit, name in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
-        if n_bytes < limit:
-            return f"{n_bytes / unit:,.0f} {name}"
-    return f"{n_bytes / 1e9:,.1f} GB"

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from minigrok.experiments.cells import STATES, Cell, State
-from minigrok.plotting import COLOURS, MARKERS, STYLE, Figure
+from minigrok.plotting import COLOURS, MARKERS, Figure, style
 from minigrok.training.figure import GREY
 
 LINES: dict[State, tuple[str, Any]] = {  # colour and style of the line up to the present step
@@ -24,7 +23,7 @@ LINES: dict[State, tuple[str, Any]] = {  # colour and style of the line up to th
 def figure(cells: Sequence[Cell]) -> Figure:
     """Where every run stands: a line to its present step, its budget, the grok step of each task."""
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.config.task.operations))
-    with mpl.rc_context(STYLE):
+    with style():
         picture = Figure(figsize=(11, max(2.6, 1.8 + 0.3 * len(cells))), layout="constrained")
         axis = picture.subplots()
         for row, cell in enumerate(cells):

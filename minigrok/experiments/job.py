@@ -26,6 +26,7 @@ from minigrok.experiments.cells import missing_analyses, resolved
 from minigrok.experiments.sweep_file import Order, Sweep
 from minigrok.storage.lock import EXPIRY
 from minigrok.storage.runs import Run, begin, open_run
+from minigrok.training.budget import require_room
 from minigrok.training.observer import Observer
 from minigrok.training.train import train
 from minigrok.version import __version__
@@ -158,6 +159,7 @@ def locked(job: Job, stop: Callable[[], bool]) -> Run:
     if not (out / "sweep.json").exists():
         do = "put the output folder on storage that this machine shares under the same path"
         raise SweepError(f"the sweep's folder {out}", "no sweep.json there", do)
+    require_room(config, out / config.name)
     folder, deadline = out / config.name, time.monotonic() + PATIENCE
     while True:
         try:

@@ -10,10 +10,13 @@ of the same authority can talk to it.
 """
 
 import secrets
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError, EngineError, SweepError
@@ -32,6 +35,7 @@ QUEUES = {  # name on the command line -> class in dask_jobqueue
 # Dask's nannies start workers with one BLAS thread each, unless they are told otherwise
 MEMORY = "2GiB"  # of a worker; a run of the paper's size takes a tenth of it: our choice
 CONNECT = 30.0  # seconds to wait for a scheduler: Dask's default
+ANSWER = 5.0  # seconds until a scheduler greets, a busy one: our choice
 POLL = 0.2  # seconds between looks at the jobs: our choice
 GOING = {"executing", "long-running", "resumed"}  # states of a task on a worker that is still wanted
 
@@ -52,13 +56,63 @@ class Tls:
 
     def security(self) -> Any:
         """Return what Dask takes; unencrypted connections are refused."""
+        self.context()
         from distributed.security import Security
 
         roles = {f"tls_{role}_{part}": getattr(self, part) for role in ROLES for part in ("cert", "key")}
         return Security(tls_ca_file=self.ca_file, require_encryption=True, **roles)
 
+    def context(self) -> ssl.SSLContext:
+        """Return what encrypts a plain connection; a ConfigError if a file is missing or no certificate."""
+        try:
+            context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.ca_file)
+            context.load_cert_chain(self.cert, self.key)
+        except OSError as error:  # ssl's own are OSErrors
+            got = f"{type(error).__name__}: {error} ({self.ca_file}, {self.cert}, {self.key})"
+            raise ConfigError("certificates and key in PEM files", got, "name files that are there and fit") from error
+        context.check_hostname = False  # as Dask does: who has a certificate of this authority is one of us
+        return context
+
 
 ROLES = ("client", "scheduler", "worker")
+
+
+def require_scheduler(address: str, tls: Tls | None) -> None:
+    """Raise an error unless a Dask scheduler answers at an address; Dask itself would try for `CONNECT` seconds.
+
+    A scheduler greets whoever connects; one with TLS waits for the client's hello first.
+    """
+    scheme, host, port = _parts(address)
+    if (scheme == "tls") != (tls is not None):
+        do = "give --tls-ca-file, --tls-cert and --tls-key with tls://, and leave them out with tcp://"
+        got = f"{address} {'with' if tls else 'without'} certificates"
+        raise ConfigError("tls:// with certificates, or tcp:// without", got, do)
+    required, do = f"a Dask scheduler at {address}", "see that it runs there, and that both use TLS or neither"
+    try:
+        with socket.create_connection((host, port), ANSWER) as plain:
+            if tls is None:
+                greeted = bool(plain.recv(1))
+            else:
+                with tls.context().wrap_socket(plain, server_hostname=host) as secret:
+                    greeted = bool(secret.recv(1))
+    except TimeoutError as error:
+        raise SweepError(required, f"no greeting within {ANSWER:.0f} s", do) from error
+    except OSError as error:  # refused, unreachable, no such host, other certificates
+        raise SweepError(required, f"{type(error).__name__}: {error}", do) from error
+    if not greeted:
+        raise SweepError(required, "the connection was closed", do)
+
+
+def _parts(address: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an address; a ConfigError if it lacks one."""
+    try:
+        url = urlsplit(address if "://" in address else f"tcp://{address}")
+        if url.scheme in ("tcp", "tls") and url.hostname and url.port:
+            return url.scheme, url.hostname, url.port
+    except ValueError:  # a port that is no number
+        pass
+    do = "write it as the scheduler prints it, such as tcp://127.0.0.1:8786"
+    raise ConfigError("a scheduler as tcp://host:port or tls://host:port", repr(address), do)
 
 
 class OnDask:
@@ -84,6 +138,8 @@ class OnDask:
         retries: int = 3,
     ) -> None:
         distributed = _import("distributed")
+        if address is not None:
+            require_scheduler(address, tls)
         security = tls.security() if tls else None
         self.retries = retries
         self._cluster = _queue(queue, workers, options or {}, security) if queue else None

@@ -152,7 +152,7 @@ def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
 
 def show(out: Path, cells: Sequence[Cell]) -> None:
     """Write table and figure, unless they say the same already."""
-    text = csv_text(standing.table(cells)).encode()
+    text = csv_text(standing.table(cells)).encode(errors="backslashreplace")
     path = out / "table.csv"
     if path.exists() and path.read_bytes() == text and (out / "status.svg").exists():
         return

@@ -23,7 +23,7 @@ a folder of its own inside the sweep's.
 """
 
 import itertools
-import tomllib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any
 
 from minigrok.checks import nearest, require, require_name
-from minigrok.config import Config, Intervention, from_toml, preset, value_of, with_values
+from minigrok.config import Config, Intervention, from_toml, keys, preset, read_toml, value_of, with_values
+from minigrok.display import brief
 from minigrok.errors import ConfigError
-from minigrok.foreign import read_file
 
 TOP = ("name", "analyses", "keep", "base", "grid", "runs")
 SOURCES = ("preset", "file")  # where a run's configuration comes from
@@ -46,6 +46,8 @@ SHORT = {  # in names; the seed comes last
     "seed": "s",
 }
 RESERVED = ("sweep.json", "table.csv", "status.png", "status.svg", "failures", "logs")  # files of a sweep's folder
+MOST = 10_000  # runs of a sweep: more is a slip in a grid: our choice
+DEEPEST = 8  # tables in one another; a setting has two: our choice
 Entry = dict[str, Any]  # dotted key -> value
 
 
@@ -98,11 +100,7 @@ def read_sweep(source: Path | str, settings: Mapping[str, Any] | None = None) ->
         is wrong with a configuration.
     """
     where = str(source) if isinstance(source, Path) else "the text"
-    try:
-        table = tomllib.loads(read_file(source).decode() if isinstance(source, Path) else source)
-    except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError("a sweep in TOML", f"{where}: {what}", "correct it or name another file") from error
+    table = read_toml(source, "a sweep")
     for key in table:
         require_known(key, TOP, f"a sweep ({where})")
     if not isinstance(table.get("name"), str):
@@ -111,7 +109,7 @@ def read_sweep(source: Path | str, settings: Mapping[str, Any] | None = None) ->
     folder = source.parent if isinstance(source, Path) else Path()
     configs = tuple(_configs(table, folder, settings or {}))
     _require_different(configs, where)
-    return Sweep(table["name"], configs, _orders(table.get("analyses", [])), _keep(table.get("keep")))
+    return Sweep(table["name"], configs, orders_of(table.get("analyses", [])), keep_of(table.get("keep")))
 
 
 def load_sweep(source: str | Path, settings: Mapping[str, Any] | None = None) -> Sweep:
@@ -135,7 +133,7 @@ def sweep_text(name: str) -> str:
 def require_known(key: str, known: tuple[str, ...], what: str) -> None:
     """Raise a ConfigError unless the key is a known one."""
     if key not in known:
-        raise ConfigError(f"a key of {what}", repr(key), nearest(key, known))
+        raise ConfigError(f"a key of {what}", brief(key), nearest(key, known))
 
 
 def _configs(table: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]) -> Iterator[Config]:
@@ -143,12 +141,23 @@ def _configs(table: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]
     base = _flat(_table(table.get("base", {}), "[base]"))
     grids = [_flat(entry) for entry in _tables(table.get("grid", []), "[[grid]]")]
     runs = [_flat(entry) for entry in _tables(table.get("runs", []), "[[runs]]")]
+    for number, grid in enumerate(grids, start=1):  # all of them first: what one varies goes into the names of all
+        _require_settings(grid, f"[[grid]] number {number}")
+    size = sum(math.prod(len(value) for value in grid.values() if isinstance(value, list)) for grid in grids)
+    require(size <= MOST, "the grids", f"at most {MOST:,} runs together", brief(size))
     varied = dict.fromkeys(key for grid in grids for key, value in grid.items() if isinstance(value, list))
     for number, grid in enumerate(grids, start=1):
         for values in _combinations(grid, f"[[grid]] number {number}"):
             yield _config(base | values, folder, settings, f"[[grid]] number {number}", [*varied])
     for number, values in enumerate(runs, start=1):
         yield _config(base | values, folder, settings, f"[[runs]] number {number}", None)
+
+
+def _require_settings(grid: Entry, where: str) -> None:
+    """Raise a ConfigError unless every key of a grid is a setting, or says where the configuration comes from."""
+    for key in grid:
+        if key not in (*SOURCES, *keys()):
+            raise ConfigError(f"a setting that minigrok knows (in {where})", brief(key, str), nearest(key, keys()))
 
 
 def _combinations(grid: Entry, where: str) -> Iterator[Entry]:
@@ -180,7 +189,7 @@ def _config(values: Entry, folder: Path, settings: Mapping[str, Any], where: str
 def _start(sources: Entry, folder: Path) -> Config:
     """Configuration that a run's settings change."""
     if len(sources) != 1 or not all(isinstance(value, str) for value in sources.values()):
-        got = ", ".join(f"{key} = {value!r}" for key, value in sources.items()) or "neither"
+        got = ", ".join(f"{key} = {brief(value)}" for key, value in sources.items()) or "neither"
         raise ConfigError("either a preset or a file, by name", got, 'write preset = "dual", here or under [base]')
     return preset(sources["preset"]) if "preset" in sources else from_toml(folder / sources["file"])
 
@@ -229,9 +238,9 @@ def _require_different(configs: tuple[Config, ...], where: str) -> None:
         seen.add(folder)
 
 
-def _orders(entries: Any) -> tuple[Order, ...]:
-    """Return the analyses, checked."""
-    require(isinstance(entries, list), "analyses", 'is a list such as ["trajectory_pca"]', repr(entries))
+def orders_of(entries: Any) -> tuple[Order, ...]:
+    """Return the analyses that a file lists; a ConfigError says what is wrong with them."""
+    require(isinstance(entries, list), "analyses", 'is a list such as ["trajectory_pca"]', brief(entries))
     orders = [_order(entry) for entry in entries]
     names = [(order.name, order.protocol) for order in orders]
     require(len(set(names)) == len(names), "analyses", "each once a protocol: they would share a folder", names)
@@ -248,33 +257,36 @@ def _order(entry: Any) -> Order:
     name, protocol = table.get("name"), table.get("protocol", "exact")
     assignments = table.get("set", [])
     texts = isinstance(assignments, list) and all(isinstance(text, str) for text in assignments)
-    require(texts, "set in an analysis", 'is a list such as ["most=50"]', repr(assignments))
-    if name not in ANALYSES:  # "all" is no name here: what it means changes from version to version
-        raise ConfigError("the name of an analysis", repr(name), nearest(str(name), ANALYSES))
+    require(texts, "set in an analysis", 'is a list such as ["most=50"]', brief(assignments))
+    if not isinstance(name, str) or name not in ANALYSES:  # "all" is no name here: its meaning changes with versions
+        raise ConfigError("the name of an analysis", brief(name), nearest(brief(name, str), ANALYSES))
     settings_for(chosen(name)[0], protocol, assignments)
     return Order(name, protocol, tuple(assignments))
 
 
-def _keep(keep: Any) -> int | None:
+def keep_of(keep: Any) -> int | None:
+    """Return the number of snapshots to keep; a ConfigError if it is none."""
     whole = keep is None or (isinstance(keep, int) and not isinstance(keep, bool) and keep >= 2)
-    require(whole, "keep", "is a number of snapshots, 2 or more (first and last)", repr(keep))
+    require(whole, "keep", "is a number of snapshots, 2 or more (first and last)", brief(keep))
     return keep  # type: ignore[no-any-return]
 
 
 def _table(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{what} as a table", repr(value), "write key = value lines under it")
+        raise ConfigError(f"{what} as a table", brief(value), "write key = value lines under it")
     return value
 
 
 def _tables(value: Any, what: str) -> list[dict[str, Any]]:
     if not (isinstance(value, list) and all(isinstance(entry, dict) for entry in value)):
-        raise ConfigError(f"{what} with two brackets on each side", repr(value), f"write {what} above each of them")
+        raise ConfigError(f"{what} with two brackets on each side", brief(value), f"write {what} above each of them")
     return value
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Entry:
     """Flatten nested tables to dotted keys."""
+    if prefix.count(".") > DEEPEST:
+        raise ConfigError("a setting that minigrok knows", brief(prefix, str), "settings lie one table deep")
     flat: Entry = {}
     for key, value in table.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}

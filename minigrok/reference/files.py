@@ -44,7 +44,7 @@ def read_expected(folder: Path) -> list[Expected]:
     path = folder / "expected.json"
     try:
         return [Expected(**number) for number in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise damaged(path, error) from error
 
 
@@ -53,7 +53,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise damaged(path, error) from error
 
 

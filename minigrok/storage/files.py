@@ -171,7 +171,7 @@ def unwritable(path: Path, n_bytes: int, error: OSError) -> RunFolderError:
     return RunFolderError(
         f"room and permission to write {path} ({n_bytes:,} bytes)",
         f"{error.strerror or error} ({free} free)",
-        "make room or choose another place, then resume; what was there before is intact",
+        "make room or choose another place; what was there before is intact",
     )
 
 
@@ -221,7 +221,7 @@ def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[
         arrays = {name: np.array(array) for name, array in load(data).items()}
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         note = dict(json.loads(header.get("__metadata__", {}).get("minigrok", "{}")))
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as error:
         required, do = "a complete safetensors file of NumPy's dtypes", "restore the file from a copy, or move it away"
         raise RunFolderError(required, f"{path}: {error or type(error).__name__}", do) from error
     return arrays, note

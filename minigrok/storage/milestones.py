@@ -1,12 +1,15 @@
 """When each task of a run memorised and grokked, read from its table of evaluations."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from minigrok.config import Config
+from minigrok.errors import RunFolderError
 
+Columns = Mapping[str, npt.NDArray[Any]]
+PARTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")  # columns of each task
 MEMORISED = 0.99  # train accuracy above which a task counts as memorised: our choice
 
 
@@ -17,7 +20,7 @@ class Milestones(NamedTuple):
     grokked_at: int | None  # the evaluation that completes the first streak: train.grok_patience in a row
 
 
-def milestones(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, Milestones]:
+def milestones(config: Config, columns: Columns) -> dict[str, Milestones]:
     """Milestones of every task, in the order of the config.
 
     Parameters
@@ -30,7 +33,7 @@ def milestones(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> dict[
     dict of task to Milestones
         equal to the counters that training kept: both see the same rows
     """
-    steps = columns.get("step", ())
+    steps = complete(config, columns, ("train_accuracy", "test_accuracy")).get("step", ())
     return {
         task: Milestones(
             first(steps, (x > MEMORISED for x in columns.get(f"train_accuracy_{task}", ()))),
@@ -76,12 +79,20 @@ class Standing(NamedTuple):
     test_accuracy: float
 
 
-def standings(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> list[Standing]:
+def standings(config: Config, columns: Columns) -> list[Standing]:
     """Return the standing of every task, in the order of the config; empty before the first evaluation."""
-    if not columns or not len(columns["step"]):
+    if not complete(config, columns) or not len(columns["step"]):
         return []
-    names = [f"{part}_{quantity}" for part in ("train", "test") for quantity in ("loss", "accuracy")]
     return [
-        Standing(task, *reached, *(float(columns[f"{name}_{task}"][-1]) for name in names))
+        Standing(task, *reached, *(float(columns[f"{name}_{task}"][-1]) for name in PARTS))
         for task, reached in milestones(config, columns).items()
     ]
+
+
+def complete(config: Config, columns: Columns, parts: Sequence[str] = PARTS) -> Columns:
+    """Return the columns of a run's evaluations; a RunFolderError unless these parts are there, or no column yet."""
+    wanted = ["step", *(f"{name}_{task}" for task in config.task.operations for name in parts)]
+    if columns and (missing := [name for name in wanted if name not in columns]):
+        required = f"every column of the metrics.csv of {config.name}, seed {config.seed}"
+        raise RunFolderError(required, f"none called {', '.join(missing)}", "restore the file from a copy")
+    return columns

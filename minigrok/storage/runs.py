@@ -194,7 +194,9 @@ class Run:
         """Parameters (P,) float64, as `Objective` takes them, at a step; default: the last snapshot."""
         steps = self.snapshots()
         if step is None and not steps:
-            raise RunFolderError(f"a snapshot in {self.folder}", "none", f"train it: minigrok resume {self.folder}")
+            begun = self._checkpoint.exists()
+            do = "restore its snapshots from a copy" if begun else f"train it: minigrok resume {self.folder}"
+            raise RunFolderError(f"a snapshot in {self.folder}", "none", do)
         return self.load_snapshot(steps[-1] if step is None else step).astype(np.float64)
 
     def model(self, step: int | None = None) -> dict[str, Array]:
@@ -375,8 +377,8 @@ def _require_empty(folder: Path) -> None:
     found = sorted(name for name in names if not leftover(name) and not is_temporary(name))
     if found:
         got = f"{folder} with {', '.join(found[:3])}" + (" ..." if len(found) > 3 else "")
-        do = f"choose another --out; to go on with a run: minigrok resume {folder}"
-        raise RunFolderError("a new or empty folder for the run", got, do)
+        there = f"; to go on with the run that is there: minigrok resume {folder}" * ("config.toml" in found)
+        raise RunFolderError("a new or empty folder for the run", got, f"choose another --out{there}")
 
 
 def _provenance(config: Config) -> str:

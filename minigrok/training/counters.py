@@ -8,6 +8,7 @@ from typing import Any
 
 from minigrok.config import Train
 from minigrok.storage.milestones import counted
+from minigrok.storage.runs import Run
 
 
 @dataclass
@@ -63,3 +64,14 @@ class Counters:
         """Counters in the state of a checkpoint."""
         after_grok = state.get("after_grok")  # not in the checkpoints of earlier versions
         return cls(state["streak"], state["grok_step"], state["step"], state["seconds"], after_grok)
+
+
+def more_steps(run: Run) -> str:
+    """Say what gives a run more steps than it has: to resume it does nothing once it is at its end."""
+    _, state = run.load_checkpoint() or ({}, None)
+    counters = Counters.of(state) if state else None
+    if counters is None or not counters.finished(run.config.train):
+        return f"train longer: minigrok resume {run.folder}"
+    if counters.step < run.config.train.max_steps:
+        return f"train on beyond the grok: minigrok resume {run.folder} --after-grok 2000"
+    return "its budget is used up: train a new run, with a larger train.max_steps or a smaller train.snapshot_every"

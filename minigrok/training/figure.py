@@ -7,7 +7,6 @@ tells the lines apart.
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -15,9 +14,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from minigrok.config import Config
 from minigrok.errors import RunFolderError
-from minigrok.plotting import COLOURS, MARKERS, STYLE, Figure
-from minigrok.storage.milestones import Milestones, milestones
+from minigrok.plotting import COLOURS, MARKERS, Figure, style
+from minigrok.storage.milestones import Milestones, complete, milestones
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -46,7 +46,7 @@ def training_figure(*runs: Run, log_steps: bool = False) -> Figure:
     RunFolderError    no evaluation yet
     """
     tables = [_evaluations(run) for run in runs]
-    with mpl.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(11, 7 * len(runs)), layout="constrained")
         parts = [figure] if len(runs) == 1 else figure.subfigures(len(runs), squeeze=False).flat
         for part, run, columns in zip(parts, runs, tables, strict=True):
@@ -55,10 +55,9 @@ def training_figure(*runs: Run, log_steps: bool = False) -> Figure:
 
 
 def _evaluations(run: Run) -> Columns:
-    columns = run.metrics()
+    columns = complete(run.config, run.metrics())
     if not columns or not len(columns["step"]):
-        do = f"train it first: minigrok resume {run.folder}"
-        raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", do)
+        raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", more_steps(run))
     return columns
 
 
@@ -121,7 +120,8 @@ def _marked_rows(steps: npt.NDArray[Any], phase: float, log_steps: bool) -> list
 
 
 def _norm(axis: Axes, columns: Columns, name: str, label: str) -> None:
-    axis.plot(columns["step"], columns[name], color=GREY)
+    if name in columns:
+        axis.plot(columns["step"], columns[name], color=GREY)
     axis.set_ylabel(label)
 
 

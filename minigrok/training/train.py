@@ -3,13 +3,16 @@
 The loop is `loop`, a step is `trainer` or, on a device, `fleet_train`.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
 from minigrok.config import Config
 from minigrok.config.sections import EngineName
 from minigrok.engine import chosen, open_engine, portable
+from minigrok.errors import RunFolderError
 from minigrok.storage.runs import Run
+from minigrok.training.budget import require_room
 from minigrok.training.counters import Counters
 from minigrok.training.fleet_train import Replay, together
 from minigrok.training.loop import Sitting, until_one_ends
@@ -69,15 +72,41 @@ def train(
         finite, the last checkpoint stands.
     RunFolderError
         The folder cannot be read or written.
+    ConfigError
+        There is not enough memory. A start that fails leaves no run in the folder.
     """
     observer = observer or Observer()
-    state: RunState
-    if chosen(run.config.compute.engine)[0] == "cuda":
-        (state,) = together([run], after_grok, [observer])
-    else:
-        trainer = state = Trainer(run.config, threads, plane=plane_of(run))
-        trainer.begin(run, after_grok)
-        until_one_ends([Sitting(run, trainer, observer)], trainer)
+    try:
+        require_room(run.config)
+        state = _to_its_end(run, threads, after_grok, observer)
+    except BaseException:
+        _withdraw(run)
+        raise
     if state.failure is not None:
         raise state.failure
     return state.counters
+
+
+def _to_its_end(run: Run, threads: int | None, after_grok: int | None, observer: Observer) -> RunState:
+    """Train on the engine of the run's config; return the state that the run ends in."""
+    if chosen(run.config.compute.engine)[0] == "cuda":
+        (replica,) = together([run], after_grok, [observer])
+        return replica
+    trainer = Trainer(run.config, threads, plane=plane_of(run))
+    trainer.begin(run, after_grok)
+    until_one_ends([Sitting(run, trainer, observer)], trainer)
+    return trainer
+
+
+def _withdraw(run: Run) -> None:
+    """Take back what `runs.create` wrote if nothing was trained: a start that failed is in nobody's way."""
+    snapshots, config = run.folder / "snapshots", run.folder / "config.toml"
+    with suppress(OSError, RunFolderError):
+        run.lock()
+        trained = (run.folder / "checkpoint.safetensors").exists() or run.metrics() or any(run.snapshots())
+        if trained or snapshots.is_symlink():
+            return
+        if snapshots.exists():
+            run.snapshot_path(0).unlink(missing_ok=True)
+            snapshots.rmdir()
+        config.unlink()

@@ -102,7 +102,7 @@ def test_never_memorised_never_grokked(tmp_path):
 
 
 def test_no_evaluation_is_an_error(tmp_path):
-    with pytest.raises(RunFolderError, match=r"required: a run with an evaluation.*got: none.*do: train it first"):
+    with pytest.raises(RunFolderError, match=r"required: a run with an evaluation.*got: none.*do: train longer"):
         order([make(tmp_path / "a")])
 
 

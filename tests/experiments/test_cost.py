@@ -8,6 +8,7 @@ from minigrok.config import with_settings
 from minigrok.experiments import cost
 from minigrok.experiments.sweep import plan
 from minigrok.storage.runs import create
+from minigrok.training import budget
 from minigrok.training.train import train
 
 
@@ -16,7 +17,7 @@ def test_the_predicted_disk_is_a_bound_and_a_close_one(tmp_path: Path) -> None:
     with create(tmp_path / "run", config) as run:
         train(run, 1)
         size = sum(map(len, contents(run.folder).values()))
-    assert size <= cost.bytes_at_most(config) < 4 * size
+    assert size <= budget.disk(config) < 4 * size
 
 
 def test_time_left_is_that_of_the_longest_run_or_of_all_over_the_workers() -> None:

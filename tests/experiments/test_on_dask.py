@@ -237,7 +237,7 @@ def test_tls_encrypts_and_keeps_strangers_out(tmp_path: Path, monkeypatch: pytes
         assert conduct(small(seeds=(1,)), tmp_path / "sweep", executor).complete
         executor.close()
         monkeypatch.setattr(on_dask, "CONNECT", 2.0)
-        with pytest.raises(SweepError, match="both use TLS or neither"):
+        with pytest.raises(ConfigError, match="give --tls-ca-file"):
             OnDask(cluster.address)
         (tmp_path / "other").mkdir()
         stranger_cert, stranger_key = certificates(tmp_path / "other")

@@ -203,3 +203,25 @@ def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_s
         assert all(awaited(sweep, c) for c in sweep.configs if c.intervention.plane not in NO_SOURCE)
     repeats = [c for c in sweeps["repeats"].configs if c.intervention.repeat]
     assert {(c.seed, c.intervention.repeat) for c in repeats} == {(s, r) for s in (42, 137, 2024, 1, 2) for r in (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[grid]]\nseed = [1]\n[[grid]]\nsed = [2]", "number 2"),
+        ("[[grid]]\nseed = [1]\n[[grid]]\ntask = [2]", "number 2"),
+        ("[[grid]]\nseed = [1]\n[[grid]]\nintervention.dos = [2]", "number 2"),
+        ("[[grid]]\n" + "a." * 500 + "b = 1", "one table deep"),
+        ("[[grid]]\nseed = " + "[" * 5000 + "]" * 5000, "nested too deep"),
+        ("[[grid]]\nseed = 1" + "0" * 5000, "a sweep in TOML"),
+        ("[[grid]]\nseed = 0x1" + "0" * 5000, "4,300 digits"),
+        (f"[[grid]]\nseed = {list(range(200))}\ntrain.max_steps = {list(range(1, 201))}", "10,000 runs"),
+        ('seed = 1\n[[grid]]\nseed = [1]\n[[analyses]]\nname = ["a"]', "name of an analysis"),
+        ('[[runs]]\nname = "' + "x" * 130 + '"', "at most 120 characters"),
+    ],
+)
+def test_slips_and_monsters_are_errors_and_soon(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(BASE + text)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 3000

@@ -32,6 +32,7 @@ from minigrok.errors import RunFolderError
 from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
 from minigrok.storage.milestones import first
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 FACTORS = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 FLOORS = (0.0, 20.0, 100.0)  # the paper's spike: factor 10, floor 20
@@ -52,7 +53,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     found = [_run(run, name, settings, work) for run, name in zip(runs, names, strict=True) if name not in short]
     if not found:
         got = ", ".join(f"{name}: {len(run.snapshots())}" for run, name in zip(runs, names, strict=True))
-        raise RunFolderError("a run with three snapshots", got, "train longer: minigrok resume")
+        raise RunFolderError("a run with three snapshots", got, more_steps(runs[0]))
     scores, families = {}, {}
     for definition in events.GROKS:
         rng = work.rng(f"onset/{definition}")

@@ -30,6 +30,7 @@ from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds
 from minigrok.errors import RunFolderError
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
@@ -43,7 +44,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     names = dict(zip(events.labels(runs), runs, strict=True))
     begun = {name: run for name, run in names.items() if len(run.metrics().get("step", ()))}
     if not begun:
-        raise RunFolderError("a run with an evaluation", f"none in {', '.join(names)}", "train longer: minigrok resume")
+        raise RunFolderError("a run with an evaluation", f"none in {', '.join(names)}", more_steps(runs[0]))
     require_comparable([*begun.values()], [*begun])
     lives = [life_of(run, name) for name, run in begun.items()]
     found, tasks = conditions(lives), list(next(iter(begun.values())).config.task.operations)

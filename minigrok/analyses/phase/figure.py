@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -12,7 +11,7 @@ from minigrok.analyses.phase.rebuilt import PARTS
 from minigrok.analyses.phase.result import Result
 from minigrok.analyses.phase.runs import REGIMES, Condition, Life, main_line
 from minigrok.engine import Array
-from minigrok.plotting import MARKERS, STYLE, Figure
+from minigrok.plotting import MARKERS, Figure, style
 
 PANELS = [["A", "A", "B", "C"], ["A", "A", "D", "E"], ["F", "G", "H", "I"]]
 SLOT = 0.45  # decades between the smallest weight decay and the slot of 0
@@ -55,7 +54,7 @@ class Places:
 def figure(result: Result) -> Figure:
     """Draw the diagram and eight panels beside it."""
     places = Places(result.conditions)
-    with mpl.rc_context(STYLE):
+    with style():
         drawn = Figure(figsize=(19, 13), layout="constrained")
         tasks, n = " + ".join(result.tasks), len(result.lives)
         what = f"{tasks}, {n} run{'s' * (n > 1)} (small: each run; large: median of a condition)"
@@ -160,11 +159,11 @@ def _lines(axis: Axes, result: Result, places: Places) -> None:
     best = over.fits[0]
     axis.fill_between(x, *best.band(wd), color="black", alpha=0.25, linewidth=0, zorder=2)
     named = {fit.law: fit for fit in over.fits}
-    for fit, style in ((best, "-"), (named["power law"], "--"), (named["clock"], ":")):
-        if fit is not best or style == "-":
+    for fit, dashes in ((best, "-"), (named["power law"], "--"), (named["clock"], ":")):
+        if fit is not best or dashes == "-":
             words = {"power law": f"power law, b = {named['power law'].parameters[1]:.2f}", "clock": "t = a / wd"}
             say = f"{words.get(fit.law, fit.law)}{', smallest AICc (95 %)' if fit is best else ''}"
-            axis.plot(x, fit(wd), style, color="black", linewidth=1.6, zorder=3, label=say)
+            axis.plot(x, fit(wd), dashes, color="black", linewidth=1.6, zorder=3, label=say)
 
 
 def _clock(axis: Axes, result: Result, places: Places) -> None:

@@ -11,6 +11,7 @@ from minigrok.errors import RunFolderError
 from minigrok.geometry.subspace import thinned
 from minigrok.storage.milestones import all_grokked_at, milestones
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 LEAST_AFTER = 5  # snapshots after the last grok that a PCA of them needs (paper)
 LEAST_ROWS = 3
@@ -99,5 +100,6 @@ def _too_few(run: Run, name: str, count: int) -> RunFolderError:
         return RunFolderError(required, str(count), "train longer, or choose other parts")
     grok = last_grok(run)
     got = f"{count}" + (f" after step {grok:,}" if grok is not None else ": not every task grokked")
-    do = f"train on beyond the grok: minigrok resume {run.folder} --after-grok 2000"
-    return RunFolderError(f"at least {LEAST_AFTER} snapshots of {run.folder} after the last grok", got, do)
+    required = f"at least {LEAST_AFTER} snapshots of {run.folder} after the last grok"
+    more = more_steps(run)
+    return RunFolderError(required, got, more + " --after-grok 2000" * more.endswith(str(run.folder)))

@@ -7,8 +7,9 @@ import numpy as np
 from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.storage.milestones import MEMORISED, all_grokked_at, first, milestones
+from minigrok.storage.milestones import MEMORISED, all_grokked_at, complete, first, milestones
 from minigrok.storage.runs import Run
+from minigrok.training.counters import more_steps
 
 # Grokking has several definitions in the paper; each is (test accuracy, evaluations in a row).
 STREAK, FIRST_90 = "0.98 x 3", "first 0.90"
@@ -23,10 +24,9 @@ def evaluations(run: Run) -> dict[str, Array]:
     RunFolderError
         None was made yet.
     """
-    columns = run.metrics()
+    columns = dict(complete(run.config, run.metrics()))
     if not columns or not len(columns["step"]):
-        do = f"train it first: minigrok resume {run.folder}"
-        raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", do)
+        raise RunFolderError(f"a run with an evaluation in {run.folder}", "none", more_steps(run))
     return columns
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from minigrok.analyses.subspace.result import VECTORS, Result, Track
-from minigrok.plotting import Axes, Figure, panel_grid
+from minigrok.plotting import Axes, Figure, panel_grid, plain
 
 DRAWN = 3  # runs in the picture at most: our choice
 LOOKS: tuple[dict[str, Any], ...] = (
@@ -40,7 +40,7 @@ def _draw(axis: Axes, track: Track, kind: str) -> None:
     axis.plot(track.steps, values[:, 0, 1], color="0.5", linewidth=1, label="$\\sqrt{K/P}$", zorder=0)
     if (values[:, :, 0] > 0).any():
         axis.set_yscale("log", nonpositive="mask")
-    axis.set_title(f"{track.run}: {kind}, K = {int(np.median(track.ranks[kind]))}")
+    axis.set_title(f"{plain(track.run)}: {kind}, K = {int(np.median(track.ranks[kind]))}")
     axis.set_xlabel("optimiser step")
     axis.set_ylabel("$|B^T x| \\, / \\, |x|$")
 
@@ -55,6 +55,6 @@ def _overlaps(axis: Axes, track: Track) -> None:
     axis.set_xlim(1e-6, 1.5)
     axis.set_xscale("log")
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set_title(f"{track.run}: overlap of bases")
+    axis.set_title(f"{plain(track.run)}: overlap of bases")
     axis.set_xlabel("mean $\\cos^2$ of the principal angles")
     axis.legend(fontsize=7)
