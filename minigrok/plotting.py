@@ -14,7 +14,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes as Axes
 
 from minigrok.display import printable
-from minigrok.storage.files import write_atomically
+from minigrok.storage.files import tidy, write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -74,6 +74,7 @@ def save(figure: mpl_figure.Figure, stem: Path, endings: Sequence[str] = ("png",
     ------
     RunFolderError    no room or no permission
     """
+    tidy(stem.parent)
     files = [stem.with_name(f"{stem.name}.{ending}") for ending in endings]
     for path, ending in zip(files, endings, strict=True):
         write_atomically(path, _bytes(figure, ending))

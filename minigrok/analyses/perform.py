@@ -16,7 +16,6 @@ from minigrok.analyses.results import kept_parts, result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
 from minigrok.errors import ConfigError, NonFiniteError
-from minigrok.storage.files import tidy
 from minigrok.storage.runs import Run
 
 
@@ -92,7 +91,6 @@ def perform(
     ConfigError, RunFolderError    as the analysis says
     """
     folder = runs[0].path("analysis", result_folder(analysis, runs, settings).name)
-    tidy(folder)
     with kept_parts(folder / "parts") as lock:
         work = Work(runs[0].config.seed, folder / "parts", fingerprint(analysis, runs, settings), report)
         try:
