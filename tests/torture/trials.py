@@ -28,7 +28,7 @@ from minigrok.storage.files import read_arrays
 CALLS = ("write", "fsync", "replace", "symlink", "unlink")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 CONFIG = small(steps=80, seeds=(1,)).configs[0]
-SWEEP = "sweep.toml"
+MIDDLE = 30  # a call in the middle of a training
 
 
 def command(top: Path, *words: str) -> None:
@@ -40,6 +40,7 @@ def command(top: Path, *words: str) -> None:
 # what each command needs, and the command
 COMMANDS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
     "train": ((), ("train", "small.toml", "--out", "run", "--threads", "1")),
+    "resume": ((("killed", "train", "small.toml", "--out", "run"),), ("resume", "run", "--threads", "1")),
     "plot": ((("train", "small.toml", "--out", "run"),), ("plot", "run")),
     "analyse": ((("train", "small.toml", "--out", "run"),), ("analyse", "trajectory_pca", "run")),
     "compress": ((("train", "small.toml", "--out", "run"),), ("compress", "run", "--figure", "figABL1")),
@@ -137,7 +138,10 @@ def trials(top: Path, kind: str, most: int) -> dict[str, Any]:
         base.mkdir()
         (base / "small.toml").write_text(to_toml(CONFIG))
         for each in before:
-            command(base, *each)
+            if each[0] == "killed":
+                forked(lambda base=base, each=each: (break_at(MIDDLE, "kills"), command(base, *each[1:])))  # type: ignore[misc]
+            else:
+                command(base, *each)
         shutil.copytree(base, alone, symlinks=True)
         calls = calls_of(alone, words)
         expected = bits(alone)
