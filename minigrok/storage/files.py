@@ -113,7 +113,15 @@ def inside(folder: Path, *names: str) -> Path:
 
 def seal(data: bytes) -> bytes:
     """Return the data with its checksum in the place of the first `SEAL`."""
-    return data.replace(SEAL.encode(), b"sha256:" + hashlib.sha256(data).hexdigest().encode(), 1)
+    return data.replace(SEAL.encode(), b"sha256:" + _digest(data), 1)
+
+
+def _digest(*parts: bytes | memoryview) -> bytes:
+    """SHA-256 of the parts one after another, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest().encode()
 
 
 def is_sealed(path: Path, data: bytes) -> bool:
@@ -126,7 +134,7 @@ def is_sealed(path: Path, data: bytes) -> bool:
     found = _SEALED.search(data, 0, HEAD)
     if found is None and data.find(b"checksum", 0, HEAD) < 0:
         return False
-    if found is None or seal(data[: found.start()] + SEAL.encode() + data[found.end() :]) != data:
+    if found is None or _digest(data[: found.start()], SEAL.encode(), memoryview(data)[found.end() :]) != found[1]:
         raise damaged(path, "other bytes than its checksum was computed from")
     return True
 
