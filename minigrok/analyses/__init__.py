@@ -3,24 +3,16 @@
 The command line, the README and the tests go through `ANALYSES`.
 """
 
-from minigrok.analyses import (
-    ablation,
-    commutator,
-    compression,
-    dose_response,
-    effective_rank,
-    gram,
-    grok_order,
-    heads,
-    hessian,
-    onset,
-    phase,
-    reconstruction,
-    subspace,
-    trajectory_pca,
-    weight_spectra,
-)
+from minigrok.analyses import ablation, compression, effective_rank, gram, grok_order, heads, trajectory_pca
 from minigrok.analyses.base import Analysis
+from minigrok.analyses.commutator import analysis as commutator
+from minigrok.analyses.dose_response import analysis as dose_response
+from minigrok.analyses.hessian import analysis as hessian
+from minigrok.analyses.onset import analysis as onset
+from minigrok.analyses.phase import analysis as phase
+from minigrok.analyses.reconstruction import analysis as reconstruction
+from minigrok.analyses.subspace import analysis as subspace
+from minigrok.analyses.weight_spectra import analysis as weight_spectra
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
 

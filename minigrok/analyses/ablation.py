@@ -265,7 +265,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Which principal components of the attention weights does the grokked network need, in which order?",
     "arXiv:2602.18523, eigenvector ablations; columns by variance, random ones, from zero: minigrok",
     Settings,

@@ -72,24 +72,27 @@ class Analysis:
 
     Attributes
     ----------
-    name : str
     question : str          in one sentence that a student understands
     source : str            section of the paper, or who proposed the control
-    settings : type         frozen dataclass with a field `protocol`: "exact" or "paper"
+    settings : type         of its settings, which have its name
     compute, table, figure : functions, see the module
     cost : function         (runs, settings) -> one line that says what will be spent
     many : bool             compute takes all the runs at once (a comparison); else the runs come one by one
     """
 
-    name: str
     question: str
     source: str
-    settings: type
+    settings: type[Any]
     compute: Callable[[Sequence[Run], Any, Work], Any]
     table: Callable[[Any], list[Row]]
     figure: Callable[[Any], Figure]
     cost: Callable[[Sequence[Run], Any], str] = lambda runs, settings: "seconds"
     many: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the analysis."""
+        return str(self.settings.name)
 
     def draw(self, result: Any) -> Figure:
         """Return the figure, whatever the user's matplotlibrc says."""

@@ -131,7 +131,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "How much of the grokked network can be cut away, and is it the network or its initial noise that resists?",
     "arXiv:2602.18523, holographic incompressibility; the same on theta itself, noise of the same norm: minigrok",
     Settings,

@@ -146,7 +146,6 @@ def figure(result: Result) -> Figure:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Are the matrices of the grokked network of low rank, and is their change from the start?",
     "arXiv:2602.18523 says full rank, of the change; of the weights themselves, and random matrices: minigrok",
     Settings,

@@ -282,7 +282,6 @@ def _draw(axis: Axes, track: Track, values: Array, null: Array | None, label: st
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Do the updates narrow to one direction before grokking, more than in runs that never grok?",
     "arXiv:2602.18523, Gram matrix of updates; matched control, share and nulls: minigrok",
     Settings,

@@ -236,7 +236,6 @@ def _categories(axis: Axes, marks: list[str]) -> None:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Do the tasks generalise in an order, and is it more than chance and the spacing of evaluations?",
     "arXiv:2602.18523, staggered grokking; thresholds, ties and sign test: minigrok",
     Settings,

@@ -281,7 +281,6 @@ def _frame(axis: Axes) -> None:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Do the tasks' heads read different directions, and is their cosine more than chance and shared labels?",
     "arXiv:2602.18523, near-orthogonal heads; null bands, relabelled heads, subspaces that are read: minigrok",
     Settings,

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minigrok.analyses import ablation, compression, reconstruction
+from minigrok.analyses import ablation, compression
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
+from minigrok.analyses.reconstruction import analysis as reconstruction
 from minigrok.analyses.reconstruction.figure import draw_tracks
 from minigrok.analyses.reconstruction.result import AFTER
 from minigrok.analyses.reconstruction.table import points

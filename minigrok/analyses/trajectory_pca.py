@@ -190,7 +190,6 @@ def figure(result: Result) -> Figure:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Does the trajectory of the weights keep to fewer directions than motion without structure?",
     "arXiv:2602.18523, trajectories; null models and decay controls: minigrok",
     Settings,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -77,33 +78,15 @@ def _weighted(name: str, z: Tree, module: Any, *constants: Any, null: Tree | Non
     )
 
 
-class _LayerNorm:
-    """layernorm with its eps bound: only `forward` needs it."""
-
-    backward = staticmethod(layernorm.backward)
-    r_forward = staticmethod(layernorm.r_forward)
-    r_backward = staticmethod(layernorm.r_backward)
-
-    @staticmethod
-    def forward(engine: Engine, w: Norm, x: Array) -> tuple[Array, layernorm.Tape]:
-        return layernorm.forward(engine, w, x, EPS)
+def _maps(module: Any, forward: Callable[..., Any], prefix: str = "") -> Any:
+    """Return the four maps of a module, with a `forward` of its own: an eps may be bound there."""
+    others = ("backward", "r_forward", "r_backward")
+    return SimpleNamespace(forward=forward, **{name: getattr(module, prefix + name) for name in others})
 
 
-class _Attend:
-    forward = staticmethod(block.attend_forward)
-    backward = staticmethod(block.attend_backward)
-    r_forward = staticmethod(block.attend_r_forward)
-    r_backward = staticmethod(block.attend_r_backward)
-
-
-class _Mlp:
-    backward = staticmethod(block.mlp_backward)
-    r_forward = staticmethod(block.mlp_r_forward)
-    r_backward = staticmethod(block.mlp_r_backward)
-
-    @staticmethod
-    def forward(engine: Engine, w: Mlp, x: Array) -> tuple[Array, block.MlpTape]:
-        return block.mlp_forward(engine, w, EPS, x)
+_LAYERNORM = _maps(layernorm, lambda engine, w, x: layernorm.forward(engine, w, x, EPS))
+_ATTEND = _maps(block, block.attend_forward, "attend_")
+_MLP = _maps(block, lambda engine, w, x: block.mlp_forward(engine, w, EPS, x), "mlp_")
 
 
 def _linear_map(name: str, z: Tree, forward: Callable[..., Array], backward: Callable[..., Tree]) -> Case:
@@ -157,7 +140,7 @@ def layernorm_case(rng: np.random.Generator, n: Sizes) -> Case:
     """B rows; a constant added to a row changes nothing."""
     w, x = _norm(rng, n.D), rng.standard_normal((n.B, n.D))
     null = (tree_map(np.zeros_like, w), np.repeat(rng.standard_normal((n.B, 1)), n.D, axis=1))
-    return _weighted("layernorm", (w, x), _LayerNorm, null=null if n.D > 1 else None)
+    return _weighted("layernorm", (w, x), _LAYERNORM, null=null if n.D > 1 else None)
 
 
 def gelu_case(rng: np.random.Generator, n: Sizes) -> Case:
@@ -220,13 +203,13 @@ def attend_case(rng: np.random.Generator, n: Sizes) -> Case:
     null = tree_map(np.zeros_like, (w, x))
     null[0].keyvalue.bias[: n.D] = rng.standard_normal(n.D)
     rows = Rows(n.B, n.H, keys, queries, EPS)
-    return _weighted("block: attend", (w, x), _Attend, rows, null=null if n.T > 1 and n.D > 1 else None)
+    return _weighted("block: attend", (w, x), _ATTEND, rows, null=null if n.T > 1 and n.D > 1 else None)
 
 
 def mlp_case(rng: np.random.Generator, n: Sizes) -> Case:
     """MLP half of a block."""
     w = Mlp(_norm(rng, n.D), _linear(rng, n.F, n.D), _linear(rng, n.D, n.F))
-    return _weighted("block: mlp", (w, rng.standard_normal((n.B, n.D))), _Mlp)
+    return _weighted("block: mlp", (w, rng.standard_normal((n.B, n.D))), _MLP)
 
 
 def model_case(rng: np.random.Generator, n: Sizes) -> Case:

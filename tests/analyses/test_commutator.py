@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok.analyses import commutator
 from minigrok.analyses.base import Work
+from minigrok.analyses.commutator import analysis as commutator
 from minigrok.analyses.commutator import measure
 from minigrok.analyses.commutator.analysis import CANNOT_FAIL
 from minigrok.analyses.perform import perform, settings_for

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic_runs import STEPS, make, rises
 
-from minigrok.analyses import dose_response
 from minigrok.analyses.base import Work
+from minigrok.analyses.dose_response import analysis as dose_response
 from minigrok.analyses.dose_response.figure import figure
 from minigrok.analyses.dose_response.runs import lives_of
 from minigrok.errors import ConfigError

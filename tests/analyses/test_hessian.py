@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises, walk
 
-from minigrok.analyses import hessian
 from minigrok.analyses.base import Work
+from minigrok.analyses.hessian import analysis as hessian
 from minigrok.analyses.hessian import measure, paper
 from minigrok.analyses.hessian.analysis import _manifold
 from minigrok.analyses.hessian.result import PARTS

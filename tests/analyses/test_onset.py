@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic_runs import ROWS, SMALL, STEPS, make, rises, walk
 
-from minigrok.analyses import onset
 from minigrok.analyses.base import Work, to_files
+from minigrok.analyses.onset import analysis as onset
 from minigrok.analyses.onset.analysis import FACTORS
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.analyses.shared import defect as traces

@@ -53,7 +53,7 @@ def compute(runs, settings, work):
 
 
 TOY = Analysis(
-    "toy", "Does it add up?", "ours", Settings, compute, lambda r: [{"total": r.total, "n": None}], lambda r: Figure()
+    "Does it add up?", "ours", Settings, compute, lambda r: [{"total": r.total, "n": None}], lambda r: Figure()
 )
 
 
@@ -76,7 +76,7 @@ def test_a_killed_analysis_computes_only_what_is_missing(run):
 
         work.parts([f"{i:03d}" for i in range(3)], one)
 
-    dying = Analysis("toy", "?", "ours", Settings, dies_at_2, TOY.table, TOY.figure)
+    dying = Analysis("?", "ours", Settings, dies_at_2, TOY.table, TOY.figure)
     with pytest.raises(Killed):
         perform(dying, [run], Settings())
     assert CALLS == [0, 1]
@@ -97,7 +97,7 @@ def test_who_comes_second_to_an_analysis_hears_who_is_at_it(run):
         heard.append(caught.value)
         return compute(runs, settings, work)
 
-    first = Analysis("toy", "?", "ours", Settings, compute_twice, TOY.table, TOY.figure)
+    first = Analysis("?", "ours", Settings, compute_twice, TOY.table, TOY.figure)
     done = perform(first, [run], Settings())
     assert len(heard) == 1
     assert performed(first, [run], Settings())
@@ -110,7 +110,7 @@ def test_an_analysis_that_fails_without_parts_leaves_none(run):
         raise RunFolderError("more", "less", "train")
 
     with pytest.raises(RunFolderError, match="less"):
-        perform(Analysis("toy", "?", "ours", Settings, fails, TOY.table, TOY.figure), [run], Settings())
+        perform(Analysis("?", "ours", Settings, fails, TOY.table, TOY.figure), [run], Settings())
     assert not (run.folder / "analysis" / "toy" / "parts").exists()
 
 
@@ -124,7 +124,7 @@ def test_a_run_that_is_deleted_is_not_made_again_by_its_analysis(run, when):
             shutil.rmtree(run.folder)
         return result
 
-    late = Analysis("toy", "?", "ours", Settings, compute_late, TOY.table, TOY.figure)
+    late = Analysis("?", "ours", Settings, compute_late, TOY.table, TOY.figure)
     with pytest.raises(RunFolderError):
         perform(late, [run], Settings())
     assert not run.folder.exists()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, walk
 
-from minigrok.analyses import phase
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
+from minigrok.analyses.phase import analysis as phase
 from minigrok.analyses.phase import curvature
 from minigrok.analyses.phase.laws import MEAN
 from minigrok.config import preset, with_settings

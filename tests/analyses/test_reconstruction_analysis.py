@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, STEPS, make, rises, walk
 
-from minigrok.analyses import reconstruction
 from minigrok.analyses.base import Work
+from minigrok.analyses.reconstruction import analysis as reconstruction
 from minigrok.analyses.reconstruction.conventions import last_grok, rows_of
 from minigrok.analyses.reconstruction.result import AFTER, CONVENTIONS, PARTS, Track
 from minigrok.analyses.reconstruction.table import points

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, walk
 
-from minigrok.analyses import subspace as analysis
 from minigrok.analyses.base import Work
+from minigrok.analyses.subspace import analysis as analysis
 from minigrok.analyses.subspace.analysis import other_seed
 from minigrok.analyses.subspace.measure import Measurement
 from minigrok.analyses.subspace.result import VECTORS, Track

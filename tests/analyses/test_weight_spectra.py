@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, STEPS, make, rises, walk
 
-from minigrok.analyses import weight_spectra
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
+from minigrok.analyses.weight_spectra import analysis as weight_spectra
 from minigrok.analyses.weight_spectra.analysis import closeness, moving_average
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError

@@ -98,7 +98,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Does the order of two gradient steps matter more and more as the network comes to generalise?",
     "arXiv:2602.18523, commutator defect; exact bracket, rounding floor, block-matched chance: minigrok",
     Settings,

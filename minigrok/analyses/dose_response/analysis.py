@@ -117,7 +117,6 @@ def _test(lives: Sequence[Life], other: Sequence[Life], settings: Settings, work
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Does an intervention delay grokking, more than repeats of one seed differ, and is it what it claims to be?",
     "arXiv:2602.18523, orthogonal deletion; controls, censoring, repeats: minigrok",
     Settings,

@@ -104,7 +104,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "How curved is the loss, in which directions, and is the number converged?",
     "arXiv:2602.18523, Hessian eigenvalues; residuals, full data, parts, traces, density and manifold: minigrok",
     Settings,

@@ -138,7 +138,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Does the defect rise before grokking, more so than anything that happens early, and only in runs that grok?",
     "arXiv:2602.18523, defect onset and lead; competing events, controls and nulls: minigrok",
     Settings,

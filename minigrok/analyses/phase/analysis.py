@@ -85,7 +85,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "How do grok time, norms, curvature and the defect's lead go with weight decay, and what happens without it?",
     "arXiv:2602.18523, weight-decay phase structure; common footing, clock, censoring, matched curvature: minigrok",
     Settings,

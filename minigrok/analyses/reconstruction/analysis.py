@@ -118,7 +118,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "How many directions rebuild the grokked network, by which convention, and how many for a path without structure?",
     "arXiv:2602.18523, reconstruction threshold k*; decay removed, hold-out, theta itself, bridges: minigrok",
     Settings,

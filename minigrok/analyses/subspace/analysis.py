@@ -85,7 +85,6 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Do the optimiser's steps stay in the few directions of the trajectory, more than in random ones?",
     "arXiv:2602.18523, execution manifold; past, other seed, AdamW update, block-matched chance, angles: minigrok",
     Settings,

@@ -175,7 +175,6 @@ def closeness(steps: Array, index: int, target: int | None) -> tuple[float | Non
 
 
 ANALYSIS = Analysis(
-    Settings.name,
     "Do the singular values of queries and keys do anything at grokking that random matrices of their norms do not?",
     "arXiv:2602.18523, weight spectra; normalised and gauge-invariant ones, random values, timing test: minigrok",
     Settings,
