@@ -214,7 +214,7 @@ def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[
     try:
         data = read_file(path, most)
     except OSError as error:
-        do = "name a file that is there"
+        do = "name a file that is there, or restore it from a copy"
         raise RunFolderError("a safetensors file", f"{path}: {error.strerror or error}", do) from error
     is_sealed(path, data)
     try:
