@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Exact derivatives in float64, or the paper's own procedure.",
 )
-@set_option("assignments", names.analysis_keys)
+@set_option("assignments", names.analysis_keys, "Change a setting: `minigrok help analyses`; repeatable.")
 @json_option
 @debug_option
 def analyse(

@@ -40,7 +40,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def set_option(
-    variable: str, keys: Names, words: str = "Change a setting; repeatable."
+    variable: str, keys: Names, words: str = "Change a setting: `minigrok help presets`; repeatable."
 ) -> Callable[[Command], Command]:
     """Add --set, whose keys the shell completes."""
     complete = completes(keys)

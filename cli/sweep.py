@@ -14,7 +14,7 @@ from .options import debug_option, json_option, other_versions_option, set_optio
 @click.command()
 @click.argument("source", metavar="PRESET|FILE.toml", shell_complete=names.completes(names.sweeps, or_file=True))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep [default: runs/<name>].")
-@set_option("settings", names.keys, "Change a setting of every run; repeatable.")
+@set_option("settings", names.keys, "Change a setting of every run: `minigrok help presets`; repeatable.")
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Only runs of these names, such as '*-wd1-*'; repeatable."
 )

@@ -20,7 +20,8 @@ def verify(ctx: click.Context, /, folders: tuple[Path, ...], as_json: bool) -> N
     """Look for damage in runs and sweeps.
 
     DIR is the folder of a run or a sweep. Every file is compared with its checksum, and tables, snapshots and
-    checkpoint with each other. Nothing is changed. Says what is wrong and what can be done; exit code 1 then.
+    checkpoint with each other. If something is wrong, verify says what it is and what you can do, and ends with exit
+    code 1. Nothing is changed.
 
     Example: minigrok verify runs/dual-s42
     """

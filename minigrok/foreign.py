@@ -2,8 +2,11 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
+from typing import IO
 
 TEXT = 2**26  # bytes of a file of text, at most: our choice
 ARRAYS = 2**32  # bytes of a file of arrays, at most: our choice
@@ -21,11 +24,26 @@ def read_file(path: Path, most: int = TEXT) -> bytes:
     ------
     OSError    no such file, a pipe, device or folder, or larger than that; the reason is its `strerror`
     """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"{size:,} bytes, of {most:,} at most", str(path))
+        return file.read(size)
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Return whether a regular file is there that has these bytes."""
+    try:
+        return read_file(path, len(data)) == data
+    except OSError:
+        return False
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file, to read it; an OSError if it is none."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for a writer
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
+        if not S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if status.st_size > most:
-            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, of {most:,} at most", str(path))
-        return file.read(status.st_size)
+        yield file

@@ -170,6 +170,8 @@ def _row(pair: Pair) -> Row:
 def verdict(first: str, second: str, n_first: int, n_second: int) -> str:
     """Say what the counts allow to say about the order, and no more."""
     n = n_first + n_second
+    if n == 0:
+        return "no run tells the two apart"
     if (smallest := sign_test(n, 0)) > SIGNIFICANT:
         return f"{n} untied cannot show an order: p >= {smallest:.2g}"
     if sign_test(n_first, n_second) > SIGNIFICANT:
@@ -197,12 +199,15 @@ def _draw_steps(axis: Axes, group: str, members: list[Times], marks: list[str]) 
         for k, task in enumerate(each.tasks):
             look: dict[str, Any] = {"color": COLOURS[k], "marker": MARKERS[k], "linestyle": ("-", "--", ":")[k % 3]}
             axis.plot(range(len(marks)), each.steps[:, k], linewidth=1, label=task, **look)
+    if all(np.isnan(each.steps).all() for each in members):
+        axis.text(0.5, 0.5, "no run has reached a mark", ha="center", transform=axis.transAxes)
+        axis.set_yticks([])
     _categories(axis, marks)
     axis.set_title(group)
     axis.set_ylabel("optimiser step")
     handles, names = axis.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
-    axis.legend(unique.values(), unique.keys(), fontsize=9, title=f"{len(members)} runs")
+    axis.legend(unique.values(), unique.keys(), fontsize=9, title=f"{len(members)} run{'s' * (len(members) > 1)}")
 
 
 def _draw_gaps(axis: Axes, pairs: list[Pair]) -> None:
@@ -242,6 +247,6 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{len(runs)} tables of evaluations, a second",
+    lambda runs, settings: f"tables of evaluations of {len(runs)} run{'s' * (len(runs) > 1)}, a second",
     many=True,
 )

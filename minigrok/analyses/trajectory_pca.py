@@ -174,7 +174,8 @@ def figure(result: Result) -> Figure:
     for i, piece in enumerate(result.pieces):
         for j, kind in enumerate(("centred", "uncentred")):
             axis = axes[2 * i + j]
-            axis.plot(piece.window_steps, 100 * piece.window[:, j], color="black", label="measured")
+            marker = "o" if len(piece.window_steps) == 1 else ""  # of one point a line shows nothing
+            axis.plot(piece.window_steps, 100 * piece.window[:, j], color="black", marker=marker, label="measured")
             if j == 0:
                 axis.plot(result.steps[-1], 100 * piece.no_decay[0], "D", color="black", label="without decay")
             for draws, style, label in ((piece.walk, ":", "random walk"), (piece.decay, "--", "decay walk")):

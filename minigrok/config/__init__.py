@@ -237,7 +237,10 @@ def keys() -> list[str]:
 def _unknown(key: str) -> ConfigError:
     """Error for an unknown key; its last part says which was meant, as people forget or mistype sections."""
     leaves = {known.rpartition(".")[2]: known for known in keys()}
-    close = difflib.get_close_matches(key.rpartition(".")[2][:LONGEST], leaves, n=1)
+    section, _, leaf = key.rpartition(".")
+    inside = [name for name, known in leaves.items() if known.startswith(f"{section}.")]
+    close = [name for name in leaves if name == leaf] or difflib.get_close_matches(leaf[:LONGEST], inside, n=1)
+    close = close or difflib.get_close_matches(leaf[:LONGEST], leaves, n=1)
     do = f"did you mean {leaves[close[0]]}?" if close else nearest(key, keys())
     return ConfigError("a setting that minigrok knows", brief(key, str), do)
 

@@ -24,6 +24,7 @@ from minigrok.experiments.figure import figure
 from minigrok.experiments.job import Job, Outcome, comparison_job, run_job
 from minigrok.experiments.sweep_file import Sweep
 from minigrok.experiments.thinning import thin
+from minigrok.foreign import holds
 from minigrok.plotting import save
 from minigrok.storage.files import inside, make_folder, write_atomically
 from minigrok.storage.lock import Lock
@@ -133,7 +134,7 @@ def conduct(
         missing = [cell for cell in chosen(plan(sweep, out), only) if cell.state != "done"]
         text = standing.sweep_to_json(sweep)
         path = out / "sweep.json"
-        if not path.exists() or path.read_bytes() != text:
+        if not holds(path, text):
             write_atomically(path, text, lock.take)
         try:
             return _rounds(sweep, out, missing, executor, watcher, other_versions)
@@ -154,7 +155,7 @@ def show(out: Path, cells: Sequence[Cell]) -> None:
     """Write table and figure, unless they say the same already."""
     text = csv_text(standing.table(cells)).encode(errors="backslashreplace")
     path = out / "table.csv"
-    if path.exists() and path.read_bytes() == text and (out / "status.svg").exists():
+    if holds(path, text) and (out / "status.svg").exists():
         return
     save(figure(cells), out / "status")
     write_atomically(path, text)

@@ -4,9 +4,10 @@ Symbols
     token (p, D) token embedding, position (T, D) position embedding
     x (T p, D) table: its row j p + t, written x_jt, is token t at position j
 Maps
-    forward      x_jt = token_t + position_j         R-forward    Rx_jt = Rtoken_t + Rposition_j
-    backward     dtoken_t = sum_j dx_jt              R-backward   Rdtoken_t = sum_j Rdx_jt
-                 dposition_j = sum_t dx_jt                        Rdposition_j = sum_t Rdx_jt
+    forward      x_jt  = token_t + position_j
+    backward     dtoken_t  = sum_j dx_jt             dposition_j  = sum_t dx_jt
+    R-forward    Rx_jt = Rtoken_t + Rposition_j
+    R-backward   Rdtoken_t = sum_j Rdx_jt            Rdposition_j = sum_t Rdx_jt
 The map is linear in its weights, so its R-maps are its forward and backward, applied to Rw and Rdx.
 A batch is a selection of the table's rows: see select.py.
 """

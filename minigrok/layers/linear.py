@@ -58,6 +58,7 @@ def backward(engine: Engine, w: Linear, x: Array, dy: Array, dw: Linear | None) 
 
 def r_forward(engine: Engine, w: Linear, x: Array, Rw: Linear, Rx: Array) -> tuple[Array, Array]:
     """Return Ry (N, O) and the R-tape: Rx (N, I)."""
+    # forward: y = x W^T + b, so Ry = Rx W^T + x RW^T + Rb
     Ry = engine.empty(x.shape[0], w.bias.size)
     product = engine.empty(*Ry.shape)
     engine.matmul(Rx, w.weight.T, Ry)
@@ -68,14 +69,16 @@ def r_forward(engine: Engine, w: Linear, x: Array, Rw: Linear, Rx: Array) -> tup
 
 def r_backward(engine: Engine, w: Linear, x: Array, dy: Array, Rw: Linear, Rx: Array, Rdy: Array, Rdw: Linear) -> Array:
     """Return Rdx (N, I) and fill `Rdw`."""
-    # backward: dx = dy W, so Rdx = Rdy W + dy RW; dW = dy^T x, so RdW = Rdy^T x + dy^T Rx
+    # backward: dx = dy W, so Rdx = Rdy W + dy RW
     Rdx, product = engine.empty(*x.shape), engine.empty(*x.shape)
     engine.matmul(Rdy, w.weight, Rdx)
     engine.matmul(dy, Rw.weight, product)
     engine.rows(add, x.shape[0], product, Rdx)
+    # backward: dW = dy^T x, so RdW = Rdy^T x + dy^T Rx
     product = engine.empty(*Rdw.weight.shape)
     engine.matmul(Rdy.T, x, Rdw.weight)
     engine.matmul(dy.T, Rx, product)
     engine.rows(add, product.shape[0], product, Rdw.weight)
+    # backward: db = sum dy, so Rdb = sum Rdy
     engine.rows(column_sums, Rdw.bias.size, Rdy, Rdw.bias)
     return Rdx

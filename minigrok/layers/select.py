@@ -3,8 +3,10 @@
 Symbols
     x (R, D) distinct rows, index (N,) which of them each row of y is
 Maps
-    forward      y_i  = x_index(i)                   R-forward    Ry_i  = Rx_index(i)
-    backward     dx_r = sum_{i: index(i) = r} dy_i   R-backward   Rdx_r = sum_{i: index(i) = r} Rdy_i
+    forward      y_i   = x_index(i)
+    backward     dx_r  = sum_{i: index(i) = r} dy_i
+    R-forward    Ry_i  = Rx_index(i)
+    R-backward   Rdx_r = sum_{i: index(i) = r} Rdy_i
 The map is linear and has no weights, so its R-maps are its forward and backward, applied to Rx and Rdy.
 
 A row-wise layer gives equal rows for equal rows. So the layers before the first attention, whose input depends only

@@ -106,13 +106,18 @@ def attend_backward(
 ) -> tuple[Array, AttendTape]:
     """Return dx (R, D) and the cotangents. Fill `dw` unless it is None."""
     D = dy.shape[1]
+    # forward: y = skip + o, skip = select(x), so do = dy; dskip is what x gets through skip
     dskip = select.backward(engine, rows.queries, dy)
+    # forward: o = out(a)
     da, out = linear.backward(engine, w.out, tape.out, dy, dw and dw.out)
+    # forward: a = attention(q, kv)
     (dq, dkv), att = attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
     dq, dkv = _join_heads(dq, D), _join_heads(dkv, 2 * D)
+    # forward: kv = keyvalue(n) and q = query(n), so dn = dn_q + dn_kv
     dn_kv, keyvalue = projection.backward(engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue)
     dn_q, query = projection.backward(engine, w.query, rows.queries, tape.query, dq, dw and dw.query)
     dn = _add(engine, dn_q, dn_kv)
+    # forward: n = norm(x); x feeds norm and skip, so dx is the sum of both
     dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
     return _sum(engine, dskip, dx), AttendTape(norm, query, keyvalue, att, out)
 
@@ -121,11 +126,15 @@ def attend_r_forward(
     engine: Engine, w: Attend, rows: Rows, tape: AttendTape, Rw: Attend, Rx: Array
 ) -> tuple[Array, AttendTape]:
     """Return Ry (B U, D) and the R-tape."""
+    # forward: n = norm(x)
     Rn, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
+    # forward: q = query(n), kv = keyvalue(n)
     Rq, query = projection.r_forward(engine, w.query, rows.queries, tape.query, Rw.query, Rn)
     Rkv, keyvalue = projection.r_forward(engine, w.keyvalue, rows.keys, tape.keyvalue, Rw.keyvalue, Rn)
+    # forward: a = attention(q, kv), o = out(a)
     Ra, att = attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
     Ro, out = linear.r_forward(engine, w.out, tape.out, Rw.out, _join_heads(Ra, Rx.shape[1]))
+    # forward: y = skip + o, skip = select(x), so Ry = Rskip + Ro
     Rskip = select.r_forward(engine, rows.queries, Rx)
     return _add(engine, Rskip, Ro), AttendTape(norm, query, keyvalue, att, out)
 
@@ -143,11 +152,14 @@ def attend_r_backward(
 ) -> Array:
     """Return Rdx (R, D) and fill `Rdw`."""
     D = Rdy.shape[1]
+    # backward: do = dy, and dskip is dy through the selection, so Rdo = Rdy, and Rdskip is Rdy through the same
     Rdskip = select.r_backward(engine, rows.queries, Rdy)
+    # backward: da = do W_out, so Rda has a term of Rdo and one of RW_out; likewise in each layer below
     Rda = linear.r_backward(engine, w.out, tape.out, dtape.out, Rw.out, rtape.out, Rdy, Rdw.out)
     Rda = Rda.reshape(tape.attention.q.shape)
     Rdq, Rdkv = attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
     Rdq, Rdkv = _join_heads(Rdq, D), _join_heads(Rdkv, 2 * D)
+    # backward: dn = dn_q + dn_kv, so Rdn = Rdn_q + Rdn_kv
     Rdn_kv = projection.r_backward(
         engine, w.keyvalue, rows.keys, tape.keyvalue, dtape.keyvalue, Rw.keyvalue, rtape.keyvalue, Rdkv, Rdw.keyvalue
     )
@@ -155,6 +167,7 @@ def attend_r_backward(
         engine, w.query, rows.queries, tape.query, dtape.query, Rw.query, rtape.query, Rdq, Rdw.query
     )
     Rdn = _add(engine, Rdn_q, Rdn_kv)
+    # backward: dx is the sum of dskip and norm's dx, so Rdx is the sum of Rdskip and norm's Rdx
     Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
     return _add(engine, Rdskip, Rdx)
 
@@ -170,19 +183,24 @@ def mlp_forward(engine: Engine, w: Mlp, eps: float, x: Array) -> tuple[Array, Ml
 
 def mlp_backward(engine: Engine, w: Mlp, tape: MlpTape, dy: Array, dw: Mlp | None) -> tuple[Array, MlpTape]:
     """Return dx (N, D) and the cotangents. Fill `dw` unless it is None."""
+    # forward: y = x + o, so do = dy; o = down(g)
     dg, down = linear.backward(engine, w.down, tape.down, dy, dw and dw.down)
+    # forward: g = gelu(h), h = up(n)
     dh, act = gelu.backward(engine, tape.gelu, dg)
     dn, up = linear.backward(engine, w.up, tape.up, dh, dw and dw.up)
+    # forward: n = norm(x); x feeds norm and y = x + o, so dx is the sum of both
     dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
     return _sum(engine, dy, dx), MlpTape(norm, up, act, down)
 
 
 def mlp_r_forward(engine: Engine, w: Mlp, tape: MlpTape, Rw: Mlp, Rx: Array) -> tuple[Array, MlpTape]:
     """Return Ry (N, D) and the R-tape."""
+    # forward: n = norm(x), h = up(n), g = gelu(h), o = down(g)
     Rn, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
     Rh, up = linear.r_forward(engine, w.up, tape.up, Rw.up, Rn)
     Rg, act = gelu.r_forward(engine, tape.gelu, Rh)
     Ro, down = linear.r_forward(engine, w.down, tape.down, Rw.down, Rg)
+    # forward: y = x + o, so Ry = Rx + Ro
     return _add(engine, Rx, Ro), MlpTape(norm, up, act, down)
 
 
@@ -190,8 +208,10 @@ def mlp_r_backward(
     engine: Engine, w: Mlp, tape: MlpTape, dtape: MlpTape, Rw: Mlp, rtape: MlpTape, Rdy: Array, Rdw: Mlp
 ) -> Array:
     """Return Rdx (N, D) and fill `Rdw`."""
+    # backward: do = dy, dg = do W_down, so Rdg has a term of Rdy and one of RW_down; likewise in each layer below
     Rdg = linear.r_backward(engine, w.down, tape.down, dtape.down, Rw.down, rtape.down, Rdy, Rdw.down)
     Rdh = gelu.r_backward(engine, tape.gelu, dtape.gelu, rtape.gelu, Rdg)
     Rdn = linear.r_backward(engine, w.up, tape.up, dtape.up, Rw.up, rtape.up, Rdh, Rdw.up)
     Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
+    # backward: dx is the sum of dy and norm's dx, so Rdx is the sum of Rdy and norm's Rdx
     return _add(engine, Rdy, Rdx)

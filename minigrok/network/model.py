@@ -142,13 +142,16 @@ def forward(engine: Engine, w: Weights, plan: Plan) -> tuple[list[Array], Tape]:
 
 def backward(engine: Engine, w: Weights, plan: Plan, tape: Tape, dlogits: list[Array], dw: Weights | None) -> Tape:
     """Return the cotangents for `r_backward`. Fill `dw`, the gradient's views, unless it is None."""
+    # forward: logits_k = head_k(z), so dz is the sum over the heads
     dzs, heads = [], []
     for k, head in enumerate(w.heads):
         dz, head_dtape = linear.backward(engine, head, tape.heads[k], dlogits[k], dw and dw.heads[k])
         dzs.append(dz)
         heads.append(head_dtape)
+    # forward: z = norm(x), x = select(x, readout)
     dx, norm = layernorm.backward(engine, w.norm, tape.norm, _sum(engine, dzs), dw and dw.norm)
     dx = select.backward(engine, plan.readout, dx)
+    # forward: x = attend(x), x = mlp(x) in each block, so mlp first, from the last block to the first
     blocks = []
     for i in reversed(range(len(w.blocks))):
         (attend, mlp), rows, (attend_tape, mlp_tape) = w.blocks[i], plan.blocks[i], tape.blocks[i]
@@ -156,6 +159,7 @@ def backward(engine: Engine, w: Weights, plan: Plan, tape: Tape, dlogits: list[A
         dx, mlp_dtape = block.mlp_backward(engine, mlp, mlp_tape, dx, dmlp)
         dx, attend_dtape = block.attend_backward(engine, attend, rows, attend_tape, dx, dattend)
         blocks.append((attend_dtape, mlp_dtape))
+    # forward: x = select(table, batch), table = embedding(w)
     if dw:
         embedding.backward(engine, select.backward(engine, plan.batch, dx), dw.embedding)
     return Tape(tuple(reversed(blocks)), norm, tuple(heads))
@@ -163,13 +167,16 @@ def backward(engine: Engine, w: Weights, plan: Plan, tape: Tape, dlogits: list[A
 
 def r_forward(engine: Engine, w: Weights, plan: Plan, tape: Tape, Rw: Weights) -> tuple[list[Array], Tape]:
     """Return R{logits} (B, V) of each task along the direction `Rw`, and the R-tape."""
+    # forward: x = select(table, batch), table = embedding(w): linear in w, so Rtable = embedding(Rw)
     Rx = select.r_forward(engine, plan.batch, embedding.r_forward(engine, Rw.embedding))
+    # forward: x = attend(x), x = mlp(x) in each block
     blocks = []
     for i, ((attend, mlp), rows) in enumerate(zip(w.blocks, plan.blocks, strict=True)):
         (attend_tape, mlp_tape), (Rattend, Rmlp) = tape.blocks[i], Rw.blocks[i]
         Rx, attend_rtape = block.attend_r_forward(engine, attend, rows, attend_tape, Rattend, Rx)
         Rx, mlp_rtape = block.mlp_r_forward(engine, mlp, mlp_tape, Rmlp, Rx)
         blocks.append((attend_rtape, mlp_rtape))
+    # forward: x = select(x, readout), z = norm(x), logits_k = head_k(z)
     Rx = select.r_forward(engine, plan.readout, Rx)
     Rz, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
     Rlogits, heads = [], []
@@ -192,6 +199,7 @@ def r_backward(
     Rdw: Weights,
 ) -> None:
     """Fill `Rdw`, the views of Hv."""
+    # backward: dz is the sum over the heads, so Rdz is the sum of their Rdz
     Rdzs = []
     for k, head in enumerate(w.heads):
         Rdz = linear.r_backward(
@@ -201,6 +209,7 @@ def r_backward(
     Rdz = _sum(engine, Rdzs)
     Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdz, Rdw.norm)
     Rdx = select.r_backward(engine, plan.readout, Rdx)
+    # backward: dx through mlp, then attend, from the last block to the first, each at its tape, cotangents and R-tape
     for i in reversed(range(len(w.blocks))):
         (attend, mlp), (Rattend, Rmlp), (Rdattend, Rdmlp) = w.blocks[i], Rw.blocks[i], Rdw.blocks[i]
         (attend_tape, mlp_tape), (attend_dtape, mlp_dtape) = tape.blocks[i], dtape.blocks[i]
@@ -209,6 +218,7 @@ def r_backward(
         Rdx = block.attend_r_backward(
             engine, attend, plan.blocks[i], attend_tape, attend_dtape, Rattend, attend_rtape, Rdx, Rdattend
         )
+    # backward: dtable = select.backward(dx, batch), from which embedding fills dw: linear, so the same of Rdx
     embedding.r_backward(engine, select.r_backward(engine, plan.batch, Rdx), Rdw.embedding)
 
 

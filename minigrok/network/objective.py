@@ -1,8 +1,12 @@
 """The loss of a batch and its exact derivatives, as functions of theta.
 
-Formulas (L the sum over tasks k of weight_k times the mean cross-entropy over the B pairs, z the logits)
-    losses     CE_k(theta)                        grad       dL / dtheta
-    jvp        Rz = J v,  J = dz / dtheta
+Symbols
+    CE_k mean cross-entropy of task k over the B pairs, z the logits, J = dz / dtheta their Jacobian
+Formulas
+    losses     CE_k(theta)
+    loss       L = sum_k weight_k CE_k
+    grad       dL / dtheta
+    jvp        Rz = J v
     hvp        H v = d/ds grad(theta + s v) at s = 0, exactly, by the R-operator
     ggn_vp     G v = J^T (d2L / dz2) J v          (Gauss-Newton: H without the curvature of the network)
 Source: Pearlmutter 1994 (R-operator); Schraudolph 2002 (Gauss-Newton products).

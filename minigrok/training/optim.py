@@ -72,17 +72,23 @@ def step_chunks(
     v: Array,
     theta: Array,
 ) -> None:
-    """One step on the chunks lo .. hi-1; each of the three loops vectorises, and a chunk stays in the cache."""
+    """One step on the chunks lo .. hi-1; each of the three loops vectorises, and a chunk stays in the cache.
+
+    The numbers are those of `factors`; `scale` is that of the clipping, min(1, clip / (|g| + 1e-6)).
+    """
     real = g.dtype.type
     c, b1, b2, a1, a2 = real(scale), real(beta1), real(beta2), real(gain1), real(gain2)
     k, s, r, e = real(keep), real(step), real(root), real(eps)
     for i in range(lo, hi):
         here = slice(i * chunk, (i + 1) * chunk)
         g_i, m_i, v_i, theta_i = g[here], m[here], v[here], theta[here]
+        # m <- beta1 m + (1 - beta1) (scale g)
         for j in range(g_i.size):
             m_i[j] = b1 * m_i[j] + a1 * (c * g_i[j])
+        # v <- beta2 v + (1 - beta2) (scale g)^2
         for j in range(g_i.size):
             v_i[j] = b2 * v_i[j] + a2 * (c * g_i[j]) * (c * g_i[j])
+        # theta <- theta (1 - lr wd) - lr / (1 - beta1^t)  m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
         for j in range(g_i.size):
             theta_i[j] = k * theta_i[j] - s * m_i[j] / (math.sqrt(v_i[j]) * r + e)
 
@@ -116,7 +122,10 @@ def norm(engine: Engine, g: Array) -> float:
 
 
 def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
-    """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `step_chunks` at step t."""
+    """Return beta1, beta2, 1 - beta1, 1 - beta2, keep, step, root, eps of `step_chunks` at step t.
+
+    keep = 1 - lr wd, step = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t).
+    """
     s = settings
     keep, step = 1 - s.decay_rate, s.learning_rate / (1 - s.beta1**t)
     return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps

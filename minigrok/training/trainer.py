@@ -68,10 +68,13 @@ class Trainer(RunState):
             Loss or gradient is NaN or infinite, or the square of the clipped gradient, which the second moment needs;
             parameters, moments and data stream are those before the step.
         """
+        # draw a batch
         before = self.stream.state()
         batch = self.stream.next()
+        # forward and backward
         losses = self.net.gradient(self.tokens[batch], self.targets[:, batch], self.grad)
         grad_norm = norm(self.engine, self.grad)
+        # a step that could not be finite is not made: the stream goes back
         is_finite = np.isfinite(losses).all() and np.isfinite(grad_norm)
         if not (is_finite and has_square(min(grad_norm, self.config.optimiser.clip_norm), self.net.dtype)):
             self.stream.restore(before)
@@ -80,6 +83,7 @@ class Trainer(RunState):
                 got=f"losses {losses.tolist()}, gradient norm {grad_norm} at step {self.counters.step + 1}",
                 do="lower optimiser.learning_rate, or look at the last snapshots; the state is saved as it was before",
             )
+        # clip the global norm, AdamW; or what the intervention makes of both
         self.grad_norm = grad_norm
         if self.intervener:
             self.intervener.step(self.grad, grad_norm)

@@ -167,6 +167,7 @@ def test_unknown_preset_names_the_nearest() -> None:
         ("optimizer.weight_decay=0.5", "optimiser.weight_decay"),
         ("weight_decay=0.5", "optimiser.weight_decay"),
         ("train.weight_decay=0.5", "optimiser.weight_decay"),
+        ("train.steps=200", "train.max_steps"),  # not optimiser.eps, which looks more alike
         ("sed=1", "seed"),
         ("model.seed=1", "seed"),
         ("task.p.q=1", "task.p"),

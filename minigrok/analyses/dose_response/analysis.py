@@ -123,6 +123,6 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{len(runs)} tables of evaluations, seconds",
+    lambda runs, settings: f"tables of evaluations of {len(runs)} run{'s' * (len(runs) > 1)}, seconds",
     many=True,
 )
