@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 
 TEXT = 2**26  # bytes of a file of text, at most: our choice
 ARRAYS = 2**32  # bytes of a file of arrays, at most: our choice
@@ -21,11 +22,17 @@ def read_file(path: Path, most: int = TEXT) -> bytes:
     ------
     OSError    no such file, a pipe, device or folder, or larger than that; the reason is its `strerror`
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for a writer
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if status.st_size > most:
-            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, of {most:,} at most", str(path))
-        return file.read(status.st_size)
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"{size:,} bytes, of {most:,} at most", str(path))
+        return file.read(size)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read it; an OSError, without a wait, if it is none."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # opening a pipe would wait for a writer
+    if not S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from minigrok.errors import RunFolderError
-from minigrok.foreign import ARRAYS, read_file
+from minigrok.foreign import ARRAYS, open_file, read_file
 
 Array = npt.NDArray[Any]
 Check = Callable[[], None]  # called at the last moment before a file changes; its error leaves all as it was
@@ -214,7 +214,8 @@ def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[
     try:
         data = read_file(path, most)
     except OSError as error:
-        do = "name a file that is there"
+        is_missing = isinstance(error, FileNotFoundError)
+        do = "name a file that is there" if is_missing else "restore the file from a copy, or name another one"
         raise RunFolderError("a safetensors file", f"{path}: {error.strerror or error}", do) from error
     is_sealed(path, data)
     try:
@@ -229,7 +230,7 @@ def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[
 
 def read_note(path: Path) -> dict[str, Any]:
     """Return the note of a safetensors file alone, unchecked; OSError or ValueError if there is none to read."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         size = int.from_bytes(file.read(8), "little")
         if size > HEAD:
             raise ValueError(f"{path}: a header of {size:,} bytes")
