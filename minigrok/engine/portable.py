@@ -30,7 +30,8 @@ NUMBA = {
     "DISABLE_JIT": "0",
 }
 BLAS = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
-SETTINGS = BLAS | {f"NUMBA_{name}": value for name, value in NUMBA.items()}
+LIBC = {"GLIBC_TUNABLES": ""}  # which may forbid libm its FMA: other logarithms and exponentials in float64
+SETTINGS = BLAS | LIBC | {f"NUMBA_{name}": value for name, value in NUMBA.items()}
 
 
 def in_force() -> bool:
@@ -40,7 +41,7 @@ def in_force() -> bool:
 
 def obstacles() -> list[str]:
     """Return what differs from the portable settings in this process, in words; empty if nothing does."""
-    return [*_of_numba(), *_of_blas()]
+    return [*_of_numba(), *_of_blas(), *_of_libc()]
 
 
 def _of_numba() -> list[str]:
@@ -75,6 +76,11 @@ def _of_blas() -> list[str]:
         if threads != 1:  # a product is cut otherwise
             found.append(f"{name} works on {threads} threads")
     return found
+
+
+def _of_libc() -> list[str]:
+    said = os.environ.get("GLIBC_TUNABLES", "")
+    return [f"GLIBC_TUNABLES is {said}"] if "hwcaps" in said or "cpu" in said else []
 
 
 def require() -> None:

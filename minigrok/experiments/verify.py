@@ -108,6 +108,8 @@ def _require_agreement(run: Run) -> None:
         require_new(run)
         return
     state.restore(*checkpoint)
+    if state.broken() and state.failure:
+        raise state.failure
     step = state.counters.step
     columns = run.metrics()
     reached = [each.grokked_at for each in milestones(run.config, columns).values()]

@@ -222,7 +222,8 @@ def read_arrays(path: Path, most: int = ARRAYS) -> tuple[dict[str, Array], dict[
     try:
         data = read_file(path, most)
     except OSError as error:
-        do = "name a file that is there, or restore it from a copy"
+        is_missing = isinstance(error, FileNotFoundError)
+        do = "name a file that is there" if is_missing else "restore the file from a copy, or name another one"
         raise RunFolderError("a safetensors file", f"{path}: {error.strerror or error}", do) from error
     is_sealed(path, data)
     try:

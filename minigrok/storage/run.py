@@ -14,6 +14,7 @@ from minigrok.config import Config, Intervention, config_hash, differences
 from minigrok.display import html_table
 from minigrok.errors import ConfigError, NonFiniteError, RunFolderError, ShapeError
 from minigrok.network.params import Layout, layout
+from minigrok.storage.counted import unbelievable
 from minigrok.storage.files import damaged, inside, make_folder, read_arrays, read_note, write_arrays
 from minigrok.storage.lock import Lock
 from minigrok.storage.metrics import append_row, drop_after, read_columns, require_rows
@@ -93,7 +94,7 @@ class Run:
 
     def _trained(self) -> int:
         """Steps that the checkpoint says were made; 0 where it says nothing, which whoever reads it will say."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return int(read_note(self._checkpoint)["state"]["step"])
         return 0
 
@@ -214,6 +215,8 @@ class Run:
         self._own(self._checkpoint, note)
         if not isinstance(note.get("state"), dict):
             raise damaged(self._checkpoint, "no state of a run")
+        if wrong := unbelievable(note["state"], self.config):
+            raise damaged(self._checkpoint, f"{wrong}, which no training of this run reaches")
         return arrays, note["state"]
 
     def snapshot_path(self, step: int) -> Path:

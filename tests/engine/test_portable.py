@@ -40,6 +40,10 @@ def test_other_kernels_of_blas_are_an_obstacle() -> None:
     assert "Nehalem kernels" in obstacles(OPENBLAS_CORETYPE="Nehalem")
 
 
+def test_a_c_library_without_some_instructions_is_an_obstacle() -> None:
+    assert "GLIBC_TUNABLES" in obstacles(GLIBC_TUNABLES="glibc.cpu.hwcaps=-FMA,-AVX2")
+
+
 @pytest.mark.skipif(available_threads() < 2, reason="OpenBLAS takes no more threads than there are CPUs")
 def test_several_threads_of_blas_are_an_obstacle() -> None:
     assert "works on 2 threads" in obstacles(OPENBLAS_NUM_THREADS="2")

@@ -100,6 +100,12 @@ def swap(run: Run) -> None:
     shutil.copy(run.snapshot_path(20), run.snapshot_path(40))
 
 
+def spoil_moment(run: Run) -> None:
+    arrays, note = read_arrays(run.folder / "checkpoint.safetensors")
+    arrays["adam_m"][0] = float("nan")
+    write_arrays(run.folder / "checkpoint.safetensors", arrays, note)
+
+
 def unfinished(run: Run) -> None:
     (run.folder / "snapshots" / "000020.safetensors.0123456789ab.tmp").write_bytes(b"half")
 
@@ -109,6 +115,7 @@ def unfinished(run: Run) -> None:
     [
         (other_theta, "checkpoint.safetensors"),
         (lose_key, "checkpoint.safetensors"),
+        (spoil_moment, "checkpoint.safetensors"),
         (lambda run: run.snapshot_path(40).unlink(), "checkpoint.safetensors"),
         (lambda run: (run.folder / "checkpoint.safetensors").unlink(), "checkpoint.safetensors"),
         (poison, "snapshots/000020.safetensors"),

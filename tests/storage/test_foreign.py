@@ -158,6 +158,13 @@ def test_what_is_no_file_of_a_believable_size_is_refused_at_once(run: Run, name:
         read_all(run)
 
 
+def test_a_table_is_read_beside_a_checkpoint_that_is_a_pipe(run: Run) -> None:
+    """It is asked how far the run was trained, and must not wait for somebody to write."""
+    (run.folder / "checkpoint.safetensors").unlink()
+    os.mkfifo(run.folder / "checkpoint.safetensors")
+    assert len(run.metrics()["step"]) == 1
+
+
 def test_files_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
@@ -186,3 +193,31 @@ def test_a_checkpoint_without_a_state_is_refused(run: Run) -> None:
     save_file({"theta": THETA}, run.folder / "checkpoint.safetensors", {"minigrok": json.dumps(note)})
     with pytest.raises(RunFolderError, match="no state"):
         run.load_checkpoint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"step": step} for step in ("1", 1.0, -1, True, None, 10**400, 10**9)),
+        *({"stream_position": position} for position in (-7, 625, 10**30, 3.0)),
+        *({"grok_step": steps} for steps in (None, [], [None] * 9, [1, "2"], [-1, 2])),
+        *({"streak": [0]}, {"streak": [0, 0.5]}, {"seconds": "1"}, {"seconds": -1.0}, {"grad_norm": None}),
+        *({"after_grok": -3}, {"after_grok": "3"}, {"kicks": 3}, {"kicks": {"kicks": "many"}}),
+    ],
+)
+def test_a_checkpoint_of_counters_that_no_training_reaches_is_refused(run: Run, change: dict[str, object]) -> None:
+    good = {"step": 1, "stream_position": 624, "grok_step": [None, 1], "streak": [0, 1], "grad_norm": float("nan")}
+    with run:
+        run.save_checkpoint({"theta": THETA}, good | {"seconds": 0.5, "after_grok": None})
+        run.load_checkpoint()
+        run.save_checkpoint({"theta": THETA}, good | change)
+    with pytest.raises(RunFolderError, match=f"{next(iter(change))} .*no training"):
+        run.load_checkpoint()
+
+
+@pytest.mark.parametrize("step", [10**12, 10**400])
+def test_a_damaged_step_does_not_make_a_list_of_its_length(run: Run, step: int) -> None:
+    with run:
+        run.save_checkpoint({"theta": THETA}, {"step": step})
+    with pytest.raises(RunFolderError, match="every evaluation"):
+        run.metrics()
