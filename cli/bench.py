@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,7 @@ def bench(
 
     Example: minigrok bench step hvp eval --json bench.json
     """
+    require_place(json_file, folder)
     if engine == "cuda":
         on_device(load_config(sizes["source"], sizes["assignments"]), what, replicas, sizes["bursts"], json_file)
         return
@@ -149,6 +151,21 @@ def show_device(title: str, rates: list[Rate], products: list[Products]) -> None
         for p in products
     ]
     print_table("", columns, of_products)
+
+
+def require_place(file: Path | None, folder: Path | None) -> None:
+    """Raise a RunFolderError, before minutes are spent, unless the numbers and the figure can be written."""
+    from minigrok.errors import RunFolderError
+    from minigrok.storage.files import make_folder
+
+    if file and (file.is_symlink() or (file.exists() and not file.is_file())):
+        got = f"{file}, a link, folder, pipe or device"
+        raise RunFolderError("a new or a regular file for --json", got, "name another file: it is replaced whole")
+    for place in (file and file.parent, folder):
+        if place:
+            make_folder(place)
+            if not os.access(place, os.W_OK):
+                raise RunFolderError(f"permission to write in {place}", "none", "choose another place")
 
 
 def write_json(file: Path, report: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from small_sweeps import Here, small
 
 from minigrok.analyses import ANALYSES
 from minigrok.analyses.perform import perform
+from minigrok.config import with_settings
 from minigrok.errors import RunFolderError
 from minigrok.experiments.sweep import conduct
 from minigrok.experiments.thinning import thin
@@ -46,6 +47,19 @@ def test_a_run_that_was_left_alone_is_whole_and_not_touched(run: Run) -> None:
     before = contents(run.folder)
     assert wrong(run.folder) == []
     assert contents(run.folder) == before
+
+
+@pytest.mark.parametrize("setting", ["compute.portable=true", 'compute.engine="cuda"'])
+def test_a_run_of_another_process_is_whole_in_this_one(trained: Path, tmp_path: Path, setting: str) -> None:
+    """Portable mode and a device are for making steps; to look, none of them is needed."""
+    arrays, note = read_arrays(trained / "checkpoint.safetensors")
+    made = open_run(trained)
+    with create(tmp_path / "other", with_settings(CONFIG, [setting])) as run:
+        for step in made.snapshots():
+            run.save_snapshot(step, made.load_snapshot(step))
+        run.save_checkpoint(arrays, note["state"])
+    shutil.copy(trained / "metrics.csv", run.folder)
+    assert wrong(run.folder) == []
 
 
 def test_a_run_that_was_thinned_once_or_twice_is_whole(run: Run) -> None:
