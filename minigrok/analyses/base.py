@@ -30,7 +30,7 @@ from minigrok.foreign import ARRAYS, read_file
 from minigrok.geometry.subspace import thinned
 from minigrok.plotting import Figure, defaults
 from minigrok.rng import rng
-from minigrok.storage.files import make_folder, unpacked, write_atomically
+from minigrok.storage.files import is_temporary, make_folder, unpacked, write_atomically
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
 
@@ -141,8 +141,9 @@ class Work:
         """Delete the parts: the result is there."""
         if self.folder is not None and self.folder.is_dir():
             with contextlib.suppress(OSError):  # something else is in it, or they must stay: nobody reads them again
-                for path in self.folder.glob(f"*{PART}"):
-                    path.unlink(missing_ok=True)
+                for path in self.folder.iterdir():
+                    if path.suffix == PART or is_temporary(path.name):
+                        path.unlink(missing_ok=True)
                 self.folder.rmdir()
 
     def parts(self, names: Sequence[str], compute: Callable[[int], Mapping[str, Array]]) -> list[dict[str, Array]]:

@@ -16,16 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrok.analyses import results
+from minigrok.analyses import ANALYSES, results
+from minigrok.config.arms import NO_SOURCE
 from minigrok.errors import MinigrokError, RunFolderError
 from minigrok.experiments.cells import open_sweep
 from minigrok.experiments.thinning import kept_steps
-from minigrok.storage.files import inside, is_temporary
+from minigrok.foreign import ARRAYS, read_file
+from minigrok.storage.files import inside, is_sealed, is_temporary
 from minigrok.storage.lock import leftover
+from minigrok.storage.metrics import is_chained
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import METRICS, Run, open_run
 from minigrok.training.interventions import TABLE
-from minigrok.training.planes import plane_of
+from minigrok.training.planes import FILE, plane_of
 from minigrok.training.run_state import require_new
 from minigrok.training.trainer import Trainer
 
@@ -41,17 +44,17 @@ class Finding(NamedTuple):
     do: str = ""
 
 
-def verify(folder: Path) -> Iterator[Finding]:
+def verify(folder: Path) -> list[Finding]:
     """Look at every file in the folder of a run or a sweep.
 
     Parameters
     ----------
     folder : Path
 
-    Yields
-    ------
-    Finding
-        As each file was looked at.
+    Returns
+    -------
+    list of Finding
+        One a file or result, in the order in which they were looked at.
 
     Raises
     ------
@@ -61,13 +64,15 @@ def verify(folder: Path) -> Iterator[Finding]:
     if not any((folder / head).exists() for head in ("sweep.json", "config.toml")):
         do = "name a folder that `minigrok train` or `minigrok sweep` made"
         raise RunFolderError("the folder of a run or a sweep", f"{folder} without config.toml or sweep.json", do)
+    found: dict[str, Finding] = {}  # the first that is wrong with a file says enough
     for file, check in _of_sweep(folder) if (folder / "sweep.json").exists() else _of_run(folder, ""):
         try:
             check()
+            found.setdefault(file, Finding(file))
         except MinigrokError as error:
-            yield Finding(file, f"{error.got} (required: {error.required})", error.do)
-        else:
-            yield Finding(file)
+            if not found.get(file, Finding(file)).wrong:
+                found[file] = Finding(file, f"{error.got} (required: {error.required})", error.do)
+    return list(found.values())
 
 
 def _of_sweep(folder: Path) -> Iterator[Check]:
@@ -95,8 +100,14 @@ def _of_run(folder: Path, prefix: str) -> Iterator[Check]:
         yield f"{prefix}snapshots/{run.snapshot_path(step).name}", partial(run.load_snapshot, step)
     yield f"{prefix}checkpoint.safetensors", partial(_require_agreement, run)
     for path in sorted((folder / "analysis").glob("*/")):
-        yield f"{prefix}analysis/{path.name}", partial(results.require_whole, run, path)
+        is_begun = any(
+            file.name != "parts" for file in path.iterdir()
+        )  # parts alone: whoever analyses goes on with them
+        if path.name.removesuffix("-paper") in ANALYSES and is_begun:
+            yield f"{prefix}analysis/{path.name}", partial(results.require_whole, run, path)
     for path in sorted(folder.rglob("*")):
+        if run.sealed and (path.suffix == ".safetensors" or path.name in (METRICS, TABLE)) and path.is_file():
+            yield f"{prefix}{path.relative_to(folder)}", partial(_require_checksum, path)
         if is_temporary(path.name) or (path.is_symlink() and not leftover(path.name)):
             yield f"{prefix}{path.relative_to(folder)}", partial(_require_ours, path)
 
@@ -104,6 +115,9 @@ def _of_run(folder: Path, prefix: str) -> Iterator[Check]:
 def _require_agreement(run: Run) -> None:
     """Raise a RunFolderError unless checkpoint, tables and snapshots tell of the same training."""
     here = replace(run.config.compute, engine="plain", portable=False)  # no step is made: any process can look
+    if run.config.intervention.plane not in NO_SOURCE and not (run.folder / FILE).exists():
+        do = f"make it again from its source: minigrok resume {run.folder}"
+        raise RunFolderError(f"the plane of the intervention, {FILE}", "no such file", do)
     state = Trainer(replace(run.config, compute=here), 1, plane=plane_of(run))
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
@@ -138,6 +152,14 @@ def _lost(steps: list[int], expected: list[int]) -> list[int]:
     n = len(steps)
     thinned = (kept_steps(kept_steps(expected, m), n) for m in range(max(n, 2), len(expected) + 1))
     return [] if n > 1 and steps in thinned else sorted({*expected} - {*steps})
+
+
+def _require_checksum(path: Path) -> None:
+    """Raise a RunFolderError if a file of a run with checksums has none: another program wrote it."""
+    data = read_file(path, ARRAYS)
+    if not (is_chained(data) if path.suffix == ".csv" else is_sealed(path, data)):
+        do = "restore the file from a copy; what another program wrote goes beside the run"
+        raise RunFolderError(f"a checksum in {path}, as in config.toml", "none", do)
 
 
 def _require_ours(path: Path) -> None:

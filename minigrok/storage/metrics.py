@@ -154,6 +154,11 @@ def _first(data: bytes) -> str:
     return data[: data.find(b"\n") + 1].decode("ascii", "replace").strip()
 
 
+def is_chained(data: bytes) -> bool:
+    """Return whether the rows of a table have checksums."""
+    return _first(data).endswith(CHAIN)
+
+
 def _names(data: bytes) -> list[str]:
     """Return the columns, without the checksum's."""
     header = _first(data).removesuffix(CHAIN)

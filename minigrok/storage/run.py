@@ -45,6 +45,7 @@ class Run:
         self.config = config
         self.layout = layout(config)
         self.recorded: dict[str, Any] = {}  # of an earlier sitting: see minigrok.engine.provenance
+        self.sealed = False  # whether its config.toml has a checksum, and so all of its files
         self.other_versions = False  # whether to go on although other versions are recorded
         self._lock = Lock(folder, UNFINISHED)
         self._checkpoint = folder / "checkpoint.safetensors"

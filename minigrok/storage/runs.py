@@ -87,7 +87,7 @@ def open_run(folder: Path | str) -> Run:
     """
     folder = Path(folder)
     path = folder / "config.toml"
-    if not path.is_file():
+    if not path.exists():
         got = f"{folder} " + ("without a config.toml" if folder.is_dir() else "is no folder")
         raise RunFolderError("the folder of a run", got, "name a folder that `minigrok train --out` made")
     try:
@@ -102,7 +102,7 @@ def open_run(folder: Path | str) -> Run:
         required = f"a run folder of format {FORMAT} (minigrok {__version__})"
         raise RunFolderError(required, f"format {form}, written by minigrok {by}", f"use minigrok {by} for {folder}")
     run = Run(folder, _unchanged(path, text, stored, by))
-    is_sealed(path, data[data.rfind(f"[{PROVENANCE}]".encode()) :])
+    run.sealed = is_sealed(path, data[data.rfind(f"[{PROVENANCE}]".encode()) :])
     run.recorded = written
     return run
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import invoke
 from kills import contents
+from safetensors.numpy import save_file
 from small_sweeps import Here, small
 
 from minigrok.analyses import ANALYSES
@@ -142,6 +143,20 @@ def unfinished(run: Run) -> None:
 def test_parts_that_do_not_agree_are_named(run: Run, damage: Callable[[Run], object], file: str) -> None:
     damage(run)
     assert wrong(run.folder) == [file]
+
+
+def test_a_file_without_a_checksum_in_a_run_with_checksums_is_named(run: Run) -> None:
+    arrays, note = read_arrays(run.snapshot_path(20))
+    del note["checksum"]
+    save_file(arrays, run.snapshot_path(20), {"minigrok": json.dumps(note)})
+    assert wrong(run.folder) == ["snapshots/000020.safetensors"]
+
+
+def test_an_analysis_that_goes_on_and_pictures_of_the_paper_are_nothing_wrong(run: Run) -> None:
+    (run.folder / "analysis" / "compress").mkdir()
+    (run.folder / "analysis" / "compress" / "figSNAP.png").write_bytes(b"")
+    (run.folder / "analysis" / "gram" / "parts").mkdir(parents=True)
+    assert wrong(run.folder) == []
 
 
 def test_a_lost_row_is_missed_by_the_checkpoint(run: Run) -> None:
