@@ -25,6 +25,7 @@ from minigrok_cli import sitting
 from minigrok_cli.main import main
 
 from minigrok.config import from_toml, keys, preset, to_toml
+from minigrok.engine import portable
 from minigrok.experiments import cost
 from minigrok.experiments.sweep_file import sweep_names, sweep_text
 from minigrok.storage.runs import create
@@ -277,6 +278,7 @@ def campaign(folder: Path, cases: int, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    portable.restart = portable.require  # a portable configuration is refused: it would begin this process anew
     os.chdir(sys.argv[1])
     limit = 12 * BYTES  # of addresses: code and stacks take some, too
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
