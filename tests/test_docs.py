@@ -88,7 +88,7 @@ def block(*name):
 def test_the_two_commands_are_one_line_each_and_start_from_nothing():
     first, second = block("install-and-train"), block("install-and-test")
     assert first == "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/minigrok train dual\n"
-    assert second == ".venv/bin/pip install -q '.[test,oracle]' && .venv/bin/pytest\n"
+    assert second == ".venv/bin/pip install -q '.[test,oracle]' && .venv/bin/pytest -n 2 --dist loadfile\n"
 
 
 def test_ci_runs_every_shell_block():
