@@ -91,8 +91,9 @@ def perform(
     ConfigError, RunFolderError    as the analysis says
     """
     folder = runs[0].path("analysis", result_folder(analysis, runs, settings).name)
-    with kept_parts(folder / "parts") as lock:
-        work = Work(runs[0].config.seed, folder / "parts", fingerprint(analysis, runs, settings), report)
+    parts = runs[0].path("analysis", folder.name, "parts")
+    with kept_parts(parts) as lock:
+        work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
         try:
             result = analysis.compute(runs, settings, work)
         except np.linalg.LinAlgError as error:  # NumPy's word for a matrix that holds NaN or infinity

@@ -134,7 +134,9 @@ def attack(base: Path, work: Path, place: str, kind: str, words: tuple[str, ...]
 
 @pytest.mark.parametrize("words", COMMANDS[:2], ids=lambda words: words[0])
 def test_links_that_lead_out(base: Path, tmp_path: Path, words: tuple[str, ...], campaign: Campaign) -> None:
-    for i, place in enumerate(("snapshots", "analysis", "analysis/trajectory_pca", "training.svg", ".lock")):
+    for i, place in enumerate(
+        ("snapshots", "analysis", "analysis/trajectory_pca", "analysis/trajectory_pca/parts", "training.svg", ".lock")
+    ):
         attack(base, tmp_path / str(i), place, KINDS[place != "training.svg"], words, campaign)
 
 
