@@ -158,9 +158,7 @@ class RunState(ABC):
         checkpoint = run.load_checkpoint()
         if checkpoint:
             self.restore(*checkpoint)
-            if not self.at_end:
-                provenance.compare(run.recorded, run.folder, run.config.compute.portable, run.other_versions)
-            self._keep(after_grok, run)
+            self._go_on(after_grok, run)
         else:
             self.counters.after_grok = after_grok
             require_new(run)
@@ -175,10 +173,13 @@ class RunState(ABC):
             run.metrics(table)  # an error if an evaluation is missing: it would not be made again
             run.truncate_metrics(self.counters.step, table)
 
-    def _keep(self, after_grok: int | None, run: Run) -> None:
-        """Keep what this sitting asked for where the next one finds it, should this one be killed."""
-        if after_grok not in (None, self.counters.after_grok):
-            self.counters.after_grok = after_grok
+    def _go_on(self, after_grok: int | None, run: Run) -> None:
+        """Compare versions if steps are left, and keep what this sitting asked for, should it be killed, for the next."""
+        before = self.counters.after_grok
+        self.counters.after_grok = before if after_grok is None else after_grok
+        if not self.at_end:
+            provenance.compare(run.recorded, run.folder, run.config.compute.portable, run.other_versions)
+        if self.counters.after_grok != before:
             self.save(run)
 
     def record(self, run: Run) -> Row | None:
