@@ -174,7 +174,7 @@ class RunState(ABC):
             run.truncate_metrics(self.counters.step, table)
 
     def _go_on(self, after_grok: int | None, run: Run) -> None:
-        """Compare versions if steps are left; keep what this sitting asked for, so that the next one finds it after a kill."""
+        """Compare versions if steps are left, and keep what was asked for: after a kill the next sitting finds it."""
         before = self.counters.after_grok
         self.counters.after_grok = before if after_grok is None else after_grok
         if not self.at_end:
