@@ -287,7 +287,7 @@ def kills(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_a_kill_at_each_call_that_changes_the_disk_changes_nothing_in_the_end(tmp_path: Path) -> None:
-    paths = [str(TOP), str(TOP / "tests" / "experiments")]
+    paths = [str(TOP), str(TOP / "tests"), str(TOP / "tests" / "experiments")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, __file__, str(tmp_path)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

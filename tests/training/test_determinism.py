@@ -103,7 +103,7 @@ def test_a_training_twice_gives_the_same_bits(config: Config, heap: int) -> None
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(config=configs(), heap=st.integers(0, 99))
 def test_many_trainings_in_many_heaps_give_the_same_bits(config: Config, heap: int) -> None:
     check(config, heap, len(HEAPS))
