@@ -26,7 +26,7 @@ from minigrok.experiments.sweep_file import Sweep
 from minigrok.experiments.thinning import thin
 from minigrok.foreign import holds
 from minigrok.plotting import save
-from minigrok.storage.files import inside, make_folder, write_atomically
+from minigrok.storage.files import UNFINISHED, inside, make_folder, write_atomically
 from minigrok.storage.lock import Lock
 from minigrok.storage.runs import open_run
 
@@ -130,7 +130,7 @@ def conduct(
     """
     watcher = watcher or Watcher()
     make_folder(out)
-    with Lock(out) as lock, lock.writing():
+    with Lock(out, [UNFINISHED, f"failures/{UNFINISHED}"]) as lock, lock.writing():
         missing = [cell for cell in chosen(plan(sweep, out), only) if cell.state != "done"]
         text = standing.sweep_to_json(sweep)
         path = out / "sweep.json"

@@ -31,6 +31,7 @@ Check = Callable[[], None]  # called at the last moment before a file changes; i
 SEAL = "sha256:" + "0" * 64  # where a file's checksum goes; its key is "checksum"
 HEAD = 2**20  # the checksum stands in the first bytes of a file: so many at most
 STALE = 120.0  # seconds after which a temporary file is that of a dead process: our choice
+UNFINISHED = "*.????????????.tmp"  # names of the temporary files of `write_atomically`
 _SEALED = re.compile(rb"sha256:([0-9a-f]{64})")
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{12}\.tmp")
 
