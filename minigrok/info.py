@@ -2,19 +2,17 @@
 
 import os
 import platform
-from importlib import import_module, resources
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from threadpoolctl import threadpool_info
 
 from minigrok.analyses import ANALYSES
 from minigrok.config import preset, preset_names
 from minigrok.config.arms import ARMS
 from minigrok.engine import ENGINES, chosen, device
 from minigrok.engine.cache import cache_folder
-from minigrok.engine.threads import available_threads
+from minigrok.engine.threads import available_threads, blas_libraries
 from minigrok.experiments.sweep_file import read_sweep, sweep_names, sweep_text
 from minigrok.layers import LAYERS
 from minigrok.network.params import layout
@@ -77,9 +75,6 @@ def cpu_name() -> str:
 
 def blas() -> list[dict[str, Any]]:
     """BLAS libraries that NumPy and SciPy brought, and the kernel that each chose for this CPU."""
-    for module in ("numpy", "scipy.linalg"):  # loading them loads their libraries
-        import_module(module)
-    libraries = [entry for entry in threadpool_info() if entry["user_api"] == "blas"]
     return [
         {
             "library": f"{entry['internal_api']} ({Path(entry['filepath']).name})",
@@ -87,7 +82,7 @@ def blas() -> list[dict[str, Any]]:
             "kernel": entry.get("architecture", "unknown"),
             "threads": entry["num_threads"],
         }
-        for entry in libraries
+        for entry in blas_libraries()
     ]
 
 

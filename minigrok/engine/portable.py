@@ -63,11 +63,9 @@ def _held(config: Any, name: str) -> str:
 
 
 def _of_blas() -> list[str]:
-    import numpy  # noqa: F401 - its BLAS must be loaded to be seen
-    import scipy.linalg  # noqa: F401 - and so must SciPy's own
-    from threadpoolctl import threadpool_info
+    from minigrok.engine.threads import blas_libraries
 
-    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    libraries = blas_libraries()
     found = [] if libraries else ["no BLAS library is seen"]
     for library in libraries:
         name, kernels, threads = library["internal_api"], library.get("architecture"), library["num_threads"]

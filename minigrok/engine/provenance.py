@@ -16,12 +16,10 @@ import platform
 import warnings
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from threadpoolctl import threadpool_info
-
+from minigrok.engine.threads import blas_libraries
 from minigrok.errors import EngineError, MinigrokWarning
 from minigrok.version import __version__
 
@@ -86,10 +84,9 @@ def compare(recorded: Mapping[str, object], where: Path, portable: bool, other_v
 
 
 def _blas() -> str:
-    for module in ("numpy", "scipy.linalg"):  # loading them loads their libraries
-        import_module(module)
-    libraries = [each for each in threadpool_info() if each["user_api"] == "blas"]
-    words = {f"{each['internal_api']} {each['version']} {each.get('architecture', '')}".strip() for each in libraries}
+    words = {
+        f"{each['internal_api']} {each['version']} {each.get('architecture', '')}".strip() for each in blas_libraries()
+    }
     return ", ".join(sorted(words)) or "unknown"
 
 

@@ -8,10 +8,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from importlib import import_module
 from queue import SimpleQueue
 from typing import Any
 
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from minigrok.engine import Body, Engine
 
@@ -25,6 +26,13 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def blas_libraries() -> list[dict[str, Any]]:
+    """Return what threadpoolctl tells of each BLAS library that NumPy and SciPy brought."""
+    for module in ("numpy", "scipy.linalg"):  # loading them loads their libraries
+        import_module(module)
+    return [each for each in threadpool_info() if each["user_api"] == "blas"]
 
 
 def one_blas_thread() -> Any:
