@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from minigrok.config import preset_names
+from minigrok.experiments.verify import verify
 from minigrok.storage.runs import open_run
 
 SMALL = """
@@ -295,12 +296,11 @@ def test_interrupted_and_resumed_is_as_uninterrupted(workplace, number):
 
 def test_a_second_ctrl_c_ends_at_once_and_the_run_is_intact(workplace):
     process = start("train", "small.toml", "--out", "a", *LONG)
-    checkpoint = (workplace / "a" / "checkpoint.safetensors").read_bytes()
     process.send_signal(signal.SIGSTOP)  # both signals wait, so that none comes after the end
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
     stdout, _ = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (130, "")
-    assert (workplace / "a" / "checkpoint.safetensors").read_bytes() == checkpoint
-    assert open_run(workplace / "a").load_checkpoint()[1]["step"] == 0
+    # Two threads may take a signal each: the saving that the first one asks for is then over, or was cut off.
+    assert [finding for finding in verify(workplace / "a") if finding.wrong] == []
