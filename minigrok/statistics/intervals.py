@@ -1,6 +1,6 @@
 """Bands and intervals: each with the number of values behind it and what it covers; none where there are too few.
 
-    band     of draws x of a null: x_(r) .. x_(n+1-r), the r-th smallest and largest, r = floor((n + 1) (1 - LEVEL) / 2).
+    band     of draws x of a null: x_(r) .. x_(n+1-r), the r-th smallest and largest, r = floor((n + 1) (1 - LEVEL) / 2)
              A new draw lies inside with chance 1 - 2 r / (n + 1), exactly, whatever continuous law the null has.
              This chance is LEVEL or more; with fewer than 39 draws there is no band
     mean     m -/+ t_(n-1) s / sqrt(n): LEVEL for normal values; none for a single value or if nothing varies
@@ -62,7 +62,7 @@ def mean_interval(values: Array) -> Interval:
 
 
 def around(value: float, error: float, df: int) -> tuple[float, float]:
-    """Return value -/+ t error, the standard error of df degrees of freedom; nan without freedom, or for an error of 0."""
+    """Return value -/+ t error, a standard error of df degrees of freedom; nan without freedom, or for an error of 0."""
     if df < 1 or not error > 0:
         return NOTHING, NOTHING
     wide = float(t_law.ppf((1 + LEVEL) / 2, df)) * error

@@ -54,7 +54,8 @@ def test_the_interval_of_a_mean_is_students():
 def test_a_mean_of_one_value_or_of_equal_ones_has_no_interval():
     for values in ([], [3.0], [3.0, 3.0, 3.0]):
         low, high, n = mean_interval(np.array(values))
-        assert np.isnan([low, high]).all() and n == len(values)
+        assert np.isnan([low, high]).all()
+        assert n == len(values)
     assert np.isnan(around(1.0, 0.1, 0)).all()
     assert np.isnan(around(1.0, float("nan"), 5)).all()
 
