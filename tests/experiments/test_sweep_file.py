@@ -24,6 +24,7 @@ AXES = {
     "compute.dtype": st.sampled_from(["float32", "float64"]),
     "task.operations": st.sampled_from([["add"], ["mul", "add"], ["sq"]]),
     "init.identical_blocks": st.booleans(),
+    "init.generator": st.sampled_from(["numpy", "pytorch"]),
 }
 KEYS = ["preset", "file", *AXES]
 
