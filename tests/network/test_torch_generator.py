@@ -97,15 +97,32 @@ def test_moments_of_a_long_draw() -> None:
     assert stats.kstest((u.astype(np.float64) + 1) / 2, "uniform").pvalue > 1e-3
 
 
-def test_the_functions_are_accurate_and_exact_where_they_must_be() -> None:
-    """Cephes promises 2^-24 relative for log and sin and cos; here on all fractions that matter, thinned."""
+def errors() -> tuple[float, float]:
+    """Largest errors of log, relative to the largest log, and of sin and cos, on thinned fractions, in 2^-24."""
     x = (np.arange(1, 2**24 + 1, 97) / 2.0**24).astype(np.float32)
     exact = np.log(x.astype(np.float64))
-    assert np.abs(torch_generator._log(x) - exact).max() < 2**-24 * np.abs(exact).max()
-    assert torch_generator._log(np.float32([1.0])) == 0
     angle = np.float32(2 * math.pi) * (x - x[0])
-    for found, function in zip(torch_generator._sin_cos(angle), (np.sin, np.cos), strict=True):
-        assert np.abs(found - function(angle.astype(np.float64))).max() < 2**-23
+    found = torch_generator._sin_cos(angle)
+    both = zip(found, (np.sin, np.cos), strict=True)
+    of_log = np.abs(torch_generator._log(x) - exact).max() / np.abs(exact).max()
+    return of_log * 2**24, max(np.abs(y - f(angle.astype(np.float64))).max() for y, f in both) * 2**24
+
+
+def test_the_functions_are_accurate() -> None:
+    assert torch_generator._log(np.float32([1.0])) == 0
+    of_log, of_circle = errors()
+    assert of_log < 1
+    assert of_circle < 2
+
+
+@pytest.mark.parametrize("constants", ["LOG", "LOG_2", "SIN", "COS", "HALF_PI"])
+def test_a_wrong_constant_is_seen(monkeypatch: pytest.MonkeyPatch, constants: str) -> None:
+    """One number of each list, wrong by 1 %."""
+    values = list(getattr(torch_generator, constants))
+    values[0 if constants == "HALF_PI" else -1] *= 1.01
+    monkeypatch.setattr(torch_generator, constants, values)
+    of_log, of_circle = errors()
+    assert of_log > 1 or of_circle > 2
 
 
 @pytest.mark.parametrize("name", ["dual", "tri", "single-add"])
