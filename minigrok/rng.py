@@ -8,8 +8,9 @@ import numpy as np
 def rng(seed: int, name: str) -> np.random.Generator:
     """Stream of random numbers that belongs to one purpose.
 
-    The split and the batches follow the original's generators instead (`minigrok.tasks`); everything else
-    draws from a stream of its own, so that adding one measurement never changes another.
+    The split and the batches follow the original's generators instead (`minigrok.tasks`), and so do the initial
+    weights if the configuration says so (`minigrok.network.torch_generator`); everything else draws from a stream of
+    its own, so that adding one measurement never changes another.
 
     Parameters
     ----------

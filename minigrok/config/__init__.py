@@ -121,11 +121,14 @@ def read_toml(source: Path | str, what: str) -> dict[str, Any]:
 def to_toml(config: Config) -> str:
     """Write the configuration as TOML text, every setting included; `from_toml` gives it back, equal.
 
-    Without an intervention there is no such section: a run has the same text and hash as before there were any.
+    What came later is left out at its default, so that a run has the same text and hash as before: the section of an
+    intervention, the generator of the initial parameters.
     """
     values = dataclasses.asdict(config)
     if config.intervention == Intervention():
         del values["intervention"]
+    if config.init.generator == Init().generator:
+        del values["init"]["generator"]
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
     blocks = [_toml_lines({key: value for key, value in values.items() if key not in sections})]
     blocks += [f"[{key}]\n{_toml_lines(section)}" for key, section in sections.items()]

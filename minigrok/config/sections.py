@@ -15,6 +15,7 @@ from minigrok.errors import ConfigError
 CrossEntropy = Literal["stable", "saturating"]
 EngineName = Literal["plain", "cpu", "cuda", "auto"]
 DType = Literal["float32", "float64"]
+InitGenerator = Literal["numpy", "pytorch"]
 
 # Bounds of whole numbers, so that whatever reads a configuration ends at once; whether a run has room is reckoned by
 # minigrok.training.budget
@@ -117,9 +118,13 @@ class Init:
     Attributes
     ----------
     identical_blocks : bool    all blocks start equal, as nn.TransformerEncoder copies one layer (paper)
+    generator : str            "pytorch": what PyTorch's CPU generator gives for the seed, in the order of the paper's
+                               code (paper; its presets have it). "numpy": a stream of our own (from before there was
+                               a choice: then no file and no hash mentions it)
     """
 
     identical_blocks: bool = True
+    generator: InitGenerator = "numpy"
 
     def __post_init__(self) -> None:
         check_types(self, "init")
@@ -176,7 +181,7 @@ class Train:
     batch_size : int            B, pairs a step, drawn with replacement (paper)
     max_steps : int             budget in optimiser steps (paper, weight decay 1.0)
     eval_every : int            steps between evaluations on all train and all test pairs (paper)
-    snapshot_every : int        steps between saved parameters (paper)
+    snapshot_every : int        steps between saved parameters (paper: checkpoints; it logs attention every 100)
     grok_threshold : float      a task groks at this test accuracy, in (0, 1] ... (paper)
     grok_patience : int         ... in this many evaluations in a row; the last one is the grok step (paper)
     after_grok : int            steps to go on after the last task grokked (paper: 0)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from minigrok.checks import nearest
 from minigrok.config import Config
 from minigrok.errors import ConfigError, ShapeError
+from minigrok.network.torch_generator import TorchGenerator
 from minigrok.rng import rng
 
 Array = npt.NDArray[Any]
@@ -175,25 +176,49 @@ def initial(config: Config) -> Array:
     Returns
     -------
     theta : (P,) config.compute.dtype
-        drawn in float64 from the stream "init" and rounded once, so float32 and float64 runs start together
+        rounded once from float64 ("numpy"), or the generator's float32 as they are ("pytorch"), so that float32 and
+        float64 runs start together
+
+    Notes
+    -----
+    init.generator "numpy": the stream "init" of the seed, in the order of theta.
+    init.generator "pytorch": the numbers of the paper's own run. Its code seeds PyTorch, splits the pairs by another
+    generator, and builds the model on the CPU before it goes to a device, so the model's lines draw first and alone.
 
     Source
     ------
-    arXiv:2602.18523, code aa4e72f: the distributions; the numbers are ours, not PyTorch's generator's.
+    arXiv:2602.18523, code aa4e72f: distributions and order; its companion's code (cbc1078) does the same.
     """
     parts = layout(config)
     theta = np.empty(parts.size)  # (P,)
     arrays = parts.views(theta)
-    stream = rng(config.seed, "init")
-    for name, array in arrays.items():
+    torchs = config.init.generator == "pytorch"
+    stream = TorchGenerator(config.seed) if torchs else rng(config.seed, "init")
+    for name in torch_order(config) if torchs else parts.names:
         first = re.sub(r"^encoder\.layers\.\d+", "encoder.layers.0", name)
         copied = config.init.identical_blocks and first != name
-        array[...] = arrays[first] if copied else _draw(name, parts.shapes, stream)
+        if torchs and not copied and name.endswith(".out_proj.bias"):
+            stream.uniform(0, 1, parts.shapes[name])  # nn.Linear draws it, and attention sets it to 0
+        arrays[name][...] = arrays[first] if copied else _draw(name, parts.shapes, stream)
     return theta.astype(config.compute.dtype)
 
 
-def _draw(name: str, shapes: Mapping[str, tuple[int, ...]], stream: np.random.Generator) -> Array:
-    """Draw one array of float64 from its distribution; the formulas are in `initial`."""
+def torch_order(config: Config) -> list[str]:
+    """Names of the arrays in the order in which the paper's code draws them.
+
+    Its model makes tok_emb, pos_emb, a block, copies of the block, the last norm, the heads. Attention makes out_proj
+    before it fills in_proj_weight. Everything else comes in the order of theta.
+    """
+    order = ["tok_emb.weight"]
+    for name in layout(config).names:
+        if name.endswith(".in_proj_weight"):
+            order += [name.replace("in_proj_weight", f"out_proj.{part}") for part in ("weight", "bias")]
+        order.append(name)
+    return list(dict.fromkeys(order))
+
+
+def _draw(name: str, shapes: Mapping[str, tuple[int, ...]], stream: np.random.Generator | TorchGenerator) -> Array:
+    """Draw one array of float64, or PyTorch's float32, from its distribution; the formulas are in `initial`."""
     shape = shapes[name]
     if name == "tok_emb.weight":
         return stream.standard_normal(shape)

@@ -51,8 +51,8 @@ class TorchModel(nn.Module):
         norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        self.tok_emb = nn.Embedding(p, width)  # first, as in the paper's code: after a seed the same numbers
         self.pos_emb = nn.Parameter(torch.randn(2, width) / width**0.5)
-        self.tok_emb = nn.Embedding(p, width)
         block = nn.TransformerEncoderLayer(
             width,
             heads,

@@ -13,8 +13,9 @@ def test_defaults_are_the_papers() -> None:
     assert dual.model == cf.Model(128, 4, 256, 2, 1e-5, "stable")
     assert dual.model.head_width == 32
     assert dual.optimiser == cf.Optimiser(1e-3, 1.0, 0.9, 0.98, 1e-8, 1.0)
-    assert dual.train == cf.Train(512, 300_000, 100, 200, 0.98, 3, 0, True)
-    assert dual == cf.Config("dual")
+    assert dual.train == cf.Train(512, 300_000, 100, 100, 0.98, 3, 0, True)
+    assert dual.init == cf.Init(True, "pytorch")
+    assert cf.with_settings(dual, ["init.generator=numpy", "train.snapshot_every=200"]) == cf.Config("dual")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_defaults_are_the_papers() -> None:
         "model.blocks=0",
         "model.norm_eps=0.0",
         "model.cross_entropy=softmax",
+        "init.generator=torch",
         "optimiser.learning_rate=0",
         "optimiser.learning_rate=inf",
         "optimiser.learning_rate=nan",

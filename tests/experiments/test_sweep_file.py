@@ -24,6 +24,7 @@ AXES = {
     "compute.dtype": st.sampled_from(["float32", "float64"]),
     "task.operations": st.sampled_from([["add"], ["mul", "add"], ["sq"]]),
     "init.identical_blocks": st.booleans(),
+    "init.generator": st.sampled_from(["numpy", "pytorch"]),
 }
 KEYS = ["preset", "file", *AXES]
 
@@ -165,7 +166,7 @@ def test_the_presets_are_the_papers_lists() -> None:
     }
     budgets = {(c.optimiser.weight_decay, c.train.max_steps, c.train.snapshot_every) for c in sweeps["paper-dual"]}
     low = {(decay, 200_000, 200) for decay in (0.1, 0.2, 0.3, 0.5)}
-    assert budgets == {(1.0, 300_000, 200), (0.0, 50_000, 500), *low}
+    assert budgets == {(1.0, 300_000, 100), (0.0, 50_000, 500), *low}
     assert {c.seed for configs in sweeps.values() for c in configs} == {42, 137, 2024}
     rates = {(c.task.operations, c.optimiser.learning_rate, c.seed): c for c in sweeps["companion-rates"]}
     assert len(rates) == 54
@@ -201,6 +202,7 @@ def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_s
     assert {c.intervention.arm for c in sweeps["dual"].configs} == set(ARMS) - {"attention"}
     for sweep in sweeps.values():
         assert all(awaited(sweep, c) for c in sweep.configs if c.intervention.plane not in NO_SOURCE)
+        assert {c.train.snapshot_every for c in sweep.configs if not c.intervention.plane} == {100}  # the paper's log
     repeats = [c for c in sweeps["repeats"].configs if c.intervention.repeat]
     assert {(c.seed, c.intervention.repeat) for c in repeats} == {(s, r) for s in (42, 137, 2024, 1, 2) for r in (1, 2)}
 

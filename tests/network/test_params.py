@@ -107,11 +107,13 @@ def test_groups() -> None:
         parts.group(["heads.ad.weight"])
 
 
-def test_initial_norm_is_the_papers() -> None:
+@pytest.mark.parametrize("generator", ["numpy", "pytorch"])
+def test_initial_norm_is_the_papers(generator: str) -> None:
     """arXiv:2602.18523, code aa4e72f: 117.7, of which the embedding carries 89.7 % of the square."""
     squares = []
     for seed in range(40):
-        config = with_settings(preset("dual"), [f"seed={seed}", "compute.dtype=float64"])
+        settings = [f"seed={seed}", "compute.dtype=float64", f"init.generator={generator}"]
+        config = with_settings(preset("dual"), settings)
         theta = initial(config)
         tokens = layout(config).views(theta)["tok_emb.weight"]
         squares.append((theta @ theta, np.sum(tokens**2)))
@@ -145,7 +147,7 @@ def test_initial_is_drawn_once_and_rounded() -> None:
 
 
 def test_the_trunk_does_not_depend_on_the_heads() -> None:
-    dual, tri = preset("dual"), preset("tri")
+    dual, tri = (with_settings(preset(name), ["init.generator=numpy"]) for name in ("dual", "tri"))
     shared = layout(dual).slices["heads.add.weight"].start
     assert np.array_equal(initial(dual)[:shared], initial(tri)[:shared])
 
@@ -187,9 +189,10 @@ def test_names_order_and_shapes_are_pytorchs(name: str) -> None:
 
 
 @pytest.mark.oracle
-def test_distributions_are_pytorchs() -> None:
-    """Bounds of every array and, where it is long enough, its spread, next to one draw of PyTorch."""
-    config = preset("dual")
+@pytest.mark.parametrize("generator", ["numpy", "pytorch"])
+def test_distributions_are_pytorchs(generator: str) -> None:
+    """Bounds of every array and, where it is long enough, its spread, next to one draw of PyTorch by another seed."""
+    config = with_settings(preset("dual"), [f"init.generator={generator}"])
     state = _torch_module(config).state_dict()
     for name, mine in layout(config).views(initial(config).astype(np.float64)).items():
         theirs = state[name].numpy().astype(np.float64)
