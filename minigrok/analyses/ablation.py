@@ -25,7 +25,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Row, Work
+from minigrok.analyses.base import MANY, Analysis, Row, Work, attention_steps
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.analyses.shared.trajectories import attention_matrices, load
@@ -92,13 +92,13 @@ class Settings(base.Settings):
     ----------
     protocol : str         "exact" or "paper"
     parts : list of str    studies; none: all of the protocol
-    most : int             snapshots of the trajectory, evenly thinned (paper: all, ours: 300)
+    most : int             snapshots of the trajectory, evenly thinned; 0: 300 (our choice), or the paper's: all
     repeats : int          draws of noise for each changed network (our choice: 1)
     """
 
     name = "ablation"
     parts: tuple[str, ...] = ()
-    most: Annotated[int, Between(3, MANY)] = 300
+    most: Annotated[int, Between(3, MANY, or_zero=True)] = 0
     repeats: Annotated[int, Between(0, 10_000)] = 1
 
     def __post_init__(self) -> None:
@@ -146,7 +146,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     run, network = runs[0], Network(runs[0], settings.protocol)
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
     jobs = [(name, reference) for name in settings.chosen_parts() for reference in references]
-    columns = {reference: trajectory_columns(network, reference, settings.most) for reference in references}
+    steps = attention_steps(run, settings.protocol, 2, settings.own(settings.most, 300))
+    columns = {reference: trajectory_columns(network, reference, steps) for reference in references}
     curves, matrices = [], []
     for i, (name, reference) in enumerate(jobs):
         work.report(i, len(jobs), f"{name}, {reference}")
@@ -159,7 +160,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     return Result(run.folder.name, settings.protocol, network.steps[-1], tasks, curves, matrices)
 
 
-def trajectory_columns(network: Network, reference: str, most: int) -> list[list[Column]]:
+def trajectory_columns(network: Network, reference: str, steps: list[int]) -> list[list[Column]]:
     """Return the first 10 components of each attention matrix's trajectory, in the order of their variance.
 
     Raises
@@ -167,7 +168,7 @@ def trajectory_columns(network: Network, reference: str, most: int) -> list[list
     RunFolderError
         None of the matrices moves.
     """
-    steps, found = subspace.thinned(network.steps, most), []
+    found = []
     for name, place in attention_matrices(network.run).items():
         X = load(network.run, steps, place).astype(np.float64) - network.origin(reference)[place]
         G = subspace.gram(X)

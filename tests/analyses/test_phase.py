@@ -275,17 +275,26 @@ def test_what_other_analyses_found_is_read(tmp_path):
     from minigrok.analyses import ANALYSES
 
     config = with_settings(preset("tiny"), SMALL)
-    run = grokking(tmp_path / "a", 1.0, 1, 8000, thetas=walk(config, range(0, 8001, 1000)))
+    run = grokking(tmp_path / "a", 1.0, 1, 8000, thetas=walk(config, range(0, 1601, 200)))
     for name, kept in (("hessian", {}), ("hessian", {"protocol": "paper"}), ("commutator", {"most": 9, "repeats": 1})):
         settings = ANALYSES[name].settings(**kept, **({"products": 6} if name == "hessian" else {"draws": 100}))
         perform(ANALYSES[name], [run], settings)
     result = phase.compute([run], QUICK, Work())
     deepest, end = result.depths[0]
-    assert (deepest.kind, end.kind, end.step) == ("deepest", "end", 8000)
+    assert (deepest.kind, end.kind, end.step) == ("deepest", "end", 1600)
     assert deepest.value <= deepest.middle
     assert "of 9 checkpoints" in deepest.says
     assert [lead.detector for lead in result.leads[0]] == ["v2", "spike"]
     assert all(lead.lead == 8000 - lead.onset or np.isnan(lead.onset) for lead in result.leads[0])
+
+
+def test_the_papers_k_star_is_of_checkpoints_alone(tmp_path):
+    """A last snapshot off the grid is a row of the exact protocol, and its final network."""
+    run = grokking(tmp_path / "a", 1.0, 1, 8000, thetas=walk(with_settings(preset("tiny"), SMALL), range(0, 1101, 100)))
+    exact, paper = (phase.compute([run], Settings(protocol), Work()).rebuilt[0] for protocol in ("exact", "paper"))
+    assert (exact.checkpoints, paper.checkpoints) == (12, 6)
+    few = grokking(tmp_path / "b", 1.0, 2, 8000, thetas=walk(with_settings(preset("tiny"), SMALL), range(0, 400, 100)))
+    assert phase.compute([few], Settings("paper"), Work()).rebuilt == [None]  # two checkpoints span one direction
 
 
 def test_a_sweep_compares_its_own_runs(tmp_path):

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, snapshot_steps
+from minigrok.analyses.base import Analysis, Work, checkpoint_steps
 from minigrok.analyses.commutator.figure import figure
 from minigrok.analyses.commutator.measure import ETAS, Measurement
 from minigrok.analyses.commutator.result import Result, Settings
@@ -68,7 +68,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 
 def _steps(run: Run, settings: Settings) -> list[int]:
-    return snapshot_steps(run, 1, settings.checkpoints)
+    return checkpoint_steps(run, settings.protocol, 1, settings.checkpoints(run.config))
 
 
 def _modes(run: Run, settings: Settings) -> list[Mode]:

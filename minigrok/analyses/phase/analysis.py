@@ -65,7 +65,9 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         waiting(lives, found, work.rng("phase/log-rank")),
         depths,
         [lead_of(run, life, settings.protocol) for run, life in zip(begun.values(), lives, strict=True)],
-        rebuild([*begun.values()], work, settings.components) if settings.components else [None] * len(begun),
+        rebuild([*begun.values()], work, settings.protocol, settings.components)
+        if settings.components
+        else [None] * len(begun),
     )
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrok.analyses.base import MANY, Analysis, Work, snapshot_steps
+from minigrok.analyses.base import Analysis, Work, attention_steps
 from minigrok.analyses.shared import events
 from minigrok.analyses.weight_spectra.figure import figure
 from minigrok.analyses.weight_spectra.result import FROM, Event, Result, Series, Settings
@@ -58,7 +58,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     run, is_paper = runs[0], settings.protocol == "paper"
     columns = events.evaluations(run)
     groks = {task: events.reached(columns, task, *events.GROKS[events.STREAK]) for task in run.config.task.operations}
-    steps = np.array(snapshot_steps(run, FROM + 2, settings.most or None))
+    steps = np.array(attention_steps(run, settings.protocol, FROM + 2, settings.snapshots))
     arrays = _measured(run, steps, work)
     model = run.config.model
     chance = _chance(model.width, model.head_width, settings.draws, work.rng("weight_spectra"))
@@ -181,5 +181,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most or MANY)} snapshots, up to 0.5 s each",
+    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.snapshots)} snapshots, up to 0.5 s each",
 )
