@@ -6,7 +6,7 @@ Formulas (B (K, P) the orthonormal rows of the plane, x (P,) a gradient, an upda
 Each sum runs over chunks of CHUNK parameters in the working precision, then over the chunks in float64: the bits do not
 depend on the number of threads.
 A plane is built once, when a run starts, and kept in its folder: whoever resumes needs the source run no more.
-Rows: what the paper reads of the source up to its last grok (minigrok.storage.cadence), 100 checkpoints at most; for the
+Rows: what the paper reads of the source up to its last grok (minigrok.storage.cadence), 100 checkpoints at most; for a
 plane in the attention matrices the whole attention log. A source that lacks one of them, or that is too short for so
 few, gives all its snapshots, 100 at most; so does one for the plane of the past, up to the start. The steps of the rows
 are written beside the plane.
