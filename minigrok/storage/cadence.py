@@ -3,15 +3,8 @@
     attention log    attention weights alone: trajectories, weight spectra, bases of the execution manifold
     checkpoints      all weights: defects, curvature, heads, k*, compression, Gram windows, planes of interventions;
                      the last checkpoint is the "final model"
-Steps between two entries, which differ between the families of his runs:
-    family                                   attention log    checkpoints
-    two tasks, weight decay 1 or more        100              200
-    two tasks, less weight decay             200              200
-    three tasks                              100              200
-    one task (companion paper)               100              200
-    one or two tasks, no weight decay        500              500
-Both logs begin at step 0 and hold multiples of these numbers alone. A run ends where its last task groks, so its last
-snapshot often is no checkpoint: the paper never reads it.
+Both begin at step 0 and hold multiples of a number of steps alone, which differs between the families of his runs
+(FAMILIES). A run ends where its last task groks, so its last snapshot often is no checkpoint: the paper never reads it.
 Protocol "exact": every snapshot is in both logs.
 A run with a snapshot every 100 steps has all of these logs.
 Source: arXiv:2602.18523, code aa4e72f; one task: its companion, arXiv:2602.16746.
@@ -34,12 +27,23 @@ class Cadence(NamedTuple):
     checkpoint: int
 
 
+FAMILIES = {
+    "two tasks, weight decay 1 or more": Cadence(100, 200),
+    "two tasks, less weight decay": Cadence(200, 200),
+    "three tasks": Cadence(100, 200),
+    "one task": Cadence(100, 200),
+    "one or two tasks, no weight decay": Cadence(500, 500),
+}
+
+
 def cadence(config: Config) -> Cadence:
     """Return the cadence of the paper's runs of this family."""
     tasks, decay = len(config.task.operations), config.optimiser.weight_decay
     if tasks < 3 and decay == 0:
-        return Cadence(500, 500)
-    return Cadence(200 if tasks == 2 and decay < 1 else 100, 200)
+        return FAMILIES["one or two tasks, no weight decay"]
+    if tasks == 2:
+        return FAMILIES[f"two tasks, {'weight decay 1 or more' if decay >= 1 else 'less weight decay'}"]
+    return FAMILIES["three tasks" if tasks > 2 else "one task"]
 
 
 def by_tasks(config: Config, two: T, three: T) -> T:

@@ -13,6 +13,8 @@ lead, share before the grok step, and false alarms are curves over factor and fl
 What each score means, and its nulls: minigrok.analyses.onset.scores.
 Protocol "paper": D in float32, of 9 pairs of batches at 120 checkpoints at most; for three tasks, of 5 pairs every 100
 steps. A result of `commutator --protocol paper` stands for it where it has the same steps and pairs.
+A defect of the original that is not reproduced: its D of three tasks were measured in training, with random numbers of
+the stream that draws the batches, so that these runs saw other batches than the other runs of their seed.
 Source: arXiv:2602.18523 (detectors, code aa4e72f); baselines, nulls and family: minigrok.
 """
 

@@ -11,7 +11,7 @@ slingshots, curvature, k* and the lead of the defect's onset. The parts, with th
 Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-entropy) and budget, in nothing else: "no
 grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
 Runs of one seed share split, initial parameters and batch order, which the intervals of laws do not know.
-Protocol "paper": the paper's fits, each in its own space, and float32 defects; nothing else changes.
+Protocol "paper": the paper's fits, each in its own space, float32 defects and k* of checkpoints; nothing else changes.
 Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
 """
 
