@@ -16,6 +16,7 @@ from minigrok.bench.report import what
 from minigrok.config.arms import BASES
 from minigrok.info import arms, presets, sweeps
 from minigrok.layers import LAYERS
+from minigrok.storage.cadence import FAMILIES
 
 README, ACCURACY = PAGES[0], ROOT / "minigrok" / "docs" / "accuracy.md"
 OUTPUTS = ROOT / "reference_outputs"
@@ -55,6 +56,7 @@ def tables() -> dict[str, list[str]]:
     return {
         "layers": [_row(f"`minigrok.layers.{x.name}`", f"`{x.forward}`") for x in LAYERS],
         "analyses": [_row(f"`{name}`", x.question, x.source) for name, x in ANALYSES.items()],
+        "cadence": [_row(name, str(x.attention), str(x.checkpoint)) for name, x in FAMILIES.items()],
         "arms": [_row(f"`{x['name']}`", x["does"], x["doses"], x["plane"], x["source"]) for x in arms()],
         "planes": [_row(f"`{name}`", words) for name, words in BASES.items()],
         "presets": [_row(f"`{x['name']}`", f"{x['parameters']:,}", x["description"]) for x in presets()],

@@ -59,10 +59,14 @@ def between(lowest: int, highest: int, section: Any, prefix: str, *names: str) -
 
 @dataclasses.dataclass(frozen=True)
 class Between:
-    """Bounds of a setting, both included, in its annotation: `draws: Annotated[int, Between(1, 100_000)]`."""
+    """Bounds of a setting, both included, in its annotation: `draws: Annotated[int, Between(1, 100_000)]`.
+
+    With `or_zero` it may be 0 as well, which stands for a default that depends on something else.
+    """
 
     lowest: float
     highest: float
+    or_zero: bool = False
 
 
 def check_bounds(section: Any, prefix: str) -> None:
@@ -77,8 +81,9 @@ def check_bounds(section: Any, prefix: str) -> None:
             values = _items(getattr(section, name))
             require(bool(values), f"{prefix}.{name}", "of one number at least", "none")
             for each in values:
-                rule = f"between {bounds.lowest:,} and {bounds.highest:,}"
-                require(bounds.lowest <= each <= bounds.highest, f"{prefix}.{name}", rule, each)
+                rule = f"{'0 or ' * bounds.or_zero}between {bounds.lowest:,} and {bounds.highest:,}"
+                is_inside = bounds.lowest <= each <= bounds.highest or (bounds.or_zero and each == 0)
+                require(is_inside, f"{prefix}.{name}", rule, each)
 
 
 def _items(value: Any) -> list[Any]:

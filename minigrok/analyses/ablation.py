@@ -7,13 +7,15 @@ What is kept of a matrix is V V^T (W_final - origin), and the origin is added ba
     first columns, rest origin   the first k of 8 x 8 columns; all else, embeddings too, at the origin (figABL2)
     first columns, rest final    the first k of 10 x 8 columns; all else final (figABL3)
     by variance, ...             the same columns, but the one with most variance of all matrices first
-    random, rest final           k random directions, spread over the matrices in turn
+    random, rest final           k random directions, spread over the matrices in turn (figABL3: of all of attention)
+    random, rest origin          k random directions of all parameters (figABL2)
 THE COLUMN-ORDER ARTEFACT of figABL2 and figABL3: columns stand matrix by matrix, so the first 16 (20) are all of W_Q
 and W_K of the first layer, and six of the eight matrices are at their INITIAL values whatever k is. Chance accuracy
 there says nothing of the others' components; figABL2 would fail with any, its embeddings are random. The column
 "matrices" says which matrices the kept columns lie in.
 of "zero": trajectories from 0, uncentred, and 0 instead of the initial weights.
-Protocol "paper": from init, without the orders by variance and random ones, k up to 16 (20), float32.
+Protocol "paper": the attention log, the last checkpoint, float32, from init, without the order by variance, his k. In
+figABL3 the biases of attention go back to their initial values too, and in figABL1 "init" is the whole initial network.
 Source: arXiv:2602.18523 (code aa4e72f), eigenvector ablations; order by variance, from zero, nulls: minigrok.
 """
 
@@ -25,7 +27,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Row, Work
+from minigrok.analyses.base import MANY, Analysis, Protocol, Row, Work, attention_steps
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.analyses.shared.trajectories import attention_matrices, load
@@ -45,29 +47,37 @@ class Study(NamedTuple):
     ----------
     order : str       of the columns, of which the first k are kept: "first", "by variance", "random"; "": COMPONENTS
     rest : str        where all else of the network is: "origin" or "final"
-    is_paper : bool   the paper has it
+    ks : tuple        numbers of columns that the paper keeps; none: it has no such curve
+    is_exact : bool   the exact protocol has it
     """
 
     order: str
     rest: str
-    is_paper: bool = False
+    ks: tuple[int, ...] = ()
+    is_exact: bool = True
+
+    def is_of(self, protocol: Protocol) -> bool:
+        """Whether a protocol has it."""
+        return bool(self.ks or not self.order) if protocol == "paper" else self.is_exact
 
 
 class Choice(NamedTuple):
-    """Columns of every matrix: the first `size` ones or random ones, kept or taken away."""
+    """Columns of every matrix: the first `size` ones or random ones, kept or taken away; `rest` as of a `Study`."""
 
     size: int
     is_random: bool = False
     is_removed: bool = False
+    rest: str = "final"
 
 
 STUDIES = {
-    "components": Study("", "final", is_paper=True),
-    "first columns, rest origin": Study("first", "origin", is_paper=True),
-    "first columns, rest final": Study("first", "final", is_paper=True),
+    "components": Study("", "final"),
+    "first columns, rest origin": Study("first", "origin", (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)),
+    "first columns, rest final": Study("first", "final", tuple(range(1, 21))),
     "by variance, rest origin": Study("by variance", "origin"),
     "by variance, rest final": Study("by variance", "final"),
-    "random, rest final": Study("random", "final"),
+    "random, rest origin": Study("random", "origin", (1, 2, 16), is_exact=False),
+    "random, rest final": Study("random", "final", (1, 2, 5, 16)),
 }
 COMPONENTS = {
     "PC 1": Choice(1),
@@ -77,10 +87,10 @@ COMPONENTS = {
     "no PC 1-2": Choice(2, is_removed=True),
     "random 1": Choice(1, is_random=True),
     "random 2": Choice(2, is_random=True),
-    "none": Choice(0),
 }
+NONE = {"exact": {"none": Choice(0)}, "paper": {"init": Choice(0, rest="origin")}}
+ATTENTION = "*.self_attn.*"
 EACH = {"origin": 8, "final": 10}  # PCs of each matrix, by `rest` (paper)
-PAPER_MOST = {"origin": 16, "final": 20}  # largest k (paper)
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80)  # k of the exact protocol: our choice
 
 
@@ -92,13 +102,13 @@ class Settings(base.Settings):
     ----------
     protocol : str         "exact" or "paper"
     parts : list of str    studies; none: all of the protocol
-    most : int             snapshots of the trajectory, evenly thinned (paper: all, ours: 300)
+    most : int             snapshots of the trajectory, evenly thinned; 0: 300 (our choice), or the paper's: all
     repeats : int          draws of noise for each changed network (our choice: 1)
     """
 
     name = "ablation"
     parts: tuple[str, ...] = ()
-    most: Annotated[int, Between(3, MANY)] = 300
+    most: Annotated[int, Between(3, MANY, or_zero=True)] = 0
     repeats: Annotated[int, Between(0, 10_000)] = 1
 
     def __post_init__(self) -> None:
@@ -108,7 +118,7 @@ class Settings(base.Settings):
 
     def chosen_parts(self) -> list[str]:
         """Return the parts that are asked for, or all that the protocol has; a ConfigError names one that it lacks."""
-        known = [name for name, study in STUDIES.items() if study.is_paper or self.protocol == "exact"]
+        known = [name for name, study in STUDIES.items() if study.is_of(self.protocol)]
         return chosen(self.parts, known, self.name, self.protocol)
 
 
@@ -123,9 +133,10 @@ class Column:
 
 
 class Kept(NamedTuple):
-    """What a network keeps of delta, or has lost."""
+    """What a network keeps of delta, or has lost; `rest` as of a `Study`."""
 
     columns: list[Column]
+    rest: str
     is_removed: bool = False
 
 
@@ -146,20 +157,21 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     run, network = runs[0], Network(runs[0], settings.protocol)
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
     jobs = [(name, reference) for name in settings.chosen_parts() for reference in references]
-    columns = {reference: trajectory_columns(network, reference, settings.most) for reference in references}
+    steps = attention_steps(run, settings.protocol, 2, settings.own(settings.most, 300))
+    columns = {reference: trajectory_columns(network, reference, steps) for reference in references}
     curves, matrices = [], []
     for i, (name, reference) in enumerate(jobs):
         work.report(i, len(jobs), f"{name}, {reference}")
         rng = work.rng(f"ablation/{name}/{reference}")
-        kept = kept_columns(STUDIES[name], columns[reference], settings.protocol, rng)
-        changed = changed_networks(network, STUDIES[name], reference, kept)
+        kept = kept_columns(network, STUDIES[name], columns[reference], settings.protocol, rng)
+        changed = changed_networks(network, reference, kept, _reset(network, STUDIES[name], settings.protocol))
         curves.append(network.curve(name, reference, changed, repeats, work))
         matrices.append([", ".join(dict.fromkeys(c.matrix for c in each.columns)) for each in kept.values()])
     tasks = list(run.config.task.operations)
     return Result(run.folder.name, settings.protocol, network.steps[-1], tasks, curves, matrices)
 
 
-def trajectory_columns(network: Network, reference: str, most: int) -> list[list[Column]]:
+def trajectory_columns(network: Network, reference: str, steps: list[int]) -> list[list[Column]]:
     """Return the first 10 components of each attention matrix's trajectory, in the order of their variance.
 
     Raises
@@ -167,7 +179,7 @@ def trajectory_columns(network: Network, reference: str, most: int) -> list[list
     RunFolderError
         None of the matrices moves.
     """
-    steps, found = subspace.thinned(network.steps, most), []
+    found = []
     for name, place in attention_matrices(network.run).items():
         X = load(network.run, steps, place).astype(np.float64) - network.origin(reference)[place]
         G = subspace.gram(X)
@@ -182,11 +194,21 @@ def trajectory_columns(network: Network, reference: str, most: int) -> list[list
 
 
 def kept_columns(
-    study: Study, columns: list[list[Column]], protocol: str, rng: np.random.Generator
+    network: Network, study: Study, columns: list[list[Column]], protocol: Protocol, rng: np.random.Generator
 ) -> dict[float | str, Kept]:
     """Return what each network of a study keeps, by x: the name of its components, or the number of columns."""
     if not study.order:
-        return {name: Kept(_of_each(columns, choice, rng), choice.is_removed) for name, choice in COMPONENTS.items()}
+        choices = COMPONENTS | NONE[protocol]
+        return {name: Kept(_of_each(columns, c, rng), c.rest, c.is_removed) for name, c in choices.items()}
+    ordered = _ordered(study, columns, rng)
+    if protocol == "paper" and study.order == "random":
+        ordered = _anywhere(network, study, max(study.ks), rng)
+    ks = study.ks if protocol == "paper" else GRID
+    return {k: Kept(ordered[:k], study.rest) for k in ks if k <= len(ordered)}
+
+
+def _ordered(study: Study, columns: list[list[Column]], rng: np.random.Generator) -> list[Column]:
+    """Return the columns of all matrices in the order of a study."""
     each = EACH[study.rest]
     ordered = [column for matrix in columns for column in matrix[:each]]
     if study.order == "by variance":
@@ -194,8 +216,16 @@ def kept_columns(
     if study.order == "random":
         randoms = [_random(matrix, each, rng) for matrix in columns]
         ordered = [matrix[i] for i in range(each) for matrix in randoms if i < len(matrix)]
-    grid = range(1, PAPER_MOST[study.rest] + 1) if protocol == "paper" else GRID
-    return {k: Kept(ordered[:k]) for k in grid if k <= len(ordered)}
+    return ordered
+
+
+def _anywhere(network: Network, study: Study, count: int, rng: np.random.Generator) -> list[Column]:
+    """Return the paper's random directions: of all parameters, or of all arrays of attention, biases too."""
+    size, name = len(network.init), "all" if study.rest == "origin" else "attention"
+    inside = np.flatnonzero(network.layout.group(["*" if study.rest == "origin" else ATTENTION]))
+    V = np.zeros((count, size))
+    V[:, inside] = subspace.orthonormal(rng.standard_normal((len(inside), count))).T
+    return [Column(name, slice(0, size), v, 0.0) for v in V]
 
 
 def _of_each(columns: list[list[Column]], choice: Choice, rng: np.random.Generator) -> list[Column]:
@@ -213,18 +243,24 @@ def _random(columns: list[Column], count: int, rng: np.random.Generator) -> list
     return [Column(columns[0].matrix, columns[0].place, q, 0.0) for q in Q.T]
 
 
+def _reset(network: Network, study: Study, protocol: Protocol) -> Array:
+    """Mask (P,) of what is at the origin until columns are added: attention's matrices, in figABL3 its biases too."""
+    mask = np.zeros(len(network.init), np.bool_)
+    for place in attention_matrices(network.run).values():
+        mask[place] = True
+    return network.layout.group([ATTENTION]) if protocol == "paper" and study.order else mask
+
+
 def changed_networks(
-    network: Network, study: Study, reference: str, kept: dict[float | str, Kept]
+    network: Network, reference: str, kept: dict[float | str, Kept], reset: Array
 ) -> dict[float | str, Callable[[], Array]]:
-    """Return the functions that make the networks of a study, by x."""
+    """Return the functions that make the networks of a study, by x; reset (P,) bool: what is ablated."""
     origin = network.origin(reference)
     delta = network.final - origin
-    attention = attention_matrices(network.run).values()
 
     def ablated(what: Kept) -> Array:
-        theta = (origin if study.rest == "origin" else network.final).copy()
-        for place in attention:
-            theta[place] = network.final[place] if what.is_removed else origin[place]
+        theta = (origin if what.rest == "origin" else network.final).copy()
+        theta[reset] = (network.final if what.is_removed else origin)[reset]
         for column in what.columns:
             part = column.vector * (column.vector @ delta[column.place])
             theta[column.place] += -part if what.is_removed else part
@@ -246,7 +282,7 @@ def notes(result: Result) -> dict[str, str]:
     for curve, matrices in zip(result.curves, result.matrices, strict=True):
         study = STUDIES[curve.study]
         if study.order == "first":
-            many = min(PAPER_MOST[study.rest], int(curve.x[-1]))
+            many = min(study.ks[-1], int(curve.x[-1]))
             last = [names for k, names in zip(curve.x, matrices, strict=True) if k <= many][-1]
             found[curve.study] = f"column-order artefact:\nthe first {many} are {last} alone"
     return found
@@ -260,7 +296,7 @@ def figure(result: Result) -> Figure:
 
 def cost(runs: Sequence[Run], settings: Settings) -> str:
     """Count the networks that are scored."""
-    points = 44 if settings.protocol == "paper" else 2 * 90 * (1 + settings.repeats)
+    points = 45 if settings.protocol == "paper" else 2 * 90 * (1 + settings.repeats)
     return f"about {points} evaluations of all pairs, a minute or two"
 
 

@@ -30,6 +30,7 @@ from minigrok.foreign import ARRAYS, read_file
 from minigrok.geometry.subspace import thinned
 from minigrok.plotting import Figure, defaults
 from minigrok.rng import rng
+from minigrok.storage.cadence import attention_log, checkpoints
 from minigrok.storage.files import is_temporary, make_folder, unpacked, write_atomically
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
@@ -64,6 +65,10 @@ class Settings:
         """Check types and bounds."""
         check_types(self, self.name)
         check_bounds(self, self.name)
+
+    def own(self, given: int, exact: int, paper: int = MANY) -> int:
+        """Return a number that was given, or the protocol's own where it is 0; MANY: as many as there are."""
+        return given or (paper if self.protocol == "paper" else exact)
 
 
 @dataclass(frozen=True)
@@ -163,17 +168,26 @@ def fingerprint(analysis: Analysis, runs: Sequence[Run], settings: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def snapshot_steps(run: Run, least: int = 1, most: int | None = None, horizon: int = 0) -> list[int]:
-    """Steps of a run's snapshots up to `horizon` (0: all), thinned to `most` evenly spaced ones, both ends kept.
+def attention_steps(run: Run, protocol: str, least: int = 1, most: int | None = None, horizon: int = 0) -> list[int]:
+    """Return the steps of a protocol's attention log: see `checkpoint_steps`."""
+    return _chosen(run, attention_log(run, protocol), least, most, horizon)
 
-    A single one is the last.
+
+def checkpoint_steps(run: Run, protocol: str, least: int = 1, most: int | None = None, horizon: int = 0) -> list[int]:
+    """Return the steps of a protocol's checkpoints (storage.cadence) up to `horizon`, 0: all.
+
+    They are thinned to `most` evenly spaced ones, both ends kept; a single one is the last.
 
     Raises
     ------
     RunFolderError
-        Fewer than `least` snapshots.
+        Fewer than `least`, or the run lacks what the protocol needs.
     """
-    steps = [step for step in run.snapshots() if not horizon or step <= horizon]
+    return _chosen(run, checkpoints(run, protocol), least, most, horizon)
+
+
+def _chosen(run: Run, steps: list[int], least: int, most: int | None, horizon: int) -> list[int]:
+    steps = [step for step in steps if not horizon or step <= horizon]
     if len(steps) < least:
         up_to = f" up to step {horizon}" if horizon else ""
         required = f"at least {least} snapshots in {run.folder}{up_to}"

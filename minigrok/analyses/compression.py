@@ -3,6 +3,8 @@
 theta' = reference + operation(theta_final - reference), minigrok.geometry.compression; accuracy on all test pairs.
 Studies:
     svd              every matrix cut to rank r (paper; embeddings are matrices too)
+    svd, all         the same of every array, one with a single axis as a column, which has rank 1: the same network
+                     again, and figSNAP's second curve (paper)
     svd, linear      every matrix but the embeddings                 svd, attention   in_proj and out_proj only (paper)
     random rank      every matrix projected on r random directions: rank r without a choice
     prune            the x % largest entries are kept, of all parameters at once (paper)
@@ -11,7 +13,9 @@ Studies:
     noise            Gaussian noise, in every array x times the norm of theta_final - reference there
 of "init": the paper's theta_final - theta_init, where what is taken away returns to its random initial value. of
 "zero": the network itself. Beside each: noise of the same norm, array by array, on the final network.
-Protocol "paper": from init alone, float32, no null, no random rank, the last snapshot on the grid.
+Protocol "paper": from init alone, float32, no null, no random rank, the last checkpoint.
+A defect of the original that is not reproduced: the SVD curve of figCOMP is that of rank 1 at every rank. He keeps the
+final state by reference, and loading the first result overwrites it. Here each rank is cut from the final network.
 Source: arXiv:2602.18523 (code aa4e72f), compression and snapshot decomposition; from zero, nulls: minigrok.
 """
 
@@ -30,8 +34,20 @@ from minigrok.geometry import compression as maths
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
 
-STUDIES = ("svd", "svd, linear", "svd, attention", "random rank", "prune", "scale", "keep", "remove", "noise")
-CONTROLS = ("random rank", "noise")  # not in the paper
+STUDIES = (
+    "svd",
+    "svd, all",
+    "svd, linear",
+    "svd, attention",
+    "random rank",
+    "prune",
+    "scale",
+    "keep",
+    "remove",
+    "noise",
+)
+CONTROLS = ("svd, linear", "random rank", "noise")  # not in the paper
+TWICE = ("svd, all",)  # not in the exact protocol
 MATRICES = {"svd, linear": r"^(encoder|heads)\.", "svd, attention": "self_attn"}  # that are cut; elsewhere: all
 SCALES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.5)
 
@@ -66,7 +82,7 @@ class Settings(base.Settings):
 
     def chosen_parts(self) -> list[str]:
         """Return the parts that are asked for, or all that the protocol has; a ConfigError names one that it lacks."""
-        known = [name for name in STUDIES if name not in CONTROLS or self.protocol == "exact"]
+        known = [name for name in STUDIES if name not in (CONTROLS if self.protocol == "paper" else TWICE)]
         return chosen(self.parts, known, self.name, self.protocol)
 
 
@@ -99,7 +115,8 @@ def _changed(
     """Return the functions that make the networks of a study, by x."""
     origin, layout = network.origin(reference), network.layout
     delta, rng = network.final - origin, work.rng(f"compression/{study}/{reference}")
-    names, masks = maths.matrices(layout, MATRICES.get(study, "")), maths.modules(layout)
+    names = maths.matrices(layout, MATRICES.get(study, ""), 0 if study in TWICE else maths.LEAST)
+    masks = maths.modules(layout)
     operations: dict[str, tuple[Iterable[float | str], Callable[[Any], Array]]] = {
         "random rank": (settings.ranks, lambda rank: maths.random_truncated(delta, layout, rank, names, rng)),
         "prune": (settings.keep, lambda percent: maths.pruned(delta, percent / 100)),

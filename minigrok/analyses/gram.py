@@ -3,17 +3,22 @@
 Definitions of g23, share, R, k* and their null: minigrok.geometry.updates. A window belongs to the step at which it
 ends.
     groks at      first evaluation with every test accuracy >= .95
-    decline       largest g23 of the windows up to a step, over the last of them; the paper calls more than 1.5 declined
-                  It is 1 or more for any motion, and g23 falls with the size of the updates alone.
+    g23 early     largest g23 of the windows up to a step       g23 at     that of the last of them
+    decline       early over at; the paper calls more than 1.5 declined. It is 1 or more for any motion, and g23 falls
+                  with the size of the updates alone.
+    R             mean over the same windows
     share decline the same of share = g23 / sum S^2, free of that size
     first / last  share of the first window over that of the last: can be below 1
-Defect of the original: a decline is computed only where a grok step exists, so a run that never groks is never
-"declined", whatever its updates do; "1 of 18 controls" counts controls that reached .95. Protocol "paper" reproduces
-this (and says so in the table). Here a run that never groks is scored at a matched step: the setting, or the median
-grok step of the runs given with it, or the end of the run if that is earlier.
+A run that never groks is scored at a matched step: the setting, or the median grok step of the runs given with it, or
+the end of the run if that is earlier.
 Nulls, `draws` each: random walk with steps of the measured lengths; the measured updates in a random order (p order:
 share of orders, the measured one included, whose decline is at least the measured one).
-Windows across a gap in the log are left out (the original's straddle gaps, in controls above all, which inflates R).
+Windows across a gap in the log are left out.
+Protocol "paper": windows of checkpoints; for one task of the attention log, cut to its first 50 entries, the 20 on
+either side of the grok and the last 15. Early g23 and R are of the windows before the grok, or of all if it never
+groks. Two defects of the original are reproduced, and the table says so:
+    a run that never groks has no decline, whatever its updates do: "1 of 18 controls" counts those that reached .95
+    windows straddle the gaps of the cut log: one giant update in controls of one task, which inflates R
 Source: arXiv:2602.18523, Gram matrix table (code aa4e72f); matched control, share and nulls: minigrok.
 """
 
@@ -24,7 +29,7 @@ from typing import Annotated
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row
+from minigrok.analyses.base import MANY, Analysis, Draws, Protocol, Row, Work, plain_row
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.trajectories import attention_matrices, joined
 from minigrok.checks import Between
@@ -33,8 +38,10 @@ from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry import updates
 from minigrok.plotting import Axes, Figure, panel_grid, plain
+from minigrok.storage.cadence import attention_log, checkpoints
 from minigrok.storage.runs import Run
 
+EARLY, AROUND, LATE = 50, 20, 15  # entries of a one-task log that the paper keeps
 BAND = (0.025, 0.975)
 DRAWN = 6  # runs in the picture at most: our choice
 
@@ -45,7 +52,7 @@ class Settings(base.Settings):
 
     Attributes
     ----------
-    protocol : str         "exact", or "paper": no score for a run that never groks
+    protocol : str         "exact", or "paper": no decline for a run that never groks
     window : int           updates in a window (paper: 10); g23 needs three
     matched_step : int     score runs that never grok at this step; 0: median grok step of the other runs
     draws : int            of each null (our choice: 200)
@@ -89,6 +96,7 @@ class Track:
     at : int or None         step at which the run is scored
     ends : (W,) int          last step of each window
     scored : int             windows up to `at`
+    early : int              windows that early g23 and R are of: those, but under "paper" the ones before the grok
     windows : Windows
     walk : Null or None      None: no window; over all windows if the run is not scored
     p_order, p_share_order : float or None     permutation of time
@@ -101,6 +109,7 @@ class Track:
     at: int | None
     ends: Array
     scored: int
+    early: int
     windows: updates.Windows
     walk: Null | None
     p_order: float | None
@@ -125,7 +134,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """
     groks = [events.all_reached(events.evaluations(run), run.config.task.operations, 0.95) for run in runs]
     names = events.labels(runs)
-    parts = work.parts([f"gram-{i}" for i in range(len(runs))], lambda i: _gram(runs[i]))
+    parts = work.parts([f"gram-{i}" for i in range(len(runs))], lambda i: _gram(runs[i], settings.protocol, groks[i]))
     found = [step for step in groks if step is not None]
     matched = settings.matched_step or (int(np.median(found)) if found else None)
     streams = [_streams(work, run) for run in runs]
@@ -143,16 +152,31 @@ def _streams(work: Work, run: Run) -> Callable[[str], np.random.Generator]:
     return lambda name: own.rng(f"gram/{name}/{key}")
 
 
-def _gram(run: Run) -> dict[str, Array]:
-    """Gram matrix of the updates, without the snapshot that training writes at its end, off the grid.
+def _gram(run: Run, protocol: Protocol, grok: int | None) -> dict[str, Array]:
+    """Gram matrix of the updates between the snapshots of a protocol.
 
     Memory: S n numbers of the saved dtype; 1500 snapshots of the dual model's 131,072 attention weights take 0.8 GB.
     """
-    steps, places = np.array(run.snapshots(), np.int64), attention_matrices(run).values()
+    steps, places = np.array(_steps(run, protocol, grok), np.int64), attention_matrices(run).values()
     if len(steps) < 2:
         return {"steps": steps, "G": np.zeros((0, 0)), "n": np.array(0)}
     W = joined(run, steps, list(places))
     return {"steps": steps, "G": updates.gram(W), "n": np.array(W.shape[1])}
+
+
+def _steps(run: Run, protocol: Protocol, grok: int | None) -> list[int]:
+    if protocol == "exact" or len(run.config.task.operations) > 1:
+        return checkpoints(run, protocol)
+    return paper_cut(attention_log(run, protocol), grok)
+
+
+def paper_cut(log: Sequence[int], grok: int | None) -> list[int]:
+    """Return what the paper keeps of the log of a run of one task that groks at a step, or never."""
+    kept = {*log[:EARLY], *log[-LATE:]}
+    if grok is not None and log:
+        nearest = int(np.argmin(np.abs(np.array(log) - grok)))
+        kept |= {*log[max(nearest - AROUND, 0) : nearest + AROUND + 1]}
+    return sorted(kept)
 
 
 def _track(
@@ -164,20 +188,23 @@ def _track(
     settings: Settings,
 ) -> Track:
     steps, G, width = part["steps"], part["G"], settings.window
-    _, starts = updates.contiguous(steps, width)
+    is_paper = settings.protocol == "paper"
+    starts = np.arange(max(len(G) - width + 1, 0)) if is_paper else updates.contiguous(steps, width)[1]
     ends = steps[starts + width] if len(starts) else np.zeros(0, np.int64)
     if not len(starts):
         says = f"{len(steps)} snapshots: no window of {width} updates at equal distances"
         nothing = updates.Windows(*(np.zeros(0) for _ in range(4)))
-        return Track(name, says, 0, grok, None, ends, 0, nothing, None, None, None)
+        return Track(name, says, 0, grok, None, ends, 0, 0, nothing, None, None, None)
     windows, every = updates.score(G, starts, width), int(steps[starts[0] + 1] - steps[starts[0]])
     at, says = _scored_at(grok, matched, int(ends[-1]), settings.protocol)
     count = int((ends <= at).sum()) if at is not None else 0
     if at is not None and count < 2:
         count, says = 0, f"fewer than two windows up to step {at}"
+    before = int((ends < grok).sum()) if is_paper and grok is not None else 0
+    early = (before or len(ends)) if is_paper else count
     walk = _walk(G, int(part["n"]), starts, count or len(starts), settings, stream("walk"))
     p = _order(G, starts[:count], windows, settings, stream("order")) if count else (None, None)
-    return Track(name, says, every, grok, at, ends, count, windows, walk, *p)
+    return Track(name, says, every, grok, at, ends, count, early, windows, walk, *p)
 
 
 def _scored_at(grok: int | None, matched: int | None, last: int, protocol: str) -> tuple[int | None, str]:
@@ -185,7 +212,7 @@ def _scored_at(grok: int | None, matched: int | None, last: int, protocol: str) 
     if grok is not None:
         return grok, "groks"
     if protocol == "paper":
-        return None, "never groks: the paper computes nothing"
+        return None, "never groks: the paper computes no decline"
     if matched is None:
         return None, "never groks: add a run that groks, or set matched_step"
     if last < matched:
@@ -229,13 +256,17 @@ def table(result: Result) -> list[Row]:
 
 def _row(track: Track) -> Row:
     n, w, walk = track.scored, track.windows, track.walk if track.scored else None
-    R = w.R[:n][np.isfinite(w.R[:n])]
+    R, g23 = w.R[: track.early][np.isfinite(w.R[: track.early])], w.g23[: track.early]
+    early = float(np.nanmax(g23)) if np.isfinite(g23).any() else None
+    at = float(w.g23[n - 1]) if n else None
     row: Row = {
         "run": track.run,
         "groks": track.grok,
         "scored": track.at,
         "windows": n,
-        "decline": updates.decline(w.g23[:n]) if n else None,
+        "g23 early": early,
+        "g23 at": at,
+        "decline": early / at if early is not None and at else None,
         "walk decline": float(np.median(walk.decline)) if walk else None,
         "p order": track.p_order,
         "share decline": updates.decline(w.share[:n]) if n else None,
@@ -243,7 +274,7 @@ def _row(track: Track) -> Row:
         "p share": track.p_share_order,
         "first / last": float(w.share[0] / w.share[n - 1]) if n and w.share[n - 1] > 0 else None,
         "R": float(R.mean()) if len(R) else None,
-        "walk R high": float(np.quantile(walk.mean_R, BAND[1])) if walk else None,
+        "walk R high": float(np.quantile(track.walk.mean_R, BAND[1])) if track.walk and track.early else None,
         "k* last": int(w.k[-1]) if len(w.k) and np.isfinite(w.k[-1]) else None,
         "k* = 1 %": float(100 * np.mean(w.k[:n] == 1)) if n else None,
         "walk k* = 1 %": float(100 * walk.first_k.mean()) if walk else None,

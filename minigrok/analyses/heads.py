@@ -12,7 +12,7 @@ The cosine changes under a renaming of one task's classes, which changes nothing
                  Z W_k^T: the directions of z whose variation drives the top r components of the logits
 Position of two such subspaces: overlap (mean cos^2) and smallest principal angle. Nulls: rows: random r-dimensional
 subspaces of R^D; read z: Z^T l of random patterns l in the span of Z, so that the anisotropy of z is in the null.
-Protocol "paper": the raw cosines alone.
+Protocol "paper": the raw cosines alone, at every checkpoint.
 Source: arXiv:2602.18523, near-orthogonal task heads (code aa4e72f); nulls, labels and subspaces: minigrok.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from scipy.stats import beta
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row, snapshot_steps
+from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, checkpoint_steps, plain_row
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, angles, random_angles
@@ -37,6 +37,7 @@ from minigrok.plotting import Axes, Figure, panel_grid
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
+MOST = 30  # checkpoints of the exact protocol: our choice
 LEVEL = 0.95  # of every null band: our choice
 NOTHING = "one task: no second head to compare"
 NAMES = ("rows", "read z")
@@ -50,13 +51,13 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str    "exact" or "paper"
-    most : int        checkpoints, evenly thinned (our choice: 30)
+    most : int        checkpoints, evenly thinned; 0: 30 (our choice), or the paper's: all
     rank : int        r, at most D / 2 and V - 1 (our choice: 8)
     draws : int       of each random null (our choice: 100)
     """
 
     name = "heads"
-    most: Annotated[int, Between(1, MANY)] = 30
+    most: Annotated[int, Between(0, MANY)] = 0
     rank: Annotated[int, Between(1, MANY)] = 8
     draws: Draws = 100
 
@@ -103,7 +104,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return the comparisons of every two heads at every checkpoint."""
     run = runs[0]
     tasks, D, V = run.config.task.operations, run.config.model.width, run.config.task.p
-    steps = snapshot_steps(run, 1, settings.most)
+    steps = checkpoint_steps(run, settings.protocol, 1, settings.own(settings.most, MOST))
     rank = max(min(settings.rank, D // 2, V - 1), 1)
     if len(tasks) < 2:
         return Result(run.folder.name, NOTHING, np.array(steps), rank, [])
@@ -287,5 +288,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most)} forward passes over all pairs, a minute",
+    lambda runs, settings: f"{settings.most or MOST} forward passes over all pairs at most, a minute",
 )

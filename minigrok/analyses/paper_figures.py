@@ -33,6 +33,7 @@ class Piece(NamedTuple):
     analysis : Analysis
     parts : tuple of str       of its setting `parts`: the paper's curves
     controls : tuple of str    further parts with protocol "exact"
+    paper : tuple of str       further parts of the paper, with protocol "paper" alone
     grids : mapping            other settings, where the figure's grid is not the analysis' own
     """
 
@@ -40,10 +41,11 @@ class Piece(NamedTuple):
     parts: tuple[str, ...]
     controls: tuple[str, ...] = ()
     grids: Mapping[str, Any] = {}
+    paper: tuple[str, ...] = ()
 
     def settings(self, protocol: str) -> Any:
         """Return the analysis' settings for this piece."""
-        parts = self.parts if protocol == "paper" else self.parts + self.controls
+        parts = self.parts + (self.paper if protocol == "paper" else self.controls)
         return self.analysis.settings(protocol=protocol, parts=parts, **self.grids)
 
 
@@ -56,7 +58,7 @@ class PaperFigure(NamedTuple):
 
 RECONSTRUCTION, COMPRESSION, ABLATION = reconstruction.ANALYSIS, compression.ANALYSIS, ablation.ANALYSIS
 COMP_GRID = {"ranks": (1, 2, 3, 5, 10), "keep": (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)}
-SNAP = ("svd", "svd, linear", "svd, attention", "prune", "scale", "keep", "remove")
+SNAP = ("svd", "svd, attention", "prune", "scale", "keep", "remove")
 PAPER_FIGURES = {
     "figCOMP": PaperFigure(
         "Centred PCA of the trajectory, post-grok PCA, SVD and pruning of theta - init.",
@@ -67,18 +69,22 @@ PAPER_FIGURES = {
     ),
     "figSNAP": PaperFigure(
         "SVD, pruning, scaling, and one module kept or removed, of theta - init.",
-        (Piece(COMPRESSION, SNAP, ("random rank", "noise")),),
+        (Piece(COMPRESSION, SNAP, ("svd, linear", "random rank", "noise"), paper=("svd, all",)),),
     ),
     "figABL1": PaperFigure(
         "PC 1 to 3 of each attention matrix kept or removed, random directions.", (Piece(ABLATION, ("components",)),)
     ),
     "figABL2": PaperFigure(
         "First k of 64 attention PCs, all else initial: the column-order artefact.",
-        (Piece(ABLATION, ("first columns, rest origin",), ("by variance, rest origin",)),),
+        (
+            Piece(
+                ABLATION, ("first columns, rest origin",), ("by variance, rest origin",), paper=("random, rest origin",)
+            ),
+        ),
     ),
     "figABL3": PaperFigure(
         "First k of 80 attention PCs, all else final: the column-order artefact.",
-        (Piece(ABLATION, ("first columns, rest final",), ("by variance, rest final", "random, rest final")),),
+        (Piece(ABLATION, ("first columns, rest final", "random, rest final"), ("by variance, rest final",)),),
     ),
     "figABL4": PaperFigure(
         "Centred PCA of the trajectory without its first row, random directions.",

@@ -7,6 +7,9 @@ Nulls, `draws` each, at the same snapshots:
     random walk    steps of the measured lengths, isotropic directions
     decay walk     w_{t+1} = c w_t + noise of matched length, c = (1 - lr wd)^(steps): what weight decay does to w_0
 Controls: |cos(PC1, W_0)|; the same shares after removing the exactly known decay component (1 - lr wd)^t W_0.
+Expanding windows: the shares of the first 3 .. S snapshots.
+Protocol "paper": the attention log, and 100 checkpoints at most for the full vector; `windows` of them from
+max(5, S / windows) snapshots on. The nulls and controls stay, which the paper lacks.
 The share of the top 10 variances, as the paper's tri-task figures have it, is there too: it exceeds the share of the
 total by construction.
 Source: arXiv:2602.18523 section on trajectories (code aa4e72f); nulls and controls: minigrok.
@@ -20,16 +23,28 @@ from typing import Annotated
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row, snapshot_steps
-from minigrok.analyses.shared.trajectories import load, pieces
+from minigrok.analyses.base import (
+    MANY,
+    Analysis,
+    Draws,
+    Protocol,
+    Row,
+    Work,
+    attention_steps,
+    checkpoint_steps,
+    plain_row,
+)
+from minigrok.analyses.shared.trajectories import WHOLE, load, pieces
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
 from minigrok.plotting import Figure, panel_grid
+from minigrok.storage.cadence import by_tasks
 from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation
 LEAST = 3  # snapshots: two have one direction, whatever moves
+CHECKPOINTS = 100  # of the paper's PCA of the full vector
 
 
 @dataclass(frozen=True)
@@ -40,15 +55,15 @@ class Settings(base.Settings):
     ----------
     protocol : str    "exact" or "paper"
     horizon : int     use snapshots up to this step, to compare runs at a common one; 0: all
-    most : int        at most this many snapshots, evenly thinned (paper: all; 300: our choice)
-    windows : int     expanding windows (paper: 20)
+    most : int        snapshots, evenly thinned; 0: 300 (our choice), or the paper's: all, 100 for the full vector
+    windows : int     expanding windows; 0: 20 (paper), but 15 in the paper's three-task figures
     draws : int       of each null (our choice: 100)
     """
 
     name = "trajectory_pca"
     horizon: Annotated[int, Between(0, MANY)] = 0
-    most: Annotated[int, Between(LEAST, MANY)] = 300
-    windows: Annotated[int, Between(1, MANY)] = 20
+    most: Annotated[int, Between(LEAST, MANY, or_zero=True)] = 0
+    windows: Annotated[int, Between(0, MANY)] = 0
     draws: Draws = 100
 
 
@@ -68,6 +83,7 @@ class Piece:
     walk, decay : (draws, 2)           null draws of the centred and the uncentred PC1 share
     window_steps : (windows,)          last step of each expanding window
     window : (windows, 2)              its centred and its uncentred PC1 share
+    window_top3 : (windows,)           its centred share of PC 1 .. 3
     """
 
     name: str
@@ -82,11 +98,12 @@ class Piece:
     decay: Array
     window_steps: Array
     window: Array
+    window_top3: Array
 
 
 @dataclass(frozen=True)
 class Result:
-    """Pieces of one run; shares are dimensionless."""
+    """Pieces of one run; shares are dimensionless. `steps`: of the snapshots of the attention matrices."""
 
     run: str
     steps: Array
@@ -95,14 +112,25 @@ class Result:
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return the PCA of every attention matrix and of the full vector."""
-    run = runs[0]
-    steps = np.array(snapshot_steps(run, LEAST, settings.most, settings.horizon))
-    found = []
+    run, found = runs[0], []
     places = pieces(run)
     for i, (name, place) in enumerate(places.items()):
         work.report(i, len(places), name)
-        found.append(_piece(run, name, place, steps, settings, work))
-    return Result(run.folder.name, steps, found)
+        found.append(_piece(run, name, place, _steps(run, name, settings), settings, work))
+    return Result(run.folder.name, _steps(run, "", settings), found)
+
+
+def _steps(run: Run, name: str, settings: Settings) -> Array:
+    """Return the steps of a piece's snapshots; the full vector is in the checkpoints alone."""
+    log, paper = (checkpoint_steps, CHECKPOINTS) if name == WHOLE else (attention_steps, MANY)
+    return np.array(log(run, settings.protocol, LEAST, settings.own(settings.most, 300, paper), settings.horizon))
+
+
+def window_ends(snapshots: int, windows: int, protocol: Protocol) -> Array:
+    """Return how many of the snapshots each expanding window has, (windows,) at most."""
+    if protocol == "paper":
+        return np.unique(np.linspace(min(max(5, snapshots // windows), snapshots), snapshots, windows).astype(int))
+    return np.unique(np.linspace(LEAST, snapshots, min(windows, snapshots - 2)).astype(int))
 
 
 def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, work: Work) -> Piece:
@@ -115,7 +143,8 @@ def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, 
     G = subspace.gram(W)
     centred, uncentred = subspace.pca(subspace.centred(G)), subspace.pca(G)
     first = subspace.components(W, uncentred, 1, False)
-    ends = np.unique(np.linspace(LEAST, len(steps), min(settings.windows, len(steps) - 2)).astype(int))
+    windows = settings.own(settings.windows, 20, by_tasks(run.config, 20, 15))
+    ends = window_ends(len(steps), windows, settings.protocol)
     return Piece(
         name,
         W.shape[1],
@@ -129,6 +158,7 @@ def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, 
         decay,
         steps[ends - 1],
         np.array([_pc1(G[:e, :e]) for e in ends]),
+        np.array([subspace.pca(subspace.centred(G[:e, :e])).shares[:3].sum() for e in ends]),
     )
 
 
@@ -169,7 +199,7 @@ def _row(run: str, piece: Piece) -> Row:
 
 
 def figure(result: Result) -> Figure:
-    """Expanding-window PC1 share of each piece, centred and uncentred, with both nulls at the full window."""
+    """Expanding-window PC1 share of each piece, centred (and top 3) and uncentred, both nulls at the full window."""
     drawn, axes = panel_grid(2 * len(result.pieces), f"{result.run}: PC1 share of the trajectory", columns=4)
     for i, piece in enumerate(result.pieces):
         for j, kind in enumerate(("centred", "uncentred")):
@@ -177,7 +207,8 @@ def figure(result: Result) -> Figure:
             marker = "o" if len(piece.window_steps) == 1 else ""  # of one point a line shows nothing
             axis.plot(piece.window_steps, 100 * piece.window[:, j], color="black", marker=marker, label="measured")
             if j == 0:
-                axis.plot(result.steps[-1], 100 * piece.no_decay[0], "D", color="black", label="without decay")
+                axis.plot(piece.window_steps, 100 * piece.window_top3, color="0.5", marker=marker, label="top 3")
+                axis.plot(piece.window_steps[-1], 100 * piece.no_decay[0], "D", color="black", label="without decay")
             for draws, style, label in ((piece.walk, ":", "random walk"), (piece.decay, "--", "decay walk")):
                 low, high = np.quantile(100 * draws[:, j], [0.025, 0.975])
                 axis.axhspan(low, high, color="0.85", zorder=0)
@@ -186,8 +217,14 @@ def figure(result: Result) -> Figure:
             axis.set_ylim(0, 102)
             axis.set_xlabel("snapshots up to step")
             axis.set_ylabel("PC1 share (% of variance)")
-    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return drawn
+
+
+def cost(runs: Sequence[Run], settings: Settings) -> str:
+    """Count the snapshots; the nulls take the eigenvectors of as many rows."""
+    count = min(len(runs[0].snapshots()), settings.own(settings.most, 300))
+    return f"{count} snapshots, {'under a minute' if count <= 300 else 'minutes, as the cube of their number'}"
 
 
 ANALYSIS = Analysis(
@@ -197,5 +234,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most)} snapshots, under a minute",
+    cost,
 )

@@ -35,16 +35,17 @@ LEAST = 128  # entries of a matrix that is truncated (paper)
 ENERGY = 0.9  # share that the energy rank keeps: our choice
 
 
-def matrices(layout: Layout, patterns: str = "") -> list[str]:
-    """Return the names of the two-dimensional arrays of LEAST entries at least; in_proj_weight counts as one.
+def matrices(layout: Layout, patterns: str = "", least: int = LEAST) -> list[str]:
+    """Return the names of the two-dimensional arrays of `least` entries; in_proj_weight counts as one.
 
     Parameters
     ----------
     layout : Layout
     patterns : str    regular expression that a name must contain
+    least : int       entries at least
     """
     shapes = layout.shapes.items()
-    return [name for name, s in shapes if len(s) == 2 and np.prod(s) >= LEAST and re.search(patterns, name)]
+    return [name for name, s in shapes if len(s) == 2 and np.prod(s) >= least and re.search(patterns, name)]
 
 
 def modules(layout: Layout) -> dict[str, Array]:

@@ -6,7 +6,11 @@ Formulas (B (K, P) the orthonormal rows of the plane, x (P,) a gradient, an upda
 Each sum runs over chunks of CHUNK parameters in the working precision, then over the chunks in float64: the bits do not
 depend on the number of threads.
 A plane is built once, when a run starts, and kept in its folder: whoever resumes needs the source run no more.
-Source: the plane of 20 components of at most 100 snapshots: arXiv:2602.18523, code aa4e72f; others:
+Rows: what the paper reads of the source up to its last grok (minigrok.storage.cadence), 100 checkpoints at most; for a
+plane in the attention matrices the whole attention log. A source that lacks one of them, or that is too short for so
+few, gives all its snapshots, 100 at most; so does one for the plane of the past, up to the start. The steps of the rows
+are written beside the plane.
+Source: the planes of 20 components and of the attention matrices: arXiv:2602.18523, code aa4e72f; others:
 `minigrok.config.arms`.
 """
 
@@ -23,6 +27,7 @@ from minigrok.geometry.bases import Basis, Trajectory
 from minigrok.geometry.subspace import embed, orthonormal, thinned
 from minigrok.network.params import attention_matrices
 from minigrok.rng import rng
+from minigrok.storage.cadence import cadence
 from minigrok.storage.files import read_arrays, write_arrays
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import Run, open_run
@@ -144,7 +149,7 @@ def find_source(config: Config, parent: Path) -> Run:
 
 
 def _steps(config: Config, source: Run) -> list[int]:
-    """Snapshots that span the plane: at most MOST, evenly spaced in their order as in the paper."""
+    """Snapshots that span the plane, as the module says."""
     settings = config.intervention
     if settings.plane == "past":
         last, least = settings.start - 1, 2
@@ -153,6 +158,10 @@ def _steps(config: Config, source: Run) -> list[int]:
         matrices = len(attention_matrices(config)) if settings.plane == "attention" else 1
         last, least = max(each.grokked_at or 0 for each in reached), settings.rank // matrices + 1
     steps = [step for step in source.snapshots() if step <= last]
+    in_attention, every = settings.plane == "attention", cadence(source.config)
+    logged = list(range(0, last + 1, every.attention if in_attention else every.checkpoint))
+    if settings.plane != "past" and len(logged) >= least and {*logged} <= {*steps}:
+        return logged if in_attention else thinned(logged, MOST)
     if len(steps) < least or steps[0] != 0:
         required = f"at least {least} snapshots up to step {last} in {source.folder}, the first of step 0"
         do = "train a source with a smaller train.snapshot_every, or lower intervention.rank"

@@ -108,14 +108,19 @@ def test_paper_protocol(run):
     found = compute(run, PAPER)
     assert found.modes == ["total", "add, mul"]
     assert set(found.values) == {"float32", "floor", "g_a", "g_b", "cosine"}
-    assert np.allclose(found.values["float32"], compute(run).values["float32"][:, :2], rtol=0)  # the same batches
+    assert found.steps.tolist() == [0, 200, 400]  # checkpoints: 500 is none
+    both = slice(2), slice(2)  # steps 0 and 200, total and add against mul, which both protocols measure
+    assert np.allclose(found.values["float32"][both], compute(run).values["float32"][both], rtol=0)  # the same batches
     assert found.sweep == {}
     rho, inside = found.extra["rho"], found.extra["inside"]
     assert np.allclose(rho**2 + inside**2, 1)
     assert CANNOT_FAIL in found.notes
     rows = commutator.table(found)
     assert all(row["D median"] <= row["D p90"] for row in rows)
-    assert commutator.Settings("paper").checkpoints == 100
+    assert commutator.Settings("paper").checkpoints(CONFIG) == 100
+    three = with_settings(CONFIG, ['task.operations=["add", "mul", "sq"]'])
+    assert commutator.Settings("paper").checkpoints(three) == 80
+    assert commutator.Settings("paper", most=7).checkpoints(three) == 7
     assert commutator.Settings("paper").K == 9
 
 

@@ -10,6 +10,7 @@ from minigrok.analyses.shared.curves import Network
 from minigrok.analyses.shared.trajectories import attention_matrices
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
+from minigrok.geometry import compression as maths
 from minigrok.network.params import initial
 
 CONFIG = with_settings(preset("tiny"), SMALL)
@@ -32,7 +33,8 @@ def test_whole_networks_are_the_final_one_whatever_the_reference(run):
     curves = compression.compute([run], settings, Work()).curves
     network = Network(run, "exact")
     final = network.accuracies(network.final)
-    assert {(c.study, c.reference) for c in curves} == {(s, r) for s in compression.STUDIES for r in ("init", "zero")}
+    studies = {*compression.STUDIES} - {"svd, all"}  # which is the paper's alone
+    assert {(c.study, c.reference) for c in curves} == {(s, r) for s in studies for r in ("init", "zero")}
     for study, whole in (("svd", -1), ("random rank", -1), ("prune", -1), ("scale", 8)):
         for reference in ("init", "zero"):
             curve = find(curves, study, reference)
@@ -93,10 +95,9 @@ def test_noise_repeats_and_its_table_are_the_same_twice(run):
 
 
 def test_ablation_against_direct_numpy(run):
-    """figABL1 and figABL3: per-matrix centred PCs of W_t - W_0 on the grid."""
+    """figABL1 and figABL3: per-matrix centred PCs of W_t - W_0 over the attention log, of the last checkpoint."""
     result = ablation.compute([run], ablation.Settings("paper"), Work())
-    steps = [step for step in run.snapshots() if step % 200 == 0]
-    T = np.array([run.load_snapshot(step) for step in steps]).astype(np.float64)
+    T = np.array([run.load_snapshot(step) for step in range(0, 1001, 100)]).astype(np.float64)
     theta0, final = T[0], T[-1]
     kept, first, ks = final.copy(), final.copy(), 3
     for i, place in enumerate(attention_matrices(run).values()):
@@ -104,19 +105,60 @@ def test_ablation_against_direct_numpy(run):
         V = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2]
         kept[place] = theta0[place] + V[:1].T @ (V[:1] @ (final - theta0)[place])
         first[place] = theta0[place] + (V[:ks].T @ (V[:ks] @ (final - theta0)[place]) if i == 0 else 0)
+    biases = run.layout.group(["*.self_attn.*bias"])
+    assert (final[biases] != theta0[biases]).all()
+    first[biases] = theta0[biases]  # figABL3 resets them, figABL1 does not
     size = np.linalg.norm(final)
     components = find(result.curves, "components", "init")
     assert components.error[0] == pytest.approx(np.linalg.norm(kept - final) / size)
     curve = find(result.curves, "first columns, rest final", "init")
     assert curve.error[ks - 1] == pytest.approx(np.linalg.norm(first - final) / size)
-    assert list(components.x) == list(ablation.COMPONENTS)
+    assert list(components.x) == [*ablation.COMPONENTS, "init"]
+    assert components.error[-1] == pytest.approx(np.linalg.norm(theta0 - final) / size)
+    ks = {name: list(find(result.curves, name, "init").x) for name in ablation.STUDIES if "variance" not in name}
+    assert ks["first columns, rest origin"] == [1, 2, 3, 4, 5, 6, 8, 10, 12, 16]
+    assert ks["random, rest origin"] == [1, 2, 16]
+    assert ks["random, rest final"] == [1, 2, 5, 16]
+
+
+def test_the_papers_random_directions_are_of_all_that_is_ablated(run):
+    """A projection on k of n random directions keeps about k / n of a change's square, and nothing outside them."""
+    network = Network(run, "paper")
+    delta, attention = network.final - network.init, run.layout.group(["*.self_attn.*"])
+    for name, inside in (("random, rest origin", np.ones(len(delta), bool)), ("random, rest final", attention)):
+        study = ablation.STUDIES[name]
+        kept = ablation.kept_columns(network, study, [], "paper", np.random.default_rng(0))
+        changed = ablation.changed_networks(network, "init", kept, ablation._reset(network, study, "paper"))
+        V = np.array([column.vector for column in kept[16].columns])
+        assert np.allclose(V @ V.T, np.eye(16), atol=1e-12)
+        assert not V[:, ~inside].any()
+        theta, n, size = changed[16](), inside.sum(), delta[inside] @ delta[inside]
+        moved = (theta - network.init)[inside]
+        assert np.allclose(moved, (V.T @ (V @ delta))[inside])
+        assert moved @ moved / size == pytest.approx(16 / n, rel=0.75)
+        assert np.array_equal(theta[~inside], (network.init if study.rest == "origin" else network.final)[~inside])
+
+
+def test_svd_of_all_arrays_is_the_first_curve_again(run):
+    """An array with one axis is a column, of rank 1; only matrices of fewer than 128 entries are cut in addition."""
+    curves = compression.compute([run], compression.Settings("paper", ranks=(1, 2, 24)), Work()).curves
+    svd, whole = (find(curves, study, "init") for study in ("svd", "svd, all"))
+    small = [name for name, shape in run.layout.shapes.items() if len(shape) == 2 and np.prod(shape) < 128]
+    assert small  # in this model; the paper's has none
+    assert (whole.error[:2] > svd.error[:2]).all()
+    assert whole.error[-1] == pytest.approx(0, abs=1e-12)
+    network, cut = Network(run, "paper"), maths.truncated
+    names = [name for name, shape in run.layout.shapes.items() if len(shape) == 2]
+    theta = network.init + cut(network.final - network.init, run.layout, 2, names)
+    assert whole.error[1] == pytest.approx(np.linalg.norm(theta - network.final) / np.linalg.norm(network.final))
 
 
 def test_keeping_and_removing_components_add_up(run):
     network = Network(run, "exact")
-    columns = ablation.trajectory_columns(network, "init", 300)
-    kept = ablation.kept_columns(ablation.STUDIES["components"], columns, "exact", np.random.default_rng(0))
-    make_ = ablation.changed_networks(network, ablation.STUDIES["components"], "init", kept)
+    columns = ablation.trajectory_columns(network, "init", network.steps)
+    study = ablation.STUDIES["components"]
+    kept = ablation.kept_columns(network, study, columns, "exact", np.random.default_rng(0))
+    make_ = ablation.changed_networks(network, "init", kept, ablation._reset(network, study, "exact"))
     both = make_["PC 1"]() + make_["no PC 1"]()
     attention = np.concatenate([np.arange(p.start, p.stop) for p in attention_matrices(run).values()])
     assert both[attention] == pytest.approx((network.init + network.final)[attention])
@@ -126,14 +168,12 @@ def test_keeping_and_removing_components_add_up(run):
 def test_the_column_order_artefact_is_named(run):
     result = ablation.compute([run], ablation.Settings("paper"), Work())
     notes = ablation.notes(result)
-    assert (
-        notes["first columns, rest origin"]
-        == "column-order artefact:\nthe first 16 are L0 WQ, L0 WK, L0 WV, L0 WO alone"
-    )
+    assert notes["first columns, rest origin"] == "column-order artefact:\nthe first 16 are L0 WQ, L0 WK alone"
     rows = [row for row in ablation.table(result) if row["study"] == "first columns, rest origin"]
     assert rows[0]["matrices"] == "L0 WQ"
-    columns = ablation.trajectory_columns(Network(run, "exact"), "init", 300)
-    by_variance = ablation.kept_columns(ablation.STUDIES["by variance, rest final"], columns, "exact", None)
+    network = Network(run, "exact")
+    columns = ablation.trajectory_columns(network, "init", run.snapshots())
+    by_variance = ablation.kept_columns(network, ablation.STUDIES["by variance, rest final"], columns, "exact", None)
     variances = [column.variance for column in by_variance[max(by_variance)].columns]
     assert variances == sorted(variances, reverse=True)
 
@@ -180,7 +220,10 @@ def test_attention_that_never_moves_has_nothing_to_ablate(tmp_path):
         lambda: compression.Settings(keep=(50.0, 101.0)),
         lambda: compression.Settings(repeats=-1),
         lambda: ablation.Settings(parts=("component",)),
-        lambda: ablation.Settings("paper", parts=("random, rest final",)),
+        lambda: compression.Settings("paper", parts=("svd, linear",)),
+        lambda: compression.Settings(parts=("svd, all",)),
+        lambda: ablation.Settings("paper", parts=("by variance, rest final",)),
+        lambda: ablation.Settings(parts=("random, rest origin",)),
         lambda: ablation.Settings(most=2),
         lambda: effective_rank.Settings(draws=0),
     ],

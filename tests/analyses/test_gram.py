@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_runs import SMALL, make, rises, walk
 
 from minigrok.analyses import gram
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
+from minigrok.analyses.shared.trajectories import attention_matrices
 from minigrok.config import preset, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.geometry import updates
@@ -98,11 +101,61 @@ def test_control_is_scored_at_the_matched_step(runs):
     assert rows["groks"]["decline"] == rows["never"]["decline"] >= 1  # same weights, same decline
 
 
-def test_paper_protocol_never_scores_a_control(runs):
-    rows = rows_of(runs, protocol="paper")
-    assert rows["never"]["decline"] is None
-    assert "the paper computes nothing" in rows["never"]["says"]
-    assert rows["groks"]["decline"] >= 1
+def by_hand(run, steps):
+    """Return the last step, g23, R and k* of each window of ten updates between the snapshots at `steps`."""
+    W = np.array([np.concatenate([run.load_snapshot(s)[p] for p in attention_matrices(run).values()]) for s in steps])
+    found = []
+    for end in range(10, len(steps)):
+        S = np.linalg.svd(np.diff(W[end - 10 : end + 1].astype(float), axis=0), compute_uv=False)
+        scores = S[:-1] / S.sum() * S[:-1] / S[1:]
+        k = int(np.argmax(scores))
+        found.append((steps[end], S[1] ** 2 - S[2] ** 2, S[k] / S[k + 1], k + 1))
+    return found
+
+
+def test_paper_protocol_reads_checkpoints_before_the_grok_and_gives_a_control_no_decline(tmp_path):
+    """Both tasks have .95 from step 2,600 on, where a window ends: it is the grok's, and not one before it."""
+    steps = (1, *range(100, 4200, 100))
+    thetas = walk(CONFIG, range(0, 4101, 100), size=0.02)
+    made = [("groks", 26), ("never", None)]
+    both = [make(tmp_path / n, [rises(26, 42), rises(at, 42)], thetas=thetas, steps=steps) for n, at in made]
+    rows, windows = rows_of(both, protocol="paper"), by_hand(both[0], range(0, 4001, 200))
+    before, last = [w for w in windows if w[0] < 2600], next(w for w in windows if w[0] == 2600)
+    row, never = rows["groks"], rows["never"]
+    assert (row["groks"], row["scored"], row["windows"]) == (2600, 2600, len(before) + 1)
+    assert row["R"] == pytest.approx(np.mean([w[2] for w in before]))
+    assert (row["g23 early"], row["g23 at"]) == pytest.approx((max(w[1] for w in before), last[1]))
+    assert row["decline"] == pytest.approx(row["g23 early"] / row["g23 at"])
+    assert row["R"] != pytest.approx(np.mean([w[2] for w in [*before, last]]))  # the exact protocol's windows
+    assert never["R"] == pytest.approx(np.mean([w[2] for w in windows]))
+    assert never["g23 early"] == pytest.approx(max(w[1] for w in windows))
+    assert row["k* last"] == never["k* last"] == windows[-1][3]
+    assert (never["decline"], never["g23 at"], never["windows"]) == (None, None, 0)
+    assert "the paper computes no decline" in never["says"]
+
+
+@given(count=st.integers(0, 300), grok=st.none() | st.integers(0, 40_000))
+def test_what_the_paper_keeps_of_a_log_of_one_task(count, grok):
+    log = list(range(0, 100 * count, 100))
+    kept = gram.paper_cut(log, grok)
+    assert set(kept) <= set(log)
+    assert kept[:50] == log[:50]
+    assert kept[-15:] == log[-15:]
+    assert len(kept) <= 50 + 15 + 41 * (grok is not None)
+    if grok is not None and log:
+        nearest = min(log, key=lambda step: abs(step - grok))
+        assert {step for step in log if abs(step - nearest) <= 2000} <= set(kept)
+
+
+def test_windows_of_the_papers_one_task_straddle_the_gap_and_ours_do_not(tmp_path):
+    """A control of one task: the cut log's giant update stands out, and R with it."""
+    settings = ['task.operations=["add"]']
+    config = with_settings(preset("tiny"), [*SMALL, *settings])
+    run = make(tmp_path / "a", [rises(None)], settings=settings, thetas=walk(config, range(0, 12_001, 100), size=0.02))
+    exact, paper = (rows_of([run], protocol=p, matched_step=12_000)["a"] for p in ("exact", "paper"))
+    kept = [*range(0, 5000, 100), *range(10_600, 12_001, 100)]
+    assert paper["R"] == pytest.approx(np.mean([w[2] for w in by_hand(run, kept)]))
+    assert paper["R"] > 1.1 * exact["R"]
 
 
 def test_matched_step_from_the_settings(runs):

@@ -11,6 +11,7 @@ from minigrok.analyses.onset import analysis as onset
 from minigrok.analyses.onset.analysis import FACTORS
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.analyses.shared import defect as traces
+from minigrok.analyses.shared.defect import Sampling
 from minigrok.analyses.shared.probes import Probe
 from minigrok.config import config_hash, preset, with_settings
 from minigrok.errors import RunFolderError
@@ -23,12 +24,12 @@ CONFIG = with_settings(preset("tiny"), SMALL)
 JUMP = np.where(np.arange(21) < 8, 1.0, 100.0)  # D jumps at step 800
 
 
-def give(run, D, protocol="exact"):
+def give(run, D, protocol="exact", steps=None):
     """Leave a finished commutator analysis with this trace, and another mode beside it."""
     folder = run.folder / "analysis" / ("commutator" if protocol == "exact" else "commutator-paper")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     values = np.stack([np.full(len(D), 7.0), D], axis=1)[:, :, None] * np.array([0.9, 1.0, 1.1])  # (N, M, K)
-    kind, steps = "exact" if protocol == "exact" else "float32", np.array(run.snapshots())
+    kind, steps = "exact" if protocol == "exact" else "float32", np.array(steps or run.snapshots())
     result, arrays = to_files({"modes": ["add, mul", "total"], "steps": steps, "values": {kind: values}})
     head = {"runs": {"x": config_hash(run.config)}, "settings": {}, "result": result}
     (folder / "result.json").write_text(json.dumps(head))
@@ -167,6 +168,31 @@ def test_finished_traces_too_short_are_not_used_and_of_another_run_an_error(grou
         traces.finished(a, "exact")
 
 
+def test_the_papers_sampling_follows_the_number_of_tasks_unless_it_is_set(tmp_path):
+    two, three = CONFIG, with_settings(CONFIG, ['task.operations=["add", "mul", "sq"]'])
+    assert Settings("paper").sampling(two) == Sampling("paper", 120, 9)
+    assert Settings("paper").sampling(three)[2] == 5
+    assert Settings().sampling(two) == Settings().sampling(three) == Sampling("exact", 120, 5)
+    assert Settings("paper", most=7, repeats=2).sampling(three) == Sampling("paper", 7, 2)
+    for config, steps in ((two, range(0, 2001, 200)), (three, GRID)):  # three tasks: measured in training, every 100
+        settings = [f"task.operations={list(config.task.operations)}".replace("'", '"')]
+        thetas = {step: walk(config, [0])[0] for step in GRID}
+        run = make(tmp_path / str(len(steps)), settings=settings, thetas=thetas)
+        assert Settings("paper").sampling(config).steps(run) == list(steps)
+
+
+def test_a_finished_trace_of_the_paper_stands_for_its_onset_only_where_it_is_the_same(group):
+    run = group[0]
+    wanted = Sampling("paper", 120, 3)
+    give(run, JUMP[::2], "paper", range(0, 2001, 200))
+    assert traces.usable(run, wanted).D.tolist() == JUMP[::2].tolist()
+    assert traces.usable(run, wanted._replace(repeats=9)) is None  # of three pairs of batches, not of nine
+    assert traces.usable(run, wanted._replace(most=5)) is None  # at other checkpoints
+    assert traces.usable(run, Sampling("exact", 5, 9)).D.tolist() == JUMP.tolist()
+    give(run, JUMP[:20:2], "paper", range(0, 2000, 200))
+    assert traces.finished(run, "paper") is None  # does not reach the last checkpoint
+
+
 @pytest.fixture
 def measured_run(tmp_path):
     return make(tmp_path / "m", [rises(13), rises(15)], thetas=walk(CONFIG, GRID[:5], size=0.05))
@@ -174,7 +200,7 @@ def measured_run(tmp_path):
 
 @pytest.mark.parametrize("protocol", ["exact", "paper"])
 def test_measured_trace_is_the_median_of_the_brackets(measured_run, protocol):
-    found = traces.measured(measured_run, Work(), protocol, 3, 3)
+    found = traces.measured(measured_run, Work(), Sampling(protocol, 3, 3))
     assert found.steps.tolist() == [0, 200, 400]
     dtype = "float32" if protocol == "paper" else "float64"
     probe, own = Probe(measured_run, dtype), Work(measured_run.config.seed).rng("defect/200")

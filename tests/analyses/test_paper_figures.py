@@ -18,9 +18,9 @@ CONFIG = with_settings(preset("tiny"), SMALL)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    thetas = walk(CONFIG, range(0, 1000, 100), size=0.1)
+    thetas = walk(CONFIG, range(0, 1900, 100), size=0.1)  # 10 checkpoints
     settings = ["train.snapshot_every=100"]
-    return make(tmp_path_factory.mktemp("runs") / "a", [rises(8), rises(9)], thetas=thetas, settings=settings)
+    return make(tmp_path_factory.mktemp("runs") / "a", [rises(17), rises(18)], thetas=thetas, settings=settings)
 
 
 def compress(*arguments):

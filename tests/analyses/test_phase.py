@@ -196,6 +196,31 @@ def test_paper_protocol_has_its_four_fits_and_no_other(tmp_path):
     perform(phase.ANALYSIS, runs, Settings("paper"))  # the picture too
 
 
+def drawn_laws(result):
+    """Return (wd, t) of every line in the phase diagram that is labelled with a law."""
+    diagram = phase.figure(result).axes[0]
+    named = {line.get_label().split(",")[0]: line for line in diagram.get_lines()}
+    laws = ("log-log", "power law", "exponential", "reciprocal", "t = a / wd")
+    return {name: (10 ** named[name].get_xdata(), named[name].get_ydata()) for name in laws if name in named}
+
+
+def test_the_papers_laws_are_in_its_picture_and_go_through_the_runs(tmp_path):
+    runs = power_law(tmp_path)
+    paper, exact = (drawn_laws(phase.compute(runs, Settings(p, components=0), Work())) for p in ("paper", "exact"))
+    assert list(paper) == ["log-log", "power law", "exponential", "reciprocal"]
+    assert "log-log" not in exact
+    response = phase.compute(runs, Settings("paper", components=0), Work()).laws[MEAN]
+    wd, t = paper["log-log"]
+    off = np.log(response.t) - np.interp(np.log(response.wd), np.log(wd), np.log(t))
+    assert abs(off.mean()) < 1e-6  # least squares in logarithms
+    assert np.abs(off).max() < 0.3
+    for fit in response.over["all wd > 0"].paper:
+        wd, t = paper[fit.law]
+        a, b, *c = fit.parameters
+        wanted = {"exponential": a * np.exp(-b * wd), "reciprocal": a / (wd + b) + (c or [0])[0]}
+        assert t == pytest.approx(wanted.get(fit.law, a * wd**-b))
+
+
 def test_order_of_the_runs_decides_nothing_but_random_draws(tmp_path):
     """Another order of the runs gives the same numbers."""
     runs = power_law(tmp_path, seeds=2)
@@ -275,17 +300,26 @@ def test_what_other_analyses_found_is_read(tmp_path):
     from minigrok.analyses import ANALYSES
 
     config = with_settings(preset("tiny"), SMALL)
-    run = grokking(tmp_path / "a", 1.0, 1, 8000, thetas=walk(config, range(0, 8001, 1000)))
+    run = grokking(tmp_path / "a", 1.0, 1, 8000, thetas=walk(config, range(0, 1601, 200)))
     for name, kept in (("hessian", {}), ("hessian", {"protocol": "paper"}), ("commutator", {"most": 9, "repeats": 1})):
         settings = ANALYSES[name].settings(**kept, **({"products": 6} if name == "hessian" else {"draws": 100}))
         perform(ANALYSES[name], [run], settings)
     result = phase.compute([run], QUICK, Work())
     deepest, end = result.depths[0]
-    assert (deepest.kind, end.kind, end.step) == ("deepest", "end", 8000)
+    assert (deepest.kind, end.kind, end.step) == ("deepest", "end", 1600)
     assert deepest.value <= deepest.middle
     assert "of 9 checkpoints" in deepest.says
     assert [lead.detector for lead in result.leads[0]] == ["v2", "spike"]
     assert all(lead.lead == 8000 - lead.onset or np.isnan(lead.onset) for lead in result.leads[0])
+
+
+def test_the_papers_k_star_is_of_checkpoints_alone(tmp_path):
+    """A last snapshot off the grid is a row of the exact protocol, and its final network."""
+    run = grokking(tmp_path / "a", 1.0, 1, 8000, thetas=walk(with_settings(preset("tiny"), SMALL), range(0, 1101, 100)))
+    exact, paper = (phase.compute([run], Settings(protocol), Work()).rebuilt[0] for protocol in ("exact", "paper"))
+    assert (exact.checkpoints, paper.checkpoints) == (12, 6)
+    few = grokking(tmp_path / "b", 1.0, 2, 8000, thetas=walk(with_settings(preset("tiny"), SMALL), range(0, 400, 100)))
+    assert phase.compute([few], Settings("paper"), Work()).rebuilt == [None]  # two checkpoints span one direction
 
 
 def test_a_sweep_compares_its_own_runs(tmp_path):

@@ -107,12 +107,16 @@ def test_random_subspaces_of_a_random_walk_are_chance(tmp_path):
             assert mean - 2 * (high - low) < comparison.overlap < mean + 2 * (high - low)
 
 
-def test_share_and_leakage_add_up_and_paper_adds_rho(trained):
+def test_share_and_leakage_add_up_and_paper_adds_rho(trained, tmp_path):
     rows = analysis.table(analysis.compute(trained[:1], QUICK, Work()))
     shares = [row for row in rows if row["energy"] is not None]
     assert all(row["energy"] + row["leakage"] == pytest.approx(1) for row in shares)
     assert all(row["norm"] ** 2 == pytest.approx(row["energy"]) for row in shares)
-    result = analysis.compute(trained[:1], analysis.Settings("paper", most=3), Work())
+    settings = [*SMALL, "train.max_steps=450", "train.snapshot_every=50", "train.batch_size=16"]
+    with runs.create(tmp_path / "long", with_settings(preset("tiny"), settings)) as run:
+        train(run, 1)
+    result = analysis.compute([run], analysis.Settings("paper", most=3, warm=10), Work())
+    assert result.tracks[0].steps.tolist() == [200, 400]
     assert set(result.tracks[0].shares) == {"attention, run", "full, run"}
     assert all(row["rho"] ** 2 == pytest.approx(row["leakage"]) for row in analysis.table(result))
 

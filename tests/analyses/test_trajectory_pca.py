@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_runs import SMALL, make, walk
 
 from minigrok.analyses import trajectory_pca
@@ -73,6 +75,47 @@ def test_more_snapshots_than_a_matrix_has_entries(tmp_path):
     result = trajectory_pca.compute([run], QUICK, Work(1))
     assert min(piece.size for piece in result.pieces) == 16 < len(result.steps)
     assert np.isfinite([(piece.walk, piece.decay) for piece in result.pieces]).all()
+
+
+@given(snapshots=st.integers(trajectory_pca.LEAST, 2500), windows=st.integers(1, 60))
+def test_expanding_windows_grow_to_all_and_the_papers_begin_at_a_share_of_the_log(snapshots, windows):
+    for protocol in ("exact", "paper"):
+        ends = trajectory_pca.window_ends(snapshots, windows, protocol)
+        assert (np.diff(ends) > 0).all()
+        assert 1 <= len(ends) <= windows
+        assert ends[0] >= trajectory_pca.LEAST
+        assert ends[-1] == snapshots or len(ends) == 1
+    if windows > 1:
+        assert ends[0] == min(max(5, snapshots // windows), snapshots)
+
+
+def test_the_papers_windows_of_two_and_of_three_tasks(tmp_path):
+    """102 snapshots of two tasks: from 5 of them on, as his code has it; 15 windows from 6 on for three tasks."""
+    for name, tasks, count, first in (("two", '["add", "mul"]', 20, 5), ("three", '["add", "mul", "sq"]', 15, 6)):
+        settings = [f"task.operations={tasks}"]
+        thetas = walk(with_settings(preset("tiny"), [*SMALL, *settings]), range(0, 10_101, 100))
+        run = make(tmp_path / name, thetas=thetas, settings=settings)
+        for protocol, windows in (("paper", count), ("exact", 20)):
+            (piece, *_, whole) = trajectory_pca.compute(
+                [run], trajectory_pca.Settings(protocol, draws=1), Work()
+            ).pieces
+            assert len(piece.window_steps) == windows
+            assert piece.window_steps[0] == (100 * (first - 1) if protocol == "paper" else 200)
+            assert piece.window_steps[-1] == 10_100
+            assert whole.window_steps[-1] == (10_000 if protocol == "paper" else 10_100)  # the last checkpoint
+            assert (piece.window_top3 >= piece.window[:, 0]).all()
+            assert piece.window_top3[-1] == pytest.approx(piece.centred.sum())
+        chosen = trajectory_pca.Settings("paper", draws=1, windows=3, most=4)
+        piece = trajectory_pca.compute([run], chosen, Work()).pieces[0]
+        assert piece.window_steps.tolist() == [10_100]  # four snapshots, which are fewer than his five
+
+
+def test_a_run_that_lacks_the_attention_log_says_so_and_what_to_do(tmp_path):
+    thetas = walk(CONFIG, range(0, 2001, 200))
+    run = make(tmp_path / "run", thetas=thetas, settings=["train.snapshot_every=200"])
+    with pytest.raises(RunFolderError, match=r"the paper's attention log .* do: train with --set train.snapshot_every"):
+        trajectory_pca.compute([run], trajectory_pca.Settings("paper", draws=1), Work())
+    assert len(trajectory_pca.compute([run], QUICK, Work()).steps) == 11
 
 
 def test_too_few_snapshots(tmp_path):

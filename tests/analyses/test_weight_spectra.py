@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_runs import SMALL, STEPS, make, rises, walk
 
 from minigrok.analyses.base import Work
 from minigrok.analyses.perform import perform
 from minigrok.analyses.weight_spectra import analysis as weight_spectra
-from minigrok.analyses.weight_spectra.analysis import closeness, moving_average
+from minigrok.analyses.weight_spectra.analysis import closeness, moving_average, padded_average
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.network.params import layout
@@ -94,6 +96,33 @@ def test_closeness_counts_the_shifts():
 
 def test_moving_average_shrinks_at_the_ends():
     assert moving_average(np.array([1.0, 3, 8, 1])).tolist() == [2, 4, 4, 4.5]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=3, max_size=12))
+def test_the_papers_average_keeps_constants_the_sum_and_the_middle(values):
+    x = np.array(values)
+    found = padded_average(x)
+    assert found[1:-1] == pytest.approx(moving_average(x)[1:-1])
+    assert found.sum() == pytest.approx(x.sum(), abs=1e-9)  # each end stands for its missing neighbour
+    assert padded_average(np.full(len(x), x[0])) == pytest.approx(np.full(len(x), x[0]))
+    assert padded_average(np.array([1.0, 3, 8, 1])) == pytest.approx([5 / 3, 4, 4, 10 / 3])
+
+
+def test_the_papers_commutator_peaks_where_its_average_does(tmp_path):
+    """One snapshot sticks out at step 600, and three in a row are nearly as large around 1500: the average is there."""
+    config = with_settings(preset("tiny"), SMALL)
+    theta = walk(config, [0])[0].astype(np.float64)
+    place = layout(config).slices["encoder.layers.0.self_attn.in_proj_weight"]
+    thetas = {step: theta.copy() for step in GRID}
+    for step, scale in ((600, 2.0), (1400, 1.9), (1500, 1.9), (1600, 1.9)):
+        thetas[step][place] *= scale
+    run = make(tmp_path / "a", [rises(11), rises(13)], thetas=thetas)
+    exact, paper = (series(result_of(run, protocol=protocol)) for protocol in ("exact", "paper"))
+    events = [found[0, "[W_Q, W_K]"].event for found in (exact, paper)]
+    assert [event.step for event in events] == [600, 1500]
+    c = exact[0, "[W_Q, W_K]"].values
+    assert events[1].value == pytest.approx(c[14:17].mean())
+    assert paper[0, "W_Q s1 - s2"].event.to_peak == paper[0, "W_Q s1 - s2"].event.step - 1500
 
 
 def test_random_matrices_follow_their_random_values(tmp_path):

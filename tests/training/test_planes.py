@@ -83,14 +83,14 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def source(folder: Path, config: Config, steps: int) -> None:
+def source(folder: Path, config: Config, steps: int, every: int = 1) -> None:
     walk = np.random.default_rng(config.seed).standard_normal((steps + 1, layout(config).size)).cumsum(axis=0)
     with create(folder, config) as run:
         for step, theta in enumerate(walk.astype(np.float32)):
-            run.save_snapshot(step, theta)
+            run.save_snapshot(every * step, theta)
             if step:
                 run.append_metrics(
-                    {"step": step}
+                    {"step": every * step}
                     | {f"{part}_accuracy_{task}": 1.0 for part in ("train", "test") for task in ("add", "mul")}
                 )
 
@@ -148,6 +148,25 @@ def test_a_plane_in_the_attention_matrices_has_as_many_components_of_each(top: P
     assert same_span(B, expected)
     with pytest.raises(ConfigError, match="a rank that 8 attention matrices share evenly"):
         plane_of(intervened(top, basis="attention", rank=12))
+
+
+def test_a_source_as_long_as_the_papers_gives_its_checkpoints_alone(tmp_path: Path) -> None:
+    """Saved every 100 steps, grokked at 1,300: the last snapshot up to there is no checkpoint, but is in the log."""
+    config = with_values(CONFIG, {"train.grok_patience": 13, "train.snapshot_every": 100})
+    source(tmp_path / "source", config, 20, every=100)
+
+    def rows_of(**values: object) -> list[int]:
+        run = intervened(tmp_path, config=config, **values)
+        plane_of(run)
+        steps: list[int] = read_arrays(run.folder / FILE)[1]["steps"]
+        return steps
+
+    assert rows_of() == list(range(0, 1201, 200))
+    assert rows_of(basis="attention", rank=16) == list(range(0, 1301, 100))
+    assert rows_of(basis="past", start=500) == list(range(0, 500, 100))
+    assert rows_of(rank=8) == list(range(0, 1301, 100))  # more directions than seven checkpoints have
+    (tmp_path / "source" / "snapshots" / "000400.safetensors").unlink()
+    assert rows_of() == [step for step in range(0, 1301, 100) if step != 400]
 
 
 def test_random_planes_are_orthonormal_and_matched_ones_have_the_energies_of_the_components(top: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.base import Work, attention_steps
 from minigrok.analyses.commutator.result import Settings
 from minigrok.analyses.shared.probes import Mode, Probe
 from minigrok.analyses.shared.trajectories import top_components, trajectory
@@ -23,7 +23,7 @@ class Measurement:
         self.is_paper = settings.protocol == "paper"
         self.modes = modes
         self.attention = run.layout.group(["*.self_attn.*"])
-        self.rows = np.array(snapshot_steps(run, 1, settings.history))
+        self.rows = np.array(attention_steps(run, settings.protocol, 1, settings.own(settings.history, 300)))
         self.trajectory = trajectory(run, self.rows)
         self.top = settings.top or top_components(run)
         self.whole = self.trajectory.attention(self.top)
@@ -33,7 +33,7 @@ class Measurement:
     def checkpoint(self, step: int) -> dict[str, Array]:
         """Return every value at a checkpoint, (M, K), and those of the paper's one more draw, (M,)."""
         theta, K = self.run.load_snapshot(step), self.settings.K
-        bases = {"run": self.whole, "past": self.trajectory.attention(self.top, int(np.sum(self.rows <= step)))}
+        bases = {} if self.is_paper else {"run": self.whole, "past": self._past(step)}
         found: dict[str, Array] = {}
         for r in range(K + self.is_paper):
             stream = self.work.rng(f"commutator/{step}/{r}")
@@ -48,6 +48,9 @@ class Measurement:
                 for name, value in values.items():
                     found.setdefault(name, np.full((len(self.modes), K), np.nan))[m, r] = value
         return found
+
+    def _past(self, step: int) -> Basis:
+        return self.trajectory.attention(self.top, int(np.sum(self.rows <= step)))
 
     def _float32(
         self, theta: Array, rows: Rows, mode: Mode, eta: float | None = None

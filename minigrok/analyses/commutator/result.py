@@ -6,8 +6,10 @@ from typing import Annotated
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY
 from minigrok.checks import Between
+from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.geometry import brackets
+from minigrok.storage.cadence import by_tasks
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,12 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str      "exact" or "paper"
-    most : int          checkpoints, evenly thinned; 0: 100 under "paper" (the paper's), else 24 (our choice: cost)
-    repeats : int       K, pairs of batches at each checkpoint; 0: 9 under "paper" (the paper's), 5 (our choice: cost)
+    most : int          checkpoints, evenly thinned; 0: 24 (our choice: cost), or the paper's 100 (three tasks: 80)
+    repeats : int       K, pairs of batches at each checkpoint; 0: 5 (our choice: cost), or the paper's 9
     eta : float         step of the finite differences (paper: 1e-3)
     pairs : bool        also cross-task and, under "exact", same-task losses
     top : int           components of each attention matrix in the basis; 0: 2, or 3 for three tasks (paper)
-    history : int       snapshots that bases are built from, at most (paper: all; 300: our choice)
+    history : int       snapshots that bases are built from, at most; 0: 300 (our choice), or the paper's: all
     draws : int         random bases, 100 at least (our choice)
     sweep : int         checkpoints of the eta sweep, "exact" only (our choice)
     """
@@ -33,19 +35,18 @@ class Settings(base.Settings):
     eta: Annotated[float, Between(1e-12, 1)] = brackets.ETA
     pairs: bool = True
     top: Annotated[int, Between(0, 1000)] = 0
-    history: Annotated[int, Between(2, MANY)] = 300
+    history: Annotated[int, Between(2, MANY, or_zero=True)] = 0
     draws: Annotated[int, Between(100, 100_000)] = 200  # a 95 % interval of fewer is decided by two draws
     sweep: Annotated[int, Between(0, MANY)] = 4
 
-    @property
-    def checkpoints(self) -> int:
-        """Checkpoints at most."""
-        return self.most or (100 if self.protocol == "paper" else 24)
+    def checkpoints(self, config: Config) -> int:
+        """Return how many checkpoints of a run there are at most."""
+        return self.own(self.most, 24, by_tasks(config, 100, 80))
 
     @property
     def K(self) -> int:
         """Pairs of batches at each checkpoint."""
-        return self.repeats or (9 if self.protocol == "paper" else 5)
+        return self.own(self.repeats, 5, 9)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, snapshot_steps
+from minigrok.analyses.base import Analysis, Work, checkpoint_steps
 from minigrok.analyses.hessian import paper
 from minigrok.analyses.hessian.figure import figure
 from minigrok.analyses.hessian.measure import Site, plan
@@ -54,15 +54,14 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result | Pap
 
 
 def _steps(run: Run, settings: Settings) -> list[int]:
-    default = CHECKPOINTS if settings.protocol == "exact" else paper.CHECKPOINTS
-    return snapshot_steps(run, 1, settings.most or default)
+    return checkpoint_steps(run, settings.protocol, 1, settings.own(settings.most, CHECKPOINTS, paper.CHECKPOINTS))
 
 
 def _manifold(run: Run, settings: Settings) -> Basis:
     """Basis of the execution manifold, from the whole run; no columns if it is not wanted or nothing moved."""
     if "manifold" not in settings.parts:
         return Basis([], run.layout.size)
-    rows = np.array(snapshot_steps(run, 1, HISTORY))
+    rows = np.array(checkpoint_steps(run, "exact", 1, HISTORY))
     return trajectory(run, rows).attention(_components(run, settings))
 
 

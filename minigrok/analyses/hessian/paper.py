@@ -1,14 +1,14 @@
 """The paper's smallest Hessian eigenvalues, and what they are worth.
 
-Protocol: at each of at most 30 snapshots and for the total loss and each task's, 512 train pairs drawn anew without
+Protocol: at each of at most 30 checkpoints and for the total loss and each task's, 512 train pairs drawn anew without
 replacement, 25 Lanczos products in float32 from a random start, one pass of full orthogonalisation, the 5 smallest Ritz
-values. Onset: the first of 3 snapshots in a row with lambda_1 < -0.01.
+values. Onset: the first of 3 checkpoints in a row with lambda_1 < -0.01.
 Beside each value, which the original lacks: its true residual r = |H y - lambda y| / |y|, H of the same 512 pairs in
 float64, y the Ritz vector. An eigenvalue lies within r of lambda; if r >= |lambda| not even the sign is known.
 TRAP: 25 products cannot resolve five small values next to large positive ones: Ritz values 2 to 5 then come out
 positive and large, where the true ones are negative or near 0.
-TRAP: the Hessian at step 0 is below -0.01 already, so the onset is the first snapshot.
-TRAP: each value is of another sample: the change from snapshot to snapshot holds the sampling noise.
+TRAP: the Hessian at step 0 is below -0.01 already, so the onset is the first checkpoint.
+TRAP: each value is of another sample: the change from one to the next holds the sampling noise.
 Streams are seeded here; the original's were not. Source: arXiv:2602.18523, code aa4e72f, figMT_H, figTT_H.
 """
 
@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.base import Work, checkpoint_steps
 from minigrok.analyses.hessian.result import Paper, Settings
 from minigrok.analyses.shared.curvature import Meter
 from minigrok.engine import Array
@@ -44,7 +44,7 @@ def products(settings: Settings) -> int:
 
 def compute(run: Run, settings: Settings, work: Work) -> Paper:
     """Return the paper's values with their residuals."""
-    steps, names = snapshot_steps(run, 1, settings.most or CHECKPOINTS), modes(run)
+    steps, names = checkpoint_steps(run, "paper", 1, settings.most or CHECKPOINTS), modes(run)
     meter = Meter(work, len(steps) * len(names) * products(settings))
     sampled = _Sampled(run, meter.tick)
     found = []

@@ -11,6 +11,10 @@ Runs that never grok are the controls: an onset in them is a false alarm.
 Threshold family: onset = first D > factor x (median of the first three, at least 0.1) and D > floor, from the third on;
 lead, share before the grok step, and false alarms are curves over factor and floor.
 What each score means, and its nulls: minigrok.analyses.onset.scores.
+Protocol "paper": D in float32, of 9 pairs of batches at 120 checkpoints at most; for three tasks, of 5 pairs every 100
+steps. A result of `commutator --protocol paper` stands for it where it has the same steps and pairs.
+A defect of the original that is not reproduced: its D of three tasks were measured in training, with random numbers of
+the stream that draws the batches, so that these runs saw other batches than the other runs of their seed.
 Source: arXiv:2602.18523 (detectors, code aa4e72f); baselines, nulls and family: minigrok.
 """
 
@@ -26,7 +30,7 @@ from minigrok.analyses.onset.scores import Event, chance_before, score
 from minigrok.analyses.onset.table import table
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds
-from minigrok.analyses.shared.defect import finished, trace_of
+from minigrok.analyses.shared.defect import trace_of, usable
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
@@ -65,8 +69,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 
 def _run(run: Run, name: str, settings: Settings, work: Work) -> RunOnsets:
-    columns, tasks = events.evaluations(run), run.config.task.operations
-    trace = trace_of(run, work, settings.protocol, settings.most, settings.repeats, settings.fresh)
+    columns, config, tasks = events.evaluations(run), run.config, run.config.task.operations
+    trace = trace_of(run, work, settings.sampling(config), settings.fresh)
     groks: dict[str, int | None] = {}
     for definition, (level, patience) in events.GROKS.items():
         reached = [events.reached(columns, task, level, patience) for task in tasks]
@@ -128,8 +132,9 @@ def _mean(values: Array | list[float] | list[bool]) -> float:
 
 def cost(runs: Sequence[Run], settings: Settings) -> str:
     """Count the pairs of batches that no finished analysis has measured, and time one."""
-    left = [run for run in runs if settings.fresh or finished(run, settings.protocol) is None]
-    points = settings.repeats * sum(min(len(run.snapshots()), settings.most) for run in left)
+    sampled = {run.folder: settings.sampling(run.config) for run in runs}
+    left = [run for run in runs if settings.fresh or usable(run, sampled[run.folder]) is None]
+    points = sum(x.repeats * min(len(run.snapshots()), x.most) for run in left for x in [sampled[run.folder]])
     if not points:
         return "D of every run is there already: seconds"
     seconds = measured_seconds(left[0])

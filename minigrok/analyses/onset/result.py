@@ -7,10 +7,12 @@ import numpy as np
 
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY
-from minigrok.analyses.shared.defect import Trace
+from minigrok.analyses.shared.defect import Sampling, Trace
 from minigrok.checks import Between
+from minigrok.config import Config
 from minigrok.engine import Array
 from minigrok.statistics.detectors import Onset
+from minigrok.storage.cadence import by_tasks
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,21 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str    "exact"; "paper": D by float32 differences
-    most : int        at most this many snapshots, evenly thinned (paper: 120); every detector's baseline takes three
-    repeats : int     pairs of batches at a snapshot (paper: 9 for two tasks, 5 for three)
-    fresh : bool      measure D even where the run has a result of `commutator`, whose checkpoints may be others
+    most : int        snapshots, evenly thinned; 0: 120 (paper), all for the paper's three tasks. Every detector's
+                      baseline takes three
+    repeats : int     pairs of batches at a snapshot; 0: 5 (our choice: cost), or the paper's 9 (three tasks: 5)
+    fresh : bool      measure D even where the run has a result of `commutator`
     """
 
     name = "onset"
-    most: Annotated[int, Between(3, MANY)] = 120
-    repeats: Annotated[int, Between(1, 10_000)] = 5
+    most: Annotated[int, Between(3, MANY, or_zero=True)] = 0
+    repeats: Annotated[int, Between(0, 10_000)] = 0
     fresh: bool = False
+
+    def sampling(self, config: Config) -> Sampling:
+        """Return where D of a run is measured, and how often."""
+        most = self.own(self.most, 120, by_tasks(config, 120, MANY))
+        return Sampling(self.protocol, most, self.own(self.repeats, 5, by_tasks(config, 9, 5)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-ent
 grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
 Runs of one seed share split, initial parameters and batch order: the seed is the unit of intervals and tests, and of
 several runs of one seed and condition the first one counts.
-Protocol "paper": the paper's fits, each in its own space, and float32 defects; nothing else changes.
+Protocol "paper": the paper's fits, each in its own space, float32 defects and k* of checkpoints; nothing else changes.
 Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
 """
 
@@ -68,7 +68,9 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         waiting(lives, found, work.rng("phase/log-rank")),
         depths,
         [lead_of(run, life, settings.protocol) for run, life in zip(begun.values(), lives, strict=True)],
-        rebuild([*begun.values()], work, settings.components) if settings.components else [None] * len(begun),
+        rebuild([*begun.values()], work, settings.protocol, settings.components)
+        if settings.components
+        else [None] * len(begun),
     )
 
 

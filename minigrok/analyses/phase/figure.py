@@ -12,6 +12,7 @@ from minigrok.analyses.phase.result import Result
 from minigrok.analyses.phase.runs import REGIMES, Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.plotting import MARKERS, Figure, style
+from minigrok.statistics.fits import LAWS, PaperFit
 
 PANELS = [["A", "A", "B", "C"], ["A", "A", "D", "E"], ["F", "G", "H", "I"]]
 SLOT = 0.45  # decades between the smallest weight decay and the slot of 0
@@ -149,13 +150,18 @@ def _widened(values: Array, by: float) -> Array:
 
 
 def _lines(axis: Axes, result: Result, places: Places) -> None:
-    """Draw the best law with its band, the power law and the clock."""
+    """Draw the best law with its band, the power law and the clock; the paper's laws under its protocol."""
     response = result.laws.get(MEAN) or next(iter(result.laws.values()))
     over = response.over["all wd > 0"]
-    if not over.fits or len(over.wd) < 2:
+    if not (over.fits or over.paper) or len(over.wd) < 2:
         return
     wd = np.geomspace(over.wd[0] / 1.2, over.wd[-1] * 1.2, 100)
     x = np.log10(wd)
+    for i, each in enumerate(over.paper):
+        label = f"{each.law}, R2 {each.r2:.3f} in {each.space}"
+        axis.plot(x, _paper_curve(each, wd), LINES[i % 4], color="black", linewidth=1.6, zorder=3, label=label)
+    if over.paper:
+        return
     best = over.fits[0]
     axis.fill_between(x, *best.band(wd), color="black", alpha=0.25, linewidth=0, zorder=2)
     named = {fit.law: fit for fit in over.fits}
@@ -165,6 +171,13 @@ def _lines(axis: Axes, result: Result, places: Places) -> None:
             band = f" (95 %, {best.df} df)" if best.df else ""
             say = f"{words.get(fit.law, fit.law)}{', smallest AICc' + band if fit is best else ''}"
             axis.plot(x, fit(wd), dashes, color="black", linewidth=1.6, zorder=3, label=say)
+
+
+def _paper_curve(fit: PaperFit, wd: Array) -> Array:
+    """Return the grok times of one of the paper's fits; nan where it has none, or did not converge."""
+    law = LAWS.get(fit.law, LAWS["power law"])  # its "log-log" is the power law, fitted in another space
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.exp(law.curve(wd, fit.parameters))
 
 
 def _clock(axis: Axes, result: Result, places: Places) -> None:

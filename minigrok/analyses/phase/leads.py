@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigrok.analyses.base import Protocol
 from minigrok.analyses.phase.runs import Life
 from minigrok.analyses.shared.defect import finished
 from minigrok.statistics.detectors import DETECTORS
@@ -29,7 +30,7 @@ class Lead:
     checkpoints: int
 
 
-def lead_of(run: Run, life: Life, protocol: str) -> list[Lead]:
+def lead_of(run: Run, life: Life, protocol: Protocol) -> list[Lead]:
     """Return the run's leads, none without a finished trace of D."""
     trace = finished(run, protocol)
     if trace is None:

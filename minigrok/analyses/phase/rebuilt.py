@@ -1,6 +1,6 @@
 """k*: how many principal components of its own trajectory rebuild each run's last network (geometry.reconstruction).
 
-    rows     theta_t - theta_0 at 100 snapshots at most, evenly spaced over the run, all parameters, uncentred (paper)
+    rows     theta_t - theta_0 at 100 checkpoints at most, evenly spaced over the run, all parameters, uncentred (paper)
     theta_k  theta_0 + the part of theta_T - theta_0 in the first k components
     k*       smallest k with .90 in every task: the first crossing (paper), and the one from which on it stays
 On test pairs k* exists only for a run that generalised; on train pairs also for one that only memorised: the control.
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.base import Work, checkpoint_steps
 from minigrok.analyses.shared.curves import Scorer
 from minigrok.analyses.shared.trajectories import load
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.geometry.reconstruction import MARK, directions, first_crossing, lasting_crossing, rebuilt
+from minigrok.storage.cadence import checkpoints
 from minigrok.storage.runs import Run
 
 CHECKPOINTS = 100  # paper
@@ -56,11 +57,11 @@ class Rebuilding:
         return np.arange(1, len(self.outside) + 1)
 
 
-def rebuild(runs: Sequence[Run], work: Work, components: int) -> list[Rebuilding | None]:
-    """Return each run's rebuilt networks, in parts that a killed sitting keeps; None: fewer than 3 snapshots."""
-    known = [i for i, run in enumerate(runs) if len(run.snapshots()) >= 3]
+def rebuild(runs: Sequence[Run], work: Work, protocol: str, components: int) -> list[Rebuilding | None]:
+    """Return each run's rebuilt networks, in parts that a killed sitting keeps; None: fewer than 3 checkpoints."""
+    known = [i for i, run in enumerate(runs) if len(checkpoints(run, protocol)) >= 3]
     names = [f"rebuilt-{config_hash(runs[i].config)[:12]}-{runs[i].snapshots()[-1]:06d}" for i in known]
-    parts = work.parts(names, lambda i: _rebuild(runs[known[i]], components))
+    parts = work.parts(names, lambda i: _rebuild(runs[known[i]], protocol, components))
     found: list[Rebuilding | None] = [None] * len(runs)
     for i, part in zip(known, parts, strict=True):
         accuracy = {name: part[name][:-1] for name in PARTS}
@@ -69,9 +70,9 @@ def rebuild(runs: Sequence[Run], work: Work, components: int) -> list[Rebuilding
     return found
 
 
-def _rebuild(run: Run, components: int) -> dict[str, Array]:
+def _rebuild(run: Run, protocol: str, components: int) -> dict[str, Array]:
     """Accuracies (K + 1,) of theta_1 .. theta_K and of theta_T, and the shares outside (K,)."""
-    steps = snapshot_steps(run, 3, CHECKPOINTS)
+    steps = checkpoint_steps(run, protocol, 3, CHECKPOINTS)
     X = load(run, steps, slice(0, run.layout.size))
     start, end = X[0].astype(np.float64), X[-1].astype(np.float64)
     X = X[1:] - X[0]

@@ -16,7 +16,8 @@ Nulls
     decay bridge           the same with the decay of the initial weights: nothing between the ends is learnt
 Checks: token 0 never occurs (exclude_zero), so its embedding is (1 - lr wd)^t of its initial one, "token 0" is the
 largest deviation over the expected norm; cos(delta, -init).
-Protocol "paper": its three conventions and its k, float32, the last snapshot on the grid, 100 checkpoints at most.
+Protocol "paper": its three conventions and its k, float32, 100 checkpoints at most, the last of which is the final
+network.
 Source: arXiv:2602.18523 (code aa4e72f), reconstruction threshold; the other conventions and nulls: minigrok.
 """
 

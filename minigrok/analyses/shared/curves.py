@@ -17,6 +17,7 @@ from minigrok.engine import Array
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry.compression import noise_like
 from minigrok.network.passes import evaluation, passes
+from minigrok.storage.cadence import checkpoints
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
@@ -88,14 +89,14 @@ class Network(Scorer):
     ----------
     run : Run
     protocol : str
-        "paper": float32, and the final network is the last snapshot on the grid of snapshots (multiples of
-        `snapshot_every`), up to 200 steps before the end. "exact": float64, the last snapshot.
+        "paper": float32, and the final network is the last checkpoint, up to 200 steps before the end. "exact":
+        float64, the last snapshot.
     """
 
     def __init__(self, run: Run, protocol: str) -> None:
         super().__init__(run.config, "float32" if protocol == "paper" else "float64")
         self.run, self.layout = run, run.layout
-        self.steps = usable_steps(run, protocol)
+        self.steps = usable_steps(run, protocol)  # of the checkpoints
         self.init = run.load_snapshot(self.steps[0]).astype(np.float64)
         self.final = run.load_snapshot(self.steps[-1]).astype(np.float64)
 
@@ -126,15 +127,14 @@ class Network(Scorer):
 
 
 def usable_steps(run: Run, protocol: str) -> list[int]:
-    """Return the steps of the snapshots from 0 to the final network of a protocol.
+    """Return the steps of the checkpoints from 0 to the final network of a protocol.
 
     Raises
     ------
     RunFolderError
-        No snapshot of step 0, or none after it.
+        No snapshot of step 0, or none after it, or the run lacks one of the paper's checkpoints.
     """
-    every = run.config.train.snapshot_every
-    steps = [step for step in run.snapshots() if protocol == "exact" or step % every == 0]
+    steps = checkpoints(run, protocol)
     if len(steps) < 2 or steps[0] != 0:
         got = f"snapshots: {', '.join(map(str, steps[:5])) or 'none'}"
         raise RunFolderError(f"snapshots of step 0 and of a later one in {run.folder}", got, "train longer: resume")

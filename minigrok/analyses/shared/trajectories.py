@@ -7,7 +7,10 @@ import numpy as np
 from minigrok.engine import Array
 from minigrok.geometry.bases import Trajectory
 from minigrok.network import params
+from minigrok.storage.cadence import by_tasks
 from minigrok.storage.runs import Run
+
+WHOLE = "all"  # name of the full vector among the pieces
 
 
 def attention_matrices(run: Run) -> dict[str, slice]:
@@ -16,8 +19,8 @@ def attention_matrices(run: Run) -> dict[str, slice]:
 
 
 def pieces(run: Run) -> dict[str, slice]:
-    """The attention matrices, and "all" for the full vector."""
-    return attention_matrices(run) | {"all": slice(0, run.layout.size)}
+    """The attention matrices, and WHOLE."""
+    return attention_matrices(run) | {WHOLE: slice(0, run.layout.size)}
 
 
 def load(run: Run, steps: Iterable[int], place: slice) -> Array:
@@ -48,4 +51,4 @@ def trajectory(run: Run, rows: Array) -> Trajectory:
 
 def top_components(run: Run) -> int:
     """Components of each attention matrix in the paper's basis: 2 for two tasks, 3 for three."""
-    return 3 if len(run.config.task.operations) > 2 else 2
+    return by_tasks(run.config, 2, 3)

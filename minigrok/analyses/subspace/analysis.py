@@ -18,7 +18,8 @@ bits: "replay" is 0.
 Shares: energy s = |B^T x|^2 / |x|^2, norm sqrt(s), leakage 1 - s; beside K / P and sqrt(K / P) of random bases of R^P
 and beside `draws` random bases of the same blocks. Principal angles: past (first half) and whole, first and second
 half, this seed and the other, each beside random subspaces of the same blocks.
-Protocol "paper": the bases of the whole run alone, and rho = sqrt(1 - s), within 0.01 % of 1 for every vector.
+Protocol "paper": the bases of the whole run alone, attention from the attention log, full from 100 checkpoints at
+most; and rho = sqrt(1 - s), within 0.01 % of 1 for every vector.
 Source: arXiv:2602.18523 (code aa4e72f), bases; past, other seed, update, nulls: minigrok.
 """
 
@@ -28,7 +29,7 @@ from itertools import chain
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, snapshot_steps
+from minigrok.analyses.base import Analysis, Work, checkpoint_steps
 from minigrok.analyses.shared import events
 from minigrok.analyses.subspace.figure import figure
 from minigrok.analyses.subspace.measure import Measurement, other_bases
@@ -46,7 +47,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 def _track(i: int, name: str, runs: Sequence[Run], settings: Settings, work: Work) -> Track:
     run, names = runs[i], events.labels(runs)
-    steps = snapshot_steps(run, 3, settings.most + 1)[1:]  # there is no past at the first
+    steps = checkpoint_steps(run, settings.protocol, 3, settings.most + 1)[1:]  # there is no past at the first
     own = replace(work, seed=run.config.seed)
     found = None if settings.protocol == "paper" else other_seed(runs, i)
     says = f"other seed: {names[found]}" if found is not None else "no other seed: give a second run"
@@ -80,8 +81,9 @@ def other_seed(runs: Sequence[Run], i: int) -> int | None:
 def cost(runs: Sequence[Run], settings: Settings) -> str:
     """Count the replayed steps."""
     each = [max(1, min(settings.warm, run.config.train.max_steps)) for run in runs]
+    history = max(min(len(run.snapshots()), settings.own(settings.history, 300)) for run in runs)
     replayed = sum(n * min(len(run.snapshots()), settings.most) for n, run in zip(each, runs, strict=True))
-    return f"at least {replayed:,} steps of training replayed, and bases of {settings.history} snapshots at most"
+    return f"at least {replayed:,} steps of training replayed, and bases of {history} snapshots"
 
 
 ANALYSIS = Analysis(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minigrok.analyses.base import Work, snapshot_steps
+from minigrok.analyses.base import Work, attention_steps, checkpoint_steps
 from minigrok.analyses.shared.trajectories import top_components, trajectory
 from minigrok.analyses.subspace.result import Comparison, Settings
 from minigrok.engine import Array
@@ -19,11 +19,25 @@ from minigrok.training.run_state import RunState
 from minigrok.training.train import trainer_of
 
 QUANTILES = (0.025, 0.975)
+CHECKPOINTS = 100  # of the paper's PCA of the full vector
 
 
 def other_bases(run: Run, settings: Settings) -> dict[str, Basis]:
     """Return both bases of another run, from the whole of it."""
-    return _both(trajectory(run, np.array(snapshot_steps(run, 3, settings.history))), run, settings)
+    return _whole(trajectory(run, _rows(run, settings)), run, settings)
+
+
+def _rows(run: Run, settings: Settings) -> Array:
+    return np.array(attention_steps(run, settings.protocol, 3, settings.own(settings.history, 300)))
+
+
+def _whole(found: Trajectory, run: Run, settings: Settings) -> dict[str, Basis]:
+    """Both bases from the whole run; the paper's one of the full vector has rows of its own."""
+    if settings.protocol != "paper":
+        return _both(found, run, settings)
+    rows = np.array(checkpoint_steps(run, "paper", 3, settings.history or CHECKPOINTS))
+    full = trajectory(run, rows).full(settings.full)
+    return {"attention": found.attention(settings.top or top_components(run)), "full": full}
 
 
 def _both(found: Trajectory, run: Run, settings: Settings, rows: int | None = None) -> dict[str, Basis]:
@@ -36,9 +50,9 @@ class Measurement:
 
     def __init__(self, run: Run, other: dict[str, Basis], settings: Settings, work: Work, stream: str) -> None:
         self.run, self.other, self.settings, self.work, self.stream = run, other, settings, work, stream
-        self.rows = np.array(snapshot_steps(run, 3, settings.history))
+        self.rows = _rows(run, settings)
         self.trajectory = trajectory(run, self.rows)
-        self.whole = _both(self.trajectory, run, settings)
+        self.whole = _whole(self.trajectory, run, settings)
         self.trainer, self.start = trainer_of(run), -1
 
     def checkpoint(self, step: int) -> dict[str, Array]:

@@ -20,7 +20,8 @@ class Settings(base.Settings):
     ----------
     protocol : str   "exact" or "paper"
     most : int       checkpoints, evenly thinned (our choice: 12)
-    history : int    snapshots that bases are built from, at most (paper: all; 300: our choice)
+    history : int    snapshots that bases are built from, at most; 0: 300 (our choice), or the paper's: all, and 100
+                     checkpoints for the full vector
     top : int        components of each attention matrix; 0: 2, or 3 for three tasks (paper)
     full : int       components of the full vector (paper: 20)
     warm : int       steps of AdamW before the one that is measured, at least (our choice: 100)
@@ -29,7 +30,7 @@ class Settings(base.Settings):
 
     name = "subspace"
     most: Annotated[int, Between(1, MANY)] = 12
-    history: Annotated[int, Between(3, MANY)] = 300
+    history: Annotated[int, Between(3, MANY, or_zero=True)] = 0
     top: Annotated[int, Between(0, MANY)] = 0
     full: Annotated[int, Between(1, MANY)] = FULL
     warm: Annotated[int, Between(0, MANY)] = 100

@@ -11,6 +11,8 @@ Events are sought from the fourth snapshot on (paper). The claim under test: the
 peaks, at grokking.
 Null of the timing: all circular shifts of a series. They put its event at each snapshot once, so p = share of the
 snapshots that are at most as far from the grok step (the peak) as the event is. Exact; one p a row is many looks.
+Protocol "paper": layer 0 over the whole attention log, and every event is one of the moving average, the peak of the
+commutator too; at its ends the first and the last value count twice.
 Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4e72f); the rest: minigrok.
 """
 
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrok.analyses.base import MANY, Analysis, Work, snapshot_steps
+from minigrok.analyses.base import Analysis, Work, attention_steps
 from minigrok.analyses.shared import events
 from minigrok.analyses.weight_spectra.figure import figure
 from minigrok.analyses.weight_spectra.result import FROM, Event, Result, Series, Settings
@@ -58,7 +60,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     run, is_paper = runs[0], settings.protocol == "paper"
     columns = events.evaluations(run)
     groks = {task: events.reached(columns, task, *events.GROKS[events.STREAK]) for task in run.config.task.operations}
-    steps = np.array(snapshot_steps(run, FROM + 2, settings.most or None))
+    steps = np.array(attention_steps(run, settings.protocol, FROM + 2, settings.snapshots))
     arrays = _measured(run, steps, work)
     model = run.config.model
     chance = _chance(model.width, model.head_width, settings.draws, work.rng("weight_spectra"))
@@ -102,13 +104,13 @@ def _layer(
 ) -> Iterator[Series]:
     """Series of a layer, the paper's first."""
     a = {name: values[:, layer] for name, values in arrays.items() if name != "head_delta"}
-    peak = int(np.argmax(a["c"][FROM:])) + FROM
+    peak = int(np.argmax(padded_average(a["c"])[FROM:] if is_paper else a["c"][FROM:])) + FROM
 
     def gap(name: str, s: Array, i: int, norms: Array, unit: Array) -> Series:
-        return _series(layer, name, "gap", s[:, i] - s[:, i + 1], norms * unit[i], steps, grok, peak)
+        return _series(layer, name, "gap", s[:, i] - s[:, i + 1], norms * unit[i], steps, grok, is_paper, peak)
 
     def other(name: str, kind: str, values: Array, random: Array | float) -> Series:
-        return _series(layer, name, kind, values, random, steps, grok)
+        return _series(layer, name, kind, values, random, steps, grok, is_paper)
 
     for m, matrix in enumerate(ATTENTION[:2]):
         for i in range(2):
@@ -139,9 +141,11 @@ def _series(
     random: Array | float,
     steps: Array,
     grok: int | None,
+    is_paper: bool = False,
     peak: int | None = None,
 ) -> Series:
-    smooth = moving_average(values) if kind == "gap" else np.nan_to_num(values)
+    exact = moving_average(values) if kind == "gap" else np.nan_to_num(values)
+    smooth = padded_average(values) if is_paper else exact
     index = FROM + int((np.argmin if kind == "gap" else np.argmax)(smooth[FROM:]))
     event = Event(index, int(steps[index]), float(smooth[index]), *closeness(steps, index, grok))
     inside, at_peak = np.broadcast_to(random, values.shape).copy(), None
@@ -157,6 +161,12 @@ def moving_average(x: Array) -> Array:
     """Return the mean of each value and its neighbours (S,); at the ends of the two values there are."""
     counts = np.convolve(np.ones(len(x)), np.ones(3), "same")
     return np.asarray(np.convolve(x, np.ones(3), "same") / counts)
+
+
+def padded_average(x: Array) -> Array:
+    """Return the paper's mean of each value and its neighbours (S,): the first and the last have themselves as one."""
+    padded = np.concatenate([x[:1], x, x[-1:]])
+    return np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3)
 
 
 def closeness(steps: Array, index: int, target: int | None) -> tuple[float | None, float | None]:
@@ -181,5 +191,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.most or MANY)} snapshots, up to 0.5 s each",
+    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.snapshots)} snapshots, up to 0.5 s each",
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY, Draws
-from minigrok.checks import Between, require
+from minigrok.checks import Between
 from minigrok.engine import Array
 
 FROM = 3  # first snapshot that an event may be at (paper)
@@ -18,18 +18,18 @@ class Settings(base.Settings):
     Attributes
     ----------
     protocol : str    "exact"; "paper": layer 0, and only what the paper shows
-    most : int        at most this many snapshots, evenly thinned (paper: all; 300: our choice); 0: all
+    most : int        snapshots, evenly thinned; 0: 300 (our choice), or the paper's: all
     draws : int       Gaussian matrices behind the random values (our choice: 50)
     """
 
     name = "weight_spectra"
-    most: Annotated[int, Between(0, MANY)] = 300
+    most: Annotated[int, Between(FROM + 1, MANY, or_zero=True)] = 0
     draws: Draws = 50
 
-    def __post_init__(self) -> None:
-        """Check that a snapshot is left where an event may be, too."""
-        super().__post_init__()
-        require(self.most == 0 or self.most > FROM, f"{self.name}.most", f"0 or more than {FROM}", self.most)
+    @property
+    def snapshots(self) -> int:
+        """Snapshots at most."""
+        return self.own(self.most, 300)
 
 
 @dataclass(frozen=True)
