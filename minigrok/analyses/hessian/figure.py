@@ -138,7 +138,7 @@ def _draw_traces(axis: Axes, result: Result) -> None:
         look: dict[str, Any] = {"color": "black" if last else COLOURS[i % 7], "linewidth": 2 if last else 1.2}
         look |= {"linestyle": STYLES[i % len(STYLES)] if not last else "-", "marker": MARKERS[i % 7], "markersize": 5}
         axis.errorbar(steps, values[:, i], np.nan_to_num(wide[:, i]), capsize=2, label=group, **look)
-    bar = f" (bar: 95 % of {probes[0]} normal draws)" if np.isfinite(wide).any() else ""
+    bar = f" (bar: 95 %, {probes[0]} draws)" if np.isfinite(wide).any() else ""
     _finish(axis, f"Trace of H by parameters{bar}", values.ravel().tolist())
     axis.set_ylabel("trace (nats)")
     axis.legend(fontsize=7, ncols=2, loc="best")
