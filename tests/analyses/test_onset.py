@@ -161,7 +161,7 @@ def test_a_repeat_of_a_seed_is_named_and_no_further_run(tmp_path, group):
     thetas = {step: walk(CONFIG, [0])[0] for step in GRID}
     again = give(make(tmp_path / "again", [rises(14)] * 2, settings=["seed=1", "name=again"], thetas=thetas), JUMP)
     found = scores([*group, again])
-    assert found.left_out == {"again": "seed 1 once more: a repeat is no further observation"}
+    assert found.left_out == {"again": "a repeat of seed 1 in add+mul mod 7, wd 1"}
     assert found.scores["0.98 x 3"]["spike"].runs == 2
     assert onset.table(found)[:-1] == onset.table(scores(group))
     assert onset.table(found)[-1]["event"] == "left out: again"

@@ -57,12 +57,6 @@ def grok_times(config: Config, columns: Mapping[str, Array]) -> tuple[Array, Arr
     return np.array(times, np.float64), np.array([step is not None for step in found])
 
 
-def condition(config: Config) -> str:
-    """Words for what runs of other seeds have in common."""
-    tasks, decay = "+".join(config.task.operations), config.optimiser.weight_decay
-    return f"{tasks} mod {config.task.p}, wd {decay:g}"
-
-
 def labels(runs: Sequence[Run]) -> list[str]:
     """One name a run: its folder's, numbered where several are called the same."""
     names = [run.folder.name for run in runs]
