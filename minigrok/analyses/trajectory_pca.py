@@ -119,7 +119,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     for i, (name, place) in enumerate(places.items()):
         work.report(i, len(places), name)
         found.append(_piece(run, name, place, _steps(run, name, settings), settings, work))
-    return Result(run.folder.name, _steps(run, "", settings), found)
+    return Result(run.folder.name, _steps(run, next(iter(places)), settings), found)
 
 
 def _steps(run: Run, name: str, settings: Settings) -> Array:
@@ -131,7 +131,8 @@ def _steps(run: Run, name: str, settings: Settings) -> Array:
 def window_ends(snapshots: int, windows: int, protocol: Protocol) -> Array:
     """Return how many of the snapshots each expanding window has, (windows,) at most."""
     if protocol == "paper":
-        return np.unique(np.linspace(min(max(5, snapshots // windows), snapshots), snapshots, windows).astype(int))
+        first = min(max(5, snapshots // windows), snapshots)
+        return np.unique(np.linspace(first, snapshots, min(windows, snapshots)).astype(int))
     return np.unique(np.linspace(LEAST, snapshots, min(windows, snapshots - 2)).astype(int))
 
 

@@ -97,8 +97,8 @@ def test_expanding_windows_grow_to_all_and_the_papers_begin_at_a_share_of_the_lo
         assert 1 <= len(ends) <= windows
         assert ends[0] >= trajectory_pca.LEAST
         assert ends[-1] == snapshots or len(ends) == 1
-    if windows > 1:
-        assert ends[0] == min(max(5, snapshots // windows), snapshots)
+    first = min(max(5, snapshots // windows), snapshots)
+    assert list(ends) == sorted(set(np.linspace(first, snapshots, windows, dtype=int)))  # his formula
 
 
 def test_the_papers_windows_of_two_and_of_three_tasks(tmp_path):
