@@ -3,11 +3,12 @@
     mark   memorised (train accuracy > .99); first evaluation with test accuracy >= .5, .9, .95, .98, .99;
            0.98 x 3 = the third evaluation in a row >= .98, the paper's grok step
     gap    step of task A minus step of task B, per run; in evaluations: rows of the table between the two
-A run is one observation whatever its number of tasks. A run where only one task of a pair got there counts for that
-task and has no gap. Gaps of one evaluation are below the resolution of the measurement.
+A seed is one observation, whatever its number of tasks: of several runs of one condition and seed the first one counts.
+A run where only one task of a pair got there counts for that task and has no gap. Gaps of one evaluation are below the
+resolution of the measurement.
 Null: each task is first with chance 1/2. The two-sided sign test leaves out runs that reached the mark at the same
-evaluation; "p resolved" leaves out gaps of one evaluation too. n runs cannot give p below 2^(1-n): with the paper's
-three seeds no order can be shown, p >= 0.25. Seven marks are seven looks: 0.98 x 3 is the one that the claim is about.
+evaluation; "p resolved" leaves out gaps of one evaluation too. n seeds cannot give p below 2^(1-n): with the paper's
+three no order can be shown, p >= 0.25. Seven marks are seven looks: 0.98 x 3 is the one that the claim is about.
 Source: arXiv:2602.18523, claim of a staggered order (0.98 x 3, three seeds); marks, counts and test: minigrok.
 """
 
@@ -21,14 +22,15 @@ import numpy as np
 from minigrok.analyses import base
 from minigrok.analyses.base import Analysis, Row, Work
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.units import one_a_seed, units
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS, Axes, Figure, panel_grid
+from minigrok.statistics.exchange import SIGNIFICANT
 from minigrok.statistics.small_samples import sign_test
 from minigrok.storage.runs import Run
 
 LEVELS = (0.5, 0.9, 0.95, 0.98, 0.99)
 MARKS = ("memorised", *(f"{level:.2f}" for level in LEVELS), events.STREAK)
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -86,32 +88,35 @@ class Pair:
 
 @dataclass(frozen=True)
 class Result:
-    """Marks of every run, and every pair of tasks at every mark."""
+    """Marks of every run, every pair of tasks at every mark, and why other runs are left out."""
 
     marks: list[str]
     runs: list[Times]
     pairs: list[Pair]
+    left_out: dict[str, str]
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return when each task reached each mark, and who was first."""
     marks = list(MARKS if settings.protocol == "exact" else MARKS[-1:])
-    times = [_times(run, name, marks) for run, name in zip(runs, events.labels(runs), strict=True)]
+    kept, left_out = one_a_seed(dict(zip(events.labels(runs), runs, strict=True)))
+    conditions = [unit.condition for unit in units([*kept.values()])]
+    times = [_times(run, name, of, marks) for (name, run), of in zip(kept.items(), conditions, strict=True)]
     pairs = []
     for group in dict.fromkeys(each.condition for each in times):
         members = [each for each in times if each.condition == group]
         for a, b in combinations(range(len(members[0].tasks)), 2):
             pairs += [_pair(members, mark, i, a, b) for i, mark in enumerate(marks)]
-    return Result(marks, times, pairs)
+    return Result(marks, times, pairs, left_out)
 
 
-def _times(run: Run, name: str, marks: list[str]) -> Times:
+def _times(run: Run, name: str, condition: str, marks: list[str]) -> Times:
     columns, tasks = events.evaluations(run), list(run.config.task.operations)
     found = [[_mark(columns, task, mark) for task in tasks] for mark in marks]
     steps = np.array([[np.nan if step is None else step for step in line] for line in found], np.float64)
     rows = np.where(np.isnan(steps), np.nan, np.searchsorted(columns["step"], np.nan_to_num(steps)))
     last = int(columns["step"][-1])
-    return Times(name, events.condition(run.config), run.config.seed, last, tasks, steps, rows)
+    return Times(name, condition, run.config.seed, last, tasks, steps, rows)
 
 
 def _mark(columns: dict[str, Array], task: str, mark: str) -> int | None:
@@ -136,10 +141,13 @@ def _gap(a: float, b: float) -> float:
 
 
 def table(result: Result) -> list[Row]:
-    """One row a condition, pair of tasks and mark."""
-    return [_row(pair) for pair in result.pairs] or [
+    """One row a condition, pair of tasks and mark, and one a run that is left out."""
+    rows = [_row(pair) for pair in result.pairs] or [
         {"condition": each.condition, "mark": "", "says": "one task: no order"} for each in result.runs[:1]
     ]
+    empty: Row = dict.fromkeys(rows[0])
+    out = [{"condition": name, "mark": "left out", "says": why} for name, why in result.left_out.items()]
+    return rows + [empty | row for row in out]
 
 
 def _row(pair: Pair) -> Row:

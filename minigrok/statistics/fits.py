@@ -8,16 +8,22 @@ All by least squares in ln t, runs as replicates: errors are relative, and likel
 of squared residuals and k parameters, the variance included:
     AIC = n ln(RSS / n) + 2 k       AICc = AIC + 2 k (k + 1) / (n - k - 1)
     lack of fit      F = ((RSS - E) / (m - p)) / (E / (n - m)): E the spread between runs of one wd, m weight decays,
-                     p parameters; a small p value says that the law misses the means
-    band             ln t -/+ t_(n - p) s sqrt(j^T (J^T J)^-1 j), s^2 = RSS / (n - p), J (n, p) the derivatives of ln t
-                     by the parameters at the runs and j those at a wd. It holds the curve of a law that is true in
-                     95 % of the draws where ln t is linear in the parameters (all but the reciprocal law), and where
-                     errors of runs are independent: it does not know that runs share seeds
+                     p parameters; a small p value says that the law misses the means. Where runs share seeds, E
+                     holds what seeds differ by, and p is too large
+    band             ln t -/+ t_df sqrt(j^T C j), C the covariance of the parameters, j the derivatives of ln t by the
+                     parameters at a wd. It holds the curve of a law that is true in 95 % of the draws; AICc's choice
+                     among laws, it does not know
+    covariance       where every run has a seed of its own   C = s^2 R R^T, s^2 = RSS / (n - p), df = n - p
+                     where runs share seeds                  C = S / (S - 1) sum_s (R_s r_s) (R_s r_s)^T, df = S - 1
+                     J (n, p) the derivatives at the runs, R = (J^T J)^-1 J^T, r the residuals, R_s r_s their part of
+                     seed s among S. The second is exact, whatever the runs of a seed share, if every seed has every
+                     wd and ln t is linear in the parameters (all but the reciprocal law); a seed is then one fit
 Over one decade a reciprocal law imitates wd^-0.9 to 1 %: AICc decides between the two only with many runs.
 wd = 0 is on no such axis: the caller leaves it out, as well as runs that never grokked.
 Protocol of the paper (`paper_fits`): log-log in logarithms, the others in linear space, each with R^2 of its own space.
 Source: arXiv:2602.18523, code aa4e72f, figMT_F1-F3; Hurvich & Tsai 1989 (AICc); Draper & Smith 1998, section 2.1 (lack
-of fit); Bates & Watts 1988, chapter 2 (band, linear approximation); clock, common footing: minigrok.
+of fit); Bates & Watts 1988, chapter 2 (band, linear approximation); Liang & Zeger 1986 (covariance of clusters);
+clock, common footing: minigrok.
 """
 
 import warnings
@@ -32,8 +38,7 @@ from scipy.stats import t as t_law
 
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
-
-LEVEL = 0.95  # of intervals and bands
+from minigrok.statistics.intervals import around
 
 
 class Law(NamedTuple):
@@ -56,8 +61,8 @@ class Fit:
     rss, aicc, r2 : float      in ln t; nan where there are too few runs
     lack : float               p of the lack of fit; nan: no replicate, or no freedom left
     residuals : (m,)           mean of ln t - fit at each wd
-    df : int                   degrees of freedom, n - p
-    root : (p, n)              pseudo-inverse of J: (J^T J)^-1 = root root^T
+    spread : (p, k)            C = spread spread^T
+    df : int                   its degrees of freedom
     """
 
     law: str
@@ -67,8 +72,8 @@ class Fit:
     r2: float
     lack: float
     residuals: Array
+    spread: Array
     df: int
-    root: Array
 
     def __call__(self, x: Array) -> Array:
         """Return t at weight decays x."""
@@ -76,11 +81,14 @@ class Fit:
 
     def band(self, x: Array) -> Array:
         """Return the central 95 % (2, len(x)) of t at weight decays x; nan where no freedom is left."""
-        if self.df < 1:
-            return np.full((2, len(x)), np.nan)
-        error = np.sqrt(self.rss / self.df) * np.linalg.norm(_slopes(self.law, x, self.parameters) @ self.root, axis=1)
-        wide = t_law.ppf((1 + LEVEL) / 2, self.df) * error
-        return np.asarray(self(x) * np.exp(np.stack([-wide, wide])))
+        errors = np.linalg.norm(_slopes(self.law, x, self.parameters) @ self.spread, axis=1)
+        ends = [around(value, error, self.df) for value, error in zip(np.log(self(x)), errors, strict=True)]
+        return np.exp(np.array(ends).T)  # type: ignore[no-any-return]
+
+    def interval(self, parameter: str) -> tuple[float, float]:
+        """Return the 95 % interval of a parameter; nan where no freedom is left."""
+        i = LAWS[self.law].parameters.index(parameter)
+        return around(float(self.parameters[i]), float(np.linalg.norm(self.spread[i])), self.df)
 
 
 class PaperFit(NamedTuple):
@@ -92,12 +100,13 @@ class PaperFit(NamedTuple):
     r2: float
 
 
-def fit_laws(x: Array, t: Array) -> list[Fit]:
+def fit_laws(x: Array, t: Array, seeds: Array | None = None) -> list[Fit]:
     """Return every law that the weight decays can decide, the smallest AICc first.
 
     Parameters
     ----------
     x, t : (n,) float       wd > 0 and grok time > 0 of each run
+    seeds : (n,) int        of each run; default one for each
 
     Raises
     ------
@@ -105,34 +114,25 @@ def fit_laws(x: Array, t: Array) -> list[Fit]:
         Fewer than two weight decays, or values that are not positive and finite.
     """
     x, t = _checked(x, t)
+    seeds = np.arange(len(x)) if seeds is None else seeds
     distinct = len(np.unique(x))
-    fits = [_fit(name, x, np.log(t)) for name, law in LAWS.items() if distinct >= len(law.parameters)]
+    fits = [_fit(name, x, np.log(t), seeds) for name, law in LAWS.items() if distinct >= len(law.parameters)]
     return sorted(fits, key=lambda fit: (np.isnan(fit.aicc), fit.aicc))
 
 
-def slope_interval(x: Array, t: Array) -> tuple[float, float, float]:
-    """Return the exponent b of t ~ wd^-b and its classical 95 % interval; nan with fewer than three runs."""
-    u, y = np.log(x), np.log(t)
-    u = u - u.mean()
-    b, n = -float(u @ y / (u @ u)), len(u)
-    if n < 3:
-        return b, float("nan"), float("nan")
-    error = np.sqrt(((y - y.mean() + b * u) ** 2).sum() / (n - 2) / (u @ u))
-    wide = float(t_law.ppf((1 + LEVEL) / 2, n - 2) * error)
-    return b, b - wide, b + wide
-
-
-def bend(x: Array, t: Array) -> tuple[float, float]:
-    """Return the coefficient of (ln wd)^2 beside a power law, and its p; nan with fewer than three wd or four runs."""
-    if len(np.unique(x)) < 3 or len(x) < 4:
+def bend(x: Array, t: Array, seeds: Array | None = None) -> tuple[float, float]:
+    """Return the coefficient of (ln wd)^2 beside a power law, and its p; nan with fewer than three wd or no freedom."""
+    if len(np.unique(x)) < 3:
         return float("nan"), float("nan")
     u, y = np.log(x), np.log(t)
-    design = np.stack([np.ones_like(u), u, (u - u.mean()) ** 2], axis=1)
-    beta, *_ = np.linalg.lstsq(design, y, rcond=None)
-    variance = ((y - design @ beta) ** 2).sum() / (len(y) - 3) * np.linalg.inv(design.T @ design)[2, 2]
-    if variance == 0:
+    root = np.linalg.pinv(np.stack([np.ones_like(u), u, (u - u.mean()) ** 2], axis=1))
+    beta = root @ y
+    residuals = y - np.linalg.pinv(root) @ beta
+    spread, df = _spread(root, residuals, np.arange(len(u)) if seeds is None else seeds)
+    error = float(np.linalg.norm(spread[2]))
+    if df < 1 or not error > 0:
         return float(beta[2]), float("nan")
-    return float(beta[2]), float(2 * t_law.sf(abs(beta[2]) / np.sqrt(variance), len(y) - 3))
+    return float(beta[2]), float(2 * t_law.sf(abs(beta[2]) / error, df))
 
 
 def paper_fits(x: Array, t: Array) -> list[PaperFit]:
@@ -155,7 +155,7 @@ def paper_fits(x: Array, t: Array) -> list[PaperFit]:
     return found + [_linear_space(name, x, t, p0) for name, p0 in starts.items() if len(np.unique(x)) >= len(p0)]
 
 
-def _fit(name: str, x: Array, y: Array) -> Fit:
+def _fit(name: str, x: Array, y: Array, seeds: Array) -> Fit:
     law, n = LAWS[name], len(y)
     wd, means, runs = _means(x, y)
     parameters = law.fit(wd, means, runs)
@@ -165,11 +165,21 @@ def _fit(name: str, x: Array, y: Array) -> Fit:
     aicc = aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("nan")
     between = float(((y - means[np.searchsorted(wd, x)]) ** 2).sum())
     lack = _lack(rss, between, n, len(wd), len(parameters))
-    root = np.linalg.pinv(_slopes(name, x, parameters))
-    return Fit(
-        name, parameters, rss, float(aicc), _r2(y, law.curve(x, parameters)), lack,
-        means - law.curve(wd, parameters), n - len(parameters), root,
-    )  # fmt: skip
+    fitted = law.curve(x, parameters)
+    spread, df = _spread(np.linalg.pinv(_slopes(name, x, parameters)), y - fitted, seeds)
+    off = means - law.curve(wd, parameters)
+    return Fit(name, parameters, rss, float(aicc), _r2(y, fitted), lack, off, spread, df)
+
+
+def _spread(root: Array, residuals: Array, seeds: Array) -> tuple[Array, int]:
+    """Return the spread (p, k) of the parameters and its degrees of freedom; nan without any."""
+    (p, n), of = root.shape, np.unique(seeds, return_inverse=True)[1]
+    S = int(of.max()) + 1
+    if S == n:
+        df, spread = n - p, root * np.linalg.norm(residuals)
+    else:
+        df, spread = S - 1, (root * residuals) @ (of[:, None] == np.arange(S)) * np.sqrt(S)
+    return (spread / np.sqrt(df), df) if df > 0 else (np.full((p, 1), np.nan), 0)
 
 
 def _slopes(name: str, x: Array, parameters: Array) -> Array:

@@ -62,14 +62,14 @@ def mean_interval(values: Array) -> Interval:
 
 
 def around(value: float, error: float, df: int) -> tuple[float, float]:
-    """Return value -/+ t error, a standard error of df degrees of freedom; nan without freedom, or for an error of 0."""
+    """Return value -/+ t error, a standard error of df degrees of freedom; nan without freedom, or where it is 0."""
     if df < 1 or not error > 0:
         return NOTHING, NOTHING
     wide = float(t_law.ppf((1 + LEVEL) / 2, df)) * error
     return value - wide, value + wide
 
 
-def share_interval(count: Array, n: Array) -> Array:
+def share_interval(count: Array | int, n: Array | int) -> Array:
     """Return the ends (2, ...) of the interval of a share, `count` of `n`."""
     count, n, tail = np.asarray(count), np.asarray(n), (1 - LEVEL) / 2
     low = np.where(count > 0, beta.ppf(tail, count, n - count + 1), 0.0)

@@ -2,33 +2,32 @@
 
     S(t)               P(no event by t), Kaplan-Meier: product over the event times t_i <= t of 1 - d_i / n_i;
                        d_i events at t_i, n_i runs at risk: neither over nor ended before t_i
-    interval           log(-log S) -/+ 1.96 sqrt(V) / |log S|, V = sum d_i / (n_i (n_i - d_i)) (Greenwood); none where
-                       S is 0 or 1, where `at_most` speaks
-    median             first t with S <= 1/2; where S stays at 1/2, the middle of that stretch
-    restricted mean    integral of S from 0 to a horizon h: mean of min(t, h); its variance is the sum of
-                       A_i^2 d_i / (n_i (n_i - d_i)), with A_i the part of the integral after t_i
-    log-rank           u_g = sum_i (d_gi - d_i n_gi / n_i) of each group g, V its covariance; u^T V^+ u is chi-square
-                       of rank V degrees of freedom for many runs. For a handful p_order is the honest one: the share
-                       of random exchanges of runs between groups that give as much, if all groups have one budget
+    interval           of the share (Clopper and Pearson), the runs that were censored before t counted as gone for its
+                       low end and as still there for its high end: it covers 95 % or more at any number of runs. The
+                       usual one of Greenwood, log-log, covers .875 with three runs
+    median             first t with S <= 1/2; where S stays at 1/2, the middle of that stretch. Its interval holds the
+                       times whose interval of S holds 1/2; with fewer than six runs it has no end
+    restricted mean    integral of S from 0 to a horizon h: mean of min(t, h). Its interval is Student's, and needs to
+                       see every run's event before h: errors that are not normal, it does not know
+    log-rank           u_g = sum_i (d_gi - d_i n_gi / n_i) of each group g, V its covariance; u^T V^+ u is large where
+                       the groups differ. p by exchange (minigrok.statistics.exchange), if all have one budget: the
+                       chi-square law that this statistic has for many runs is not that of a handful
 Times are known to the spacing of evaluations only, so ties are usual.
-Source: Kaplan & Meier 1958; Greenwood 1926; Kalbfleisch & Prentice 1980 (log-log); Brookmeyer & Crowley 1982 (interval
-of the median); Mantel 1966, Peto & Peto 1972 (log-rank); Phipson & Smyth 2010 (random exchanges). S and its interval
-are SciPy's.
+Source: Kaplan & Meier 1958; Clopper & Pearson 1934; Brookmeyer & Crowley 1982 (interval of the median by inversion);
+Mantel 1966, Peto & Peto 1972 (log-rank). S is SciPy's.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import CensoredData, chi2, ecdf
+from scipy.stats import CensoredData, ecdf
 
 from minigrok.engine import Array
 from minigrok.errors import ConfigError, ShapeError
-
-LEVEL = 0.95
-EXCHANGES = 10_000  # random exchanges of runs between groups: our choice
+from minigrok.statistics.exchange import EXCHANGES, exchanged, least_p, p_value
+from minigrok.statistics.intervals import LEVEL, Interval, mean_interval, share_interval
 
 
 class Estimate(NamedTuple):
@@ -44,8 +43,8 @@ class LogRank(NamedTuple):
 
     statistic: float  # 0 if no event says anything
     df: int  # 0 likewise
-    p: float  # of the chi-square law, for many runs
-    p_order: float  # of random exchanges; its least value is 1 / (exchanges + 1)
+    p: float  # by exchange
+    least: float  # the smallest p that these runs could give
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Survival:
     Attributes
     ----------
     times : (m,)             distinct times of events and ends, ascending; S is 1 before the first
-    survival, low, high : (m,)    S from each time to the next, and its interval; nan where there is none
+    survival, low, high : (m,)    S from each time to the next, and its interval at that time
     at_risk, events : (m,) int
     """
 
@@ -74,7 +73,10 @@ class Survival:
     def median(self) -> Estimate:
         """Return the median time with its interval: the times whose interval of S holds 1/2."""
         below = np.flatnonzero(self.survival <= 0.5 + 1e-12)
-        low, high = (_first(self.times, bound) for bound in (self.low <= 0.5, self.high < 0.5))
+        n = int(self.at_risk[0])
+        too_few = bool(share_interval(n, n)[0] <= 0.5)  # before the first event S may be 1/2 already
+        low = None if too_few else _first(self.times, self.low <= 0.5)
+        high = _first(self.times, self.high < 0.5)
         if not below.size:
             return Estimate(None, low, high)
         i = int(below[0])
@@ -84,8 +86,8 @@ class Survival:
             value = (value + float(self.times[after[0]])) / 2
         return Estimate(value, low, high)
 
-    def restricted_mean(self, horizon: float) -> tuple[float, float]:
-        """Return the mean of min(t, horizon), and its standard error.
+    def restricted_mean(self, horizon: float) -> tuple[float, Interval]:
+        """Return the mean of min(t, horizon), and its interval: nan unless every run's event came before.
 
         Raises
         ------
@@ -97,11 +99,10 @@ class Survival:
             raise ConfigError(required, f"{horizon:g}", "choose a shorter horizon")
         inside = self.times < horizon
         knots = np.concatenate([[0.0], self.times[inside], [horizon]])
-        areas = np.concatenate([[1.0], self.survival[inside]]) * np.diff(knots)
-        after = areas.sum() - np.cumsum(areas)[:-1]  # A_i at each time inside
-        n, d = self.at_risk[inside], self.events[inside]
-        terms = np.divide(d, n * (n - d), out=np.zeros(len(n)), where=n > d)
-        return float(areas.sum()), float(np.sqrt((after**2 * terms).sum()))
+        mean = float(np.concatenate([[1.0], self.survival[inside]]) @ np.diff(knots))
+        seen = np.repeat(self.times, self.events * (self.times <= horizon))
+        n = int(self.at_risk[0])
+        return mean, mean_interval(seen) if len(seen) == n else Interval(np.nan, np.nan, n)
 
 
 def survival(times: Array, happened: Array) -> Survival:
@@ -118,14 +119,13 @@ def survival(times: Array, happened: Array) -> Survival:
         No run, times and events that do not match, or a time that is not finite and positive.
     """
     times, happened = _checked(times, happened)
-    with warnings.catch_warnings():  # where S is 0 or 1: said in the docstring of this module
-        warnings.filterwarnings("ignore", message="The confidence interval is undefined", category=RuntimeWarning)
-        found = ecdf(CensoredData(uncensored=times[happened], right=times[~happened])).sf
-        interval = found.confidence_interval(LEVEL, method="log-log")
-    t = found.quantiles
+    found = ecdf(CensoredData(uncensored=times[happened], right=times[~happened])).sf
+    t, n = found.quantiles, len(times)
     at_risk = (times[None] >= t[:, None]).sum(axis=1)
     events = (times[None, happened] == t[:, None]).sum(axis=1)
-    return Survival(t, found.probabilities, interval.low.probabilities, interval.high.probabilities, at_risk, events)
+    over = np.cumsum(events)
+    low, high = share_interval(at_risk - events, n)[0], share_interval(n - over, n)[1]
+    return Survival(t, found.probabilities, low, high, at_risk, events)
 
 
 def at_most(runs: int) -> float:
@@ -133,12 +133,15 @@ def at_most(runs: int) -> float:
     return float(1 - (1 - LEVEL) ** (1 / runs))
 
 
-def log_rank(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator, exchanges: int = EXCHANGES) -> LogRank:
+def log_rank(
+    groups: Sequence[tuple[Array, Array, Array]], rng: np.random.Generator, exchanges: int = EXCHANGES
+) -> LogRank:
     """Return the log-rank test of two groups or more.
 
     Parameters
     ----------
-    groups : sequence of (times (n_g,), happened (n_g,))
+    groups : sequence of (times (n_g,), happened (n_g,), seeds (n_g,))
+        Runs of one seed are exchanged among themselves, in whichever groups they are.
     rng : numpy Generator     for the exchanges
     exchanges : int
 
@@ -149,7 +152,7 @@ def log_rank(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator, ex
     """
     if len(groups) < 2:
         raise ShapeError("two groups or more to compare", str(len(groups)), "add a group")
-    checked = [_checked(*group) for group in groups]
+    checked = [_checked(times, happened) for times, happened, _ in groups]
     times, happened = (np.concatenate(part) for part in zip(*checked, strict=True))
     labels = np.repeat(np.arange(len(groups)), [len(t) for t, _ in checked])
     t = np.unique(times[happened])
@@ -157,10 +160,9 @@ def log_rank(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator, ex
     seen, df = _statistics(at_risk, events, labels[None], len(groups))
     if not df[0]:
         return LogRank(0.0, 0, 1.0, 1.0)
-    others = np.array([rng.permutation(labels) for _ in range(exchanges)])
+    others = exchanged(labels, np.concatenate([seeds for _, _, seeds in groups]), rng, exchanges)
     drawn, _ = _statistics(at_risk, events, others, len(groups))
-    as_far = int((drawn >= seen[0] * (1 - 1e-9)).sum())
-    return LogRank(float(seen[0]), int(df[0]), float(chi2.sf(seen[0], df[0])), (as_far + 1) / (exchanges + 1))
+    return LogRank(float(seen[0]), int(df[0]), p_value(seen[0], drawn), least_p(seen[0], drawn))
 
 
 def _statistics(at_risk: Array, events: Array, labels: Array, groups: int) -> tuple[Array, Array]:

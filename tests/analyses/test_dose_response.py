@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from synthetic_runs import STEPS, make, rises
 
 from minigrok.analyses.base import Work
 from minigrok.analyses.dose_response import analysis as dose_response
 from minigrok.analyses.dose_response.figure import figure
 from minigrok.analyses.dose_response.runs import lives_of
-from minigrok.errors import ConfigError
+from minigrok.errors import RunFolderError
 from minigrok.network.params import initial
 from minigrok.statistics.survival import log_rank, survival
 from minigrok.training.interventions import TABLE
@@ -37,9 +38,9 @@ def scored(runs, **settings):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Five seeds by baseline, deletion (twice as late) and scaling (as the baseline), seed 3 of deletion censored."""
+    """Six seeds by baseline, deletion (twice as late) and scaling (as the baseline), seed 3 of deletion censored."""
     found = []
-    for seed in range(1, 6):
+    for seed in range(1, 7):
         at = 5 + seed
         found.append(run_of(tmp_path / f"b{seed}", at, seed=seed, defect=2.0))
         late = None if seed == 3 else 2 * (at + 2) - 2
@@ -53,20 +54,17 @@ def test_groups_their_medians_and_ratios(runs):
     base, deletion, scaling = result.groups
     assert (base.arm, deletion.arm, scaling.arm) == ("baseline", "deletion", "scaling")
     assert base.lives[0].times.tolist() == [800, 600, 800]  # two rows after rows 6 and 4, 100 steps each
-    assert scaling.ratio == pytest.approx(1)
-    assert deletion.is_bound
-    assert not scaling.is_bound
-    times = np.array([1600, 1800, 2000, np.inf, np.inf])
-    seen = [life.times[-1] for life in deletion.lives]
-    assert seen == [1600, 1800, 2000, 2000, 2000]
-    assert [bool(life.happened[-1]) for life in deletion.lives] == [True, True, False, False, False]
-    assert np.isinf(times[3:]).all()
-    curve = survival(np.array(seen), np.array([True, True, False, False, False]))
+    assert scaling.ratio[:3] == (pytest.approx(1), "", 6)
+    assert deletion.ratio.bound == ">"
+    seen, happened = [1600, 1800, 2000, 2000, 2000, 2000], [True, True, False, False, False, False]
+    assert [life.times[-1] for life in deletion.lives] == seen
+    assert [bool(life.happened[-1]) for life in deletion.lives] == happened
+    curve = survival(np.array(seen), np.array(happened))
     assert np.array_equal(deletion.curve.survival, curve.survival)
     assert deletion.medians[-1].value is None
     row = dose_response.table(result)[1]
     assert row["x baseline"].startswith(">1.9") or row["x baseline"].startswith(">1.8")
-    assert "3 censored at 2,000: later, not never" in row["says"]
+    assert "4 censored at 2,000: later, not never" in row["says"]
     assert "no repeats: no error bar" in row["says"]
 
 
@@ -93,21 +91,54 @@ def test_the_tests_are_log_rank_tests_against_baseline_and_deletion(runs):
     base, deletion, scaling = ([life for life in group.lives] for group in result.groups)
 
     def group(lives):
-        return np.array([x.times[-1] for x in lives]), np.array([x.happened[-1] for x in lives])
+        return tuple(np.array([value(x) for x in lives]) for value in (end, lambda x: x.happened[-1], lambda x: x.seed))
+
+    def end(life):
+        return life.times[-1]
 
     stream = Work().rng("dose_response/deletion/0.5/baseline")
-    assert result.groups[1].p_baseline == log_rank([group(deletion), group(base)], stream, 1000).p_order < 0.02
-    assert result.groups[2].p_baseline == 1
-    assert result.groups[2].p_deletion < 0.02
+    assert result.groups[1].p_baseline == log_rank([group(deletion), group(base)], stream, 1000).p
+    assert result.groups[1].p_baseline == pytest.approx(2 / 2**6, abs=0.02)  # six pairs, all of one sign
+    assert np.isnan(result.groups[2].p_baseline)  # equal times: no exchange tells anything
+    assert result.groups[2].p_deletion == pytest.approx(2 / 2**6, abs=0.02)
     assert np.isnan(result.groups[1].p_deletion)
     assert np.isnan(result.groups[0].p_baseline)
     assert all(np.isnan(group.p_baseline) for group in scored(runs, protocol="paper").groups)
-    assert len(scaling) == 5
+    assert len(scaling) == 6
 
 
-def test_too_few_runs_have_no_p(tmp_path):
-    runs = [run_of(tmp_path / "b", 5), run_of(tmp_path / "d", 15, "deletion", 0.1)]
+def test_five_seeds_in_both_arms_have_no_p(runs):
+    """Five pairs of one sign are one of 2^4 cases: .06."""
+    assert np.isnan(scored(runs[:15]).groups[1].p_baseline)
+
+
+def test_repeats_of_two_seeds_have_no_p(tmp_path):
+    """Arms of two seeds each, five repeats a seed: two against two, however different they are."""
+    runs = [run_of(tmp_path / f"b{s}{r}", 5, seed=s, repeat=r) for s in (1, 2) for r in range(5)]
+    runs += [run_of(tmp_path / f"d{s}{r}", 15, "deletion", 0.1, s, r) for s in (3, 4) for r in range(5)]
     assert np.isnan(scored(runs).groups[1].p_baseline)
+
+
+def test_the_ratio_is_over_seeds_and_a_run_of_a_seed_without_a_baseline_tells_nothing(tmp_path):
+    """Seed 1: one run, 1600 over 800; seed 2: two runs, 400 over 800; seed 3 has no baseline."""
+    runs = [run_of(tmp_path / f"b{s}", 6, seed=s) for s in (1, 2)]
+    runs += [run_of(tmp_path / "b2-1", 6, seed=2, repeat=1), run_of(tmp_path / "b2-2", 7, seed=2, repeat=2)]
+    runs += [run_of(tmp_path / "d1", 14, "deletion", 0.1, 1), run_of(tmp_path / "d3", 1, "deletion", 0.1, 3)]
+    runs += [run_of(tmp_path / f"d2-{r}", 2, "deletion", 0.1, 2, r) for r in (0, 1)]
+    group = scored(runs).groups[1]
+    second = 400 / (800 * 800 * 900) ** (1 / 3)
+    assert group.ratio.value == pytest.approx(np.sqrt(2 * second))
+    assert group.ratio.seeds == 2
+    assert group.ratio.scale == pytest.approx(np.sqrt(1 + 1 + 1 / 2 + 1 / 3) / 2)
+
+
+def test_a_censored_baseline_makes_the_ratio_a_bound_from_above(tmp_path):
+    runs = [run_of(tmp_path / "b", None, seed=1), run_of(tmp_path / "d", 8, "deletion", 0.1, 1)]
+    group = scored(runs).groups[1]
+    assert group.ratio[:2] == (pytest.approx(1000 / 2000), "<")
+    assert dose_response.table(scored(runs))[1]["x baseline"] == "<0.50"
+    runs += [run_of(tmp_path / "b2", 6, seed=2), run_of(tmp_path / "d2", None, "deletion", 0.1, 2)]
+    assert np.isnan(scored(runs).groups[1].ratio.value)  # at most and at least: nothing
 
 
 def test_measures_are_medians_of_the_log_and_d_is_relative_to_the_baseline_of_the_seed(runs):
@@ -119,15 +150,17 @@ def test_measures_are_medians_of_the_log_and_d_is_relative_to_the_baseline_of_th
 
 
 def test_repeats_are_the_error_bar(tmp_path):
-    """Two repeats at 800 and 1600 of one seed: s = ln 2 / sqrt 2; a run twice as late as their mean is z = ..."""
+    """Two repeats at 800 and 1600 of one seed: s = ln 2 / sqrt 2, of one degree of freedom."""
     runs = [run_of(tmp_path / "b1", 6, repeat=1), run_of(tmp_path / "b2", 14, repeat=2)]
     runs.append(run_of(tmp_path / "d", 16, "deletion", 0.1))
     result = scored(runs)
     s = np.log(2) / np.sqrt(2)
     assert (result.repeat_sd, result.repeats_df) == (pytest.approx(s), 1)
     ratio = 1800 / np.sqrt(800 * 1600)
-    assert result.groups[1].ratio == pytest.approx(ratio)
-    assert result.groups[1].z == pytest.approx(np.log(ratio) / (s * np.sqrt(1 + 1 / 2)))
+    group = result.groups[1]
+    assert group.ratio.value == pytest.approx(ratio)
+    assert group.t == pytest.approx(np.log(ratio) / (s * np.sqrt(1 + 1 / 2)))
+    assert group.p_repeats == pytest.approx(2 * stats.t.sf(group.t, 1))
     assert "within repeats" in dose_response.table(result)[1]["says"]
 
 
@@ -161,7 +194,7 @@ def test_settings_that_vary_make_arms_of_their_own(tmp_path):
 
 def test_runs_of_several_conditions_are_an_error(tmp_path):
     runs = [run_of(tmp_path / "a", 6), run_of(tmp_path / "b", 6, settings=["optimiser.weight_decay=0.1"])]
-    with pytest.raises(ConfigError, match="runs of one condition"):
+    with pytest.raises(RunFolderError, match=r"optimiser.weight_decay = .* in a and 0.1 in b"):
         scored(runs)
 
 
@@ -172,5 +205,5 @@ def test_the_figure_has_a_panel_a_task_and_marks_what_is_censored(runs):
     assert titles[0].startswith("add")
     assert "Kaplan-Meier" in titles[2]
     hollow = [line for line in drawn.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
-    assert len(hollow) == 3  # the three censored runs
+    assert len(hollow) == 4  # the censored runs
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in drawn.axes)

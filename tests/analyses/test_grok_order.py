@@ -122,3 +122,27 @@ def test_twice_the_same_bytes(tmp_path):
         folder = perform(grok_order.ANALYSIS, runs, Settings()).folder
         both.append([(folder / name).read_bytes() for name in names])
     assert both[0] == both[1]
+
+
+def test_repeats_of_one_seed_are_one_seed_and_are_named(tmp_path):
+    """Six runs of seed 0, mul first in all: one observation, which shows no order."""
+    runs = [make(tmp_path / str(i), [rises(9), rises(5)], settings=["seed=0"]) for i in range(6)]
+    result, rows = order(runs)
+    assert len(result.runs) == 1
+    assert rows["0.98 x 3"]["says"] == "1 untied cannot show an order: p >= 1"
+    assert sorted(result.left_out) == [str(i) for i in range(1, 6)]
+    left = [row for row in grok_order.table(result) if row["mark"] == "left out"]
+    assert left[0]["says"].startswith("a repeat of seed 0 in add+mul")
+    assert len(left) == 5
+
+
+@pytest.mark.parametrize("setting", ["optimiser.learning_rate=0.01", "model.mlp_width=12", "train.batch_size=12"])
+def test_runs_of_another_setting_are_a_condition_of_their_own(tmp_path, setting):
+    runs = [make(tmp_path / str(i), [rises(9), rises(5)], settings=[f"seed={i}"]) for i in range(3)]
+    runs += [make(tmp_path / f"b{i}", [rises(9), rises(5)], settings=[f"seed={i}", setting]) for i in range(3)]
+    result, _ = order(runs)
+    conditions = list(dict.fromkeys(pair.condition for pair in result.pairs))
+    key, _, value = setting.partition("=")
+    assert len(conditions) == 2
+    assert conditions[1].endswith(f"{key.partition('.')[2].replace('_', ' ')} {value}")
+    assert {len(pair.gaps) for pair in result.pairs} == {3}

@@ -160,6 +160,9 @@ def writes_and_sums(lo: int, hi: int, x: Array, y: Array, total: Array) -> None:
 
 
 def test_a_loop_that_writes_and_sums_is_caught() -> None:
-    x = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
-    call: Call = (writes_and_sums, 3, (x, np.empty_like(x), np.empty(3, np.float32)))
-    assert differing([call]) == {f"{__name__}.writes_and_sums"}
+    """At one of these widths; the length of a vector, and so the width, is the machine's."""
+    calls: list[Call] = []
+    for width in (4, 5, 8, 13, 16):
+        x = np.random.default_rng(0).standard_normal((3, width)).astype(np.float32)
+        calls.append((writes_and_sums, 3, (x, np.empty_like(x), np.empty(3, np.float32))))
+    assert differing(calls) == {f"{__name__}.writes_and_sums"}

@@ -8,7 +8,8 @@ from scipy import stats
 
 from minigrok.errors import ShapeError
 from minigrok.statistics import fits
-from minigrok.statistics.fits import LAWS, fit_laws, paper_fits, slope_interval
+from minigrok.statistics.fits import LAWS, fit_laws, paper_fits
+from minigrok.statistics.intervals import mean_interval
 
 WD = np.array([1, 0.5, 0.3, 0.2, 0.1])
 TRUTH = {
@@ -27,9 +28,14 @@ def runs(law, noise=0.1, seed=0, wd=WD, n=3, seed_noise=0.0, truth=None):
     return x, np.exp(y + noise * rng.standard_normal(len(x)) + shared)
 
 
-def fitted(law, x, t):
-    (found,) = (fit for fit in fit_laws(x, t) if fit.law == law)
+def fitted(law, x, t, seeds=None):
+    (found,) = (fit for fit in fit_laws(x, t, seeds) if fit.law == law)
     return found
+
+
+def shared(x):
+    """Seeds of runs that `runs` gives: the same ones at each weight decay."""
+    return np.tile(np.arange(len(x) // len(np.unique(x))), len(np.unique(x)))
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -65,26 +71,28 @@ def covered(draws, holds):
     assert abs(share - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / draws), share
 
 
-@pytest.mark.parametrize("n", [1, 3, 10])
-def test_intervals_of_the_exponent_cover_it(n):
-    """One run, three and ten at each of five weight decays."""
+@pytest.mark.parametrize(("n", "seed_noise"), [(1, 0), (3, 0), (10, 0), (3, 0.5), (10, 0.5)])
+def test_intervals_of_the_exponent_cover_it(n, seed_noise):
+    """One run, three and ten at each of five weight decays; seeds of their own, and the same ones everywhere."""
 
     def holds(seed):
-        _, low, high = slope_interval(*runs("power law", 0.15, seed, n=n))
+        x, t = runs("power law", 0.15, seed, n=n, seed_noise=seed_noise)
+        low, high = fitted("power law", x, t, shared(x) if seed_noise else None).interval("b")
         return low <= TRUTH["power law"][1] <= high
 
     covered(300, holds)
 
 
-@pytest.mark.parametrize("n", [1, 3, 10])
+@pytest.mark.parametrize(("n", "seed_noise"), [(1, 0), (3, 0), (10, 0), (3, 0.1), (10, 0.1)])
 @pytest.mark.parametrize("law", LAWS)
-def test_bands_cover_the_law_that_is_true(law, n):
+def test_bands_cover_the_law_that_is_true(law, n, seed_noise):
     """At a weight decay beyond the runs; the reciprocal law is not linear in its parameters, and is no worse for it."""
     at = np.array([0.07])
     truth = np.exp(LAWS[law].curve(at, np.array(TRUTH[law])))[0]
 
     def holds(seed):
-        (low,), (high,) = fitted(law, *runs(law, 0.05, seed, n=n)).band(at)
+        x, t = runs(law, 0.05, seed, n=n, seed_noise=seed_noise)
+        (low,), (high,) = fitted(law, x, t, shared(x) if seed_noise else None).band(at)
         return low <= truth <= high
 
     covered(100, holds)
@@ -102,11 +110,29 @@ def test_the_band_of_a_line_is_the_textbook_one():
     assert high == pytest.approx(line.intercept + line.slope * at + wide)
 
 
-def test_what_a_seed_adds_to_all_its_runs_makes_the_interval_of_the_exponent_wide():
-    """What runs of a seed share cancels from the slope, and stays in the spread that the interval is made of."""
-    b, low, high = slope_interval(*runs("power law", 0.001, n=6, seed_noise=0.3))
-    assert b == pytest.approx(TRUTH["power law"][1], abs=0.005)
+def test_what_a_seed_adds_to_all_its_runs_cancels_from_the_exponent_and_stays_in_the_band():
+    x, t = runs("power law", 0.001, n=6, seed_noise=0.3)
+    fit, at = fitted("power law", x, t, shared(x)), np.array([0.3])
+    low, high = fit.interval("b")
+    assert low < TRUTH["power law"][1] < high < low + 0.005
+    (low,), (high,) = fit.band(at)
+    assert high > 1.2 * low
+    low, high = fitted("power law", x, t).interval("b")  # seeds taken for runs: what they add stays in it
     assert high - low > 0.05
+
+
+def test_a_seed_at_every_weight_decay_is_one_fit_and_its_repeats_no_further_one():
+    """Band and interval are Student's of the seeds' own fits."""
+    x, t = runs("power law", 0.2, n=4, seed_noise=0.3)
+    seeds, at = shared(x), np.array([0.4])
+    fit, each = fitted("power law", x, t, seeds), [fitted("power law", x[seeds == s], t[seeds == s]) for s in range(4)]
+    assert fit.interval("b") == pytest.approx(mean_interval(np.array([one.parameters[1] for one in each]))[:2])
+    low, high, _ = mean_interval(np.array([np.log(one(at)[0]) for one in each]))
+    assert np.log(fit.band(at)).ravel() == pytest.approx([low, high])
+    twice = fitted("power law", np.tile(x, 2), np.tile(t, 2), np.tile(seeds, 2))
+    assert twice.interval("b") == pytest.approx(fit.interval("b"))
+    assert fitted("power law", x[seeds == 0], t[seeds == 0], seeds[seeds == 0]).df == 0  # one seed says nothing
+    assert fits.bend(x, t, seeds) == pytest.approx(fits.bend(np.tile(x, 2), np.tile(t, 2), np.tile(seeds, 2)))
 
 
 def test_lack_of_fit_is_seen_by_replicates_alone():
@@ -167,7 +193,7 @@ def test_two_runs_are_fitted_and_nothing_more_is_said():
     assert found.parameters == pytest.approx([10, 1])
     assert np.isnan([found.aicc, found.lack]).all()
     assert np.isnan(found.band(np.array([0.7]))).all()
-    assert np.isnan(slope_interval(np.array([1, 0.5]), np.array([10.0, 20.0]))[1])
+    assert np.isnan(found.interval("b")).all()
 
 
 @pytest.mark.parametrize(

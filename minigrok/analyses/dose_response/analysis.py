@@ -4,11 +4,15 @@ Runs that have not grokked when they end are censored: their time is more than t
 budget among them, the horizon, so that every group could be watched for as long.
     baseline        runs of dose 0 and runs without an intervention; equal bits count once
     grok            Kaplan-Meier median of the time at which every task has grokked, with its 95 % interval
-    x baseline      geometric mean over seeds of grok time over that of the seed's baseline; ">": some were censored
-    repeats         s = standard deviation of ln t between repeats of one seed, pooled: the error bar of a single run
-    z               ln(x baseline) / (s sqrt(1/n + 1/m)), n runs and m of the baseline: beyond 2 a repeat seldom is
-    p baseline      log-rank test against the baseline; p deletion: against the arm deletion at the same dose. Share of
-                    random exchanges; p of one test each, not corrected for their number
+                    grok's interval covers 95 % or more, and has no end with fewer than six runs
+    x baseline      geometric mean over seeds of the seed's grok time over that of its baseline, each the geometric mean
+                    of its repeats; ">": runs were censored, so it is more; "<": baselines were, so it is less
+    repeats         s = standard deviation of ln t between repeats of one seed, pooled over arms and doses
+    t               ln(x baseline) / (s sqrt(sum_s (1/n_s + 1/m_s)) / S), n_s runs and m_s baselines of seed s among S;
+                    p repeats is Student's, df the freedom of s: whether THESE seeds differ by more than repeats do
+    p baseline      log-rank test against the baseline; p deletion: against the arm deletion at the same dose. By
+                    exchange within seeds (minigrok.statistics.exchange): whether seeds differ. None where no exchange
+                    could give .05, as with five seeds in both arms; not corrected for the number of tests
 From the log of each run, from its start on: median share of the gradient and of AdamW's update in the plane; D over the
 D of the seed's baseline at the same steps (the same batches), geometric mean; kicks: D after over D before.
 norm at the end: |theta|. unused row kept: norm of token 0's embedding at the end over its initial one. No pair has this
@@ -20,15 +24,17 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import t as t_law
 
 from minigrok.analyses.base import Analysis, Work
 from minigrok.analyses.dose_response.figure import figure
-from minigrok.analyses.dose_response.result import BASELINE, Group, Life, Result, Settings
+from minigrok.analyses.dose_response.result import BASELINE, Group, Life, Ratio, Result, Settings
 from minigrok.analyses.dose_response.runs import lives_of
 from minigrok.analyses.dose_response.table import table
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.units import condition, require_alike
 from minigrok.config.arms import ARMS
-from minigrok.errors import ConfigError
+from minigrok.statistics.exchange import SIGNIFICANT
 from minigrok.statistics.survival import Survival, log_rank, survival
 from minigrok.storage.runs import Run
 
@@ -38,23 +44,18 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
     Raises
     ------
-    ConfigError
-        Runs of different tasks or weight decays.
     RunFolderError
-        A run without an evaluation.
+        A run without an evaluation, or runs that differ in more than their intervention and seed.
     """
-    conditions = list(dict.fromkeys(events.condition(run.config) for run in runs))
-    if len(conditions) > 1:
-        do = "compare runs that differ in their intervention and seed alone"
-        raise ConfigError("runs of one condition", "; ".join(conditions), do)
+    require_alike(runs, events.labels(runs), ["intervention.*"], "their intervention")
     horizon = min(run.config.train.max_steps for run in runs)
     lives = lives_of(runs, horizon)
     sd, df = repeat_spread(lives)
     keys = sorted({(life.arm, life.dose) for life in lives}, key=_order)
     members = {key: [life for life in lives if (life.arm, life.dose) == key] for key in keys}
-    groups = [_group(key, members, sd, settings, work) for key in keys]
+    groups = [_group(key, members, (sd, df), settings, work) for key in keys]
     tasks = list(runs[0].config.task.operations)
-    return Result(settings.protocol, conditions[0], tasks, horizon, sd, df, groups)
+    return Result(settings.protocol, condition(runs[0].config), tasks, horizon, sd, df, groups)
 
 
 def _order(key: tuple[str, float]) -> tuple[int, str, float]:
@@ -75,45 +76,58 @@ def repeat_spread(lives: Sequence[Life]) -> tuple[float, int]:
 
 
 def _group(
-    key: tuple[str, float], members: dict[tuple[str, float], list[Life]], sd: float, settings: Settings, work: Work
+    key: tuple[str, float],
+    members: dict[tuple[str, float], list[Life]],
+    repeats: tuple[float, int],
+    settings: Settings,
+    work: Work,
 ) -> Group:
     (arm, dose), lives = key, members[key]
     base = members.get((BASELINE, 0.0), [])
     curves = [_curve(lives, k) for k in range(len(lives[0].times))]
-    ratio, is_bound, n_base = _ratio(lives, base)
-    spread = sd * math.sqrt(1 / len(lives) + 1 / n_base) if n_base else math.nan
-    p = [math.nan, math.nan]
+    ratio, (sd, df) = ratio_of(lives, base), repeats
+    t, p = math.nan, [math.nan, math.nan]
     if settings.protocol == "exact" and arm != BASELINE:
+        t = math.log(ratio.value) / (sd * ratio.scale) if sd > 0 else math.nan
         p[0] = _test(lives, base, settings, work, f"{arm}/{dose:g}/baseline")
         if arm != "deletion":
             p[1] = _test(lives, members.get(("deletion", dose), []), settings, work, f"{arm}/{dose:g}/deletion")
-    z = math.log(ratio) / spread if settings.protocol == "exact" and arm != BASELINE and spread > 0 else math.nan
-    return Group(arm, dose, lives, curves[-1], [curve.median() for curve in curves], ratio, is_bound, z, *p)
+    p_repeats = float(2 * t_law.sf(abs(t), df)) if df else math.nan
+    return Group(arm, dose, lives, curves[-1], [curve.median() for curve in curves], ratio, t, p_repeats, *p)
 
 
 def _curve(lives: Sequence[Life], k: int) -> Survival:
     return survival(np.array([life.times[k] for life in lives]), np.array([life.happened[k] for life in lives]))
 
 
-def _ratio(lives: Sequence[Life], base: Sequence[Life]) -> tuple[float, bool, int]:
-    """Geometric mean of times over the baseline's of the same seed, whether it is a bound, and runs of the baseline."""
-    logs, is_bound, used = [], False, 0
+def ratio_of(lives: Sequence[Life], base: Sequence[Life]) -> Ratio:
+    """Return how much later runs grok than their seeds' baselines."""
+    logs, bounds, variance = [], set(), 0.0
     for seed in sorted({life.seed for life in lives}):
-        own = [life for life in lives if life.seed == seed]
-        other = [life for life in base if life.seed == seed and life.happened[-1]]
+        own, other = ([life for life in some if life.seed == seed] for some in (lives, base))
         if other:
-            reference = np.log([life.times[-1] for life in other]).mean()
-            logs += [math.log(life.times[-1]) - reference for life in own]
-            is_bound, used = is_bound or not all(life.happened[-1] for life in own), used + len(other)
-    return (math.exp(float(np.mean(logs))) if logs else math.nan), is_bound, used
+            logs.append(_mean_log(own) - _mean_log(other))
+            bounds |= {sign for sign, some in ((">", own), ("<", other)) if not all(x.happened[-1] for x in some)}
+            variance += 1 / len(own) + 1 / len(other)
+    if not logs or len(bounds) > 1:
+        return Ratio(math.nan, "", 0, math.nan)
+    return Ratio(math.exp(float(np.mean(logs))), "".join(bounds), len(logs), math.sqrt(variance) / len(logs))
+
+
+def _mean_log(lives: Sequence[Life]) -> float:
+    return float(np.mean([math.log(life.times[-1]) for life in lives]))
 
 
 def _test(lives: Sequence[Life], other: Sequence[Life], settings: Settings, work: Work, name: str) -> float:
-    """p of the log-rank test, by exchanges; nan where no exchange can be a small share of all."""
-    if min(len(lives), len(other)) < 1 or math.comb(len(lives) + len(other), len(lives)) < 2 / 0.05:
+    """p of the log-rank test; nan where no exchange can be a small share of all."""
+    if not other:
         return math.nan
-    groups = [(np.array([x.times[-1] for x in g]), np.array([x.happened[-1] for x in g])) for g in (lives, other)]
-    return log_rank(groups, work.rng(f"dose_response/{name}"), settings.draws).p_order
+    groups = [
+        (np.array([x.times[-1] for x in g]), np.array([x.happened[-1] for x in g]), np.array([x.seed for x in g]))
+        for g in (lives, other)
+    ]
+    found = log_rank(groups, work.rng(f"dose_response/{name}"), settings.draws)
+    return found.p if found.least <= SIGNIFICANT else math.nan
 
 
 ANALYSIS = Analysis(

@@ -1,7 +1,8 @@
 """Picture of a dose-response: grok step of each task against dose, survival curves, shares of the plane.
 
-An arm has a marker; a filled one grokked, an open one with an arrow was censored there. Doses are categories. Runs of
-several seeds are shown relative to the baseline of their seed: the band of repeats is about that.
+An arm has a marker; a filled one grokked, an open one with an arrow was censored there, and an arrow down says that the
+baseline was. Doses are categories. Runs of several seeds are shown relative to the baseline of their seed: the band of
+repeats is about that.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from minigrok.analyses.dose_response.result import BASELINE, Life, Result
 from minigrok.plotting import COLOURS, MARKERS, Figure, panel_grid
+from minigrok.statistics.intervals import around
 from minigrok.statistics.survival import survival
 
 MORE = (*MARKERS, "<", ">", "p", "h", "*", "d", "8")
@@ -65,13 +67,15 @@ def _axis(axis: Axes, doses: Sequence[float]) -> None:
 def _draw_task(axis: Axes, result: Result, lives: Sequence[Life], arms: Sequence[str], k: int) -> None:
     doses, places = _places(lives, arms)
     base = _baselines(lives, k)
+    late = {life.seed for life in lives if life.arm == BASELINE and not life.happened[k]}
     several = len({life.seed for life in lives}) > 1 and bool(base)
     centre = 1.0 if several else next(iter(base.values()), None)
     if centre:
         axis.axhline(centre, color="0.4", linestyle="--", linewidth=1, label="mean of the seed's baseline")
-        if result.repeat_sd == result.repeat_sd:
-            low, high = centre * np.exp(np.array([-1.96, 1.96]) * result.repeat_sd)
-            axis.axhspan(low, high, color="0.87", zorder=0, label="95 % of repeats of one seed")
+        repeats = min(sum((x.arm, x.seed) == (BASELINE, seed) for x in lives) for seed in base)
+        low, high = around(0.0, result.repeat_sd * np.sqrt(1 + 1 / repeats), result.repeats_df)
+        if low < high:
+            axis.axhspan(*(centre * np.exp([low, high])), color="0.87", zorder=0, label="a repeat of the seed, 95 %")
     for arm in [BASELINE, *arms]:
         axis.plot([], [], linestyle="none", label=arm, **_look(arm, arms))
     axis.plot([], [], "o", color="black", markerfacecolor="white", label="censored: later than that")
@@ -81,7 +85,9 @@ def _draw_task(axis: Axes, result: Result, lives: Sequence[Life], arms: Sequence
         look, x, y = _look(life.arm, arms), places[id(life)], life.times[k] / (base[life.seed] if several else 1)
         if not life.happened[k]:
             look |= {"markerfacecolor": "white"}
-            axis.annotate("", (x, 1.25 * y), (x, y), arrowprops={"arrowstyle": "->", "color": "black", "shrinkA": 4})
+        for is_open, end in ((not life.happened[k], 1.25), (several and life.seed in late, 0.8)):
+            if is_open:
+                axis.annotate("", (x, end * y), (x, y), arrowprops={"arrowstyle": "->", "color": "black", "shrinkA": 4})
         axis.plot([x], [y], linestyle="none", **look)
     _log(axis, "{x:.3g}" if several else "{x:,.0f}")
     axis.set_ylabel("grok step / the seed's baseline" if several else "grok step")
@@ -101,9 +107,9 @@ def _log(axis: Axes, form: str) -> None:
 
 
 def _baselines(lives: Sequence[Life], k: int) -> dict[int, float]:
-    """Geometric mean of a task's grok steps in the baseline, seed by seed."""
+    """Geometric mean of a task's grok steps in the baseline, seed by seed; a censored one counts with its end."""
     seeds = {life.seed for life in lives}
-    known = {s: [x.times[k] for x in lives if (x.arm, x.seed) == (BASELINE, s) and x.happened[k]] for s in seeds}
+    known = {s: [x.times[k] for x in lives if (x.arm, x.seed) == (BASELINE, s)] for s in seeds}
     return {seed: float(np.exp(np.log(times).mean())) for seed, times in known.items() if times}
 
 

@@ -1,6 +1,7 @@
 """Settings and result of dose_response; what the numbers are, `minigrok.analyses.dose_response.analysis` says."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from minigrok.analyses import base
 from minigrok.analyses.base import Draws
@@ -49,6 +50,15 @@ class Life:
     measures: dict[str, float]
 
 
+class Ratio(NamedTuple):
+    """Grok time over that of the seed's baseline, geometric mean over seeds."""
+
+    value: float  # nan: no seed has a baseline, or some are bounds from below and some from above
+    bound: str  # ">": it is more, since a run was censored; "<": less, since a baseline was; "": neither
+    seeds: int  # behind it
+    scale: float  # its logarithm has this many standard deviations of a repeat as error
+
+
 @dataclass(frozen=True)
 class Group:
     """Runs of one arm and dose.
@@ -60,8 +70,9 @@ class Group:
     lives : list of Life
     curve : Survival                       of the last task
     medians : list of Estimate             of each task, and of the last one
-    ratio : float, is_bound : bool         x baseline, and whether it is a lower bound; nan: no baseline of these seeds
-    z, p_baseline, p_deletion : float      nan: cannot be said
+    ratio : Ratio                          x baseline
+    t, p_repeats : float                   ln ratio over its error, and what repeats of a seed give as far; nan: cannot
+    p_baseline, p_deletion : float         be said
     """
 
     arm: str
@@ -69,9 +80,9 @@ class Group:
     lives: list[Life]
     curve: Survival
     medians: list[Estimate]
-    ratio: float
-    is_bound: bool
-    z: float
+    ratio: Ratio
+    t: float
+    p_repeats: float
     p_baseline: float
     p_deletion: float
 

@@ -16,17 +16,18 @@ DETAILS = ("basis", "start", "rank", "every")  # settings that make another arm 
 
 
 def lives_of(runs: Sequence[Run], horizon: int) -> list[Life]:
-    """Return the lives of runs, cut at the horizon; of baselines with equal bits the one with a log."""
+    """Return the lives of runs, cut at the horizon; of runs with equal bits the one with a log."""
     changed = [run.config.intervention for run in runs if run.config.intervention.dose > 0]
     varied = [key for key in DETAILS if len({getattr(each, key) for each in changed}) > 1]
     logs = {id(run): run.metrics(TABLE) for run in runs}
-    kept: dict[tuple[int, int], Run] = {}  # baselines
+    kept: dict[tuple[str, float, int, int], Run] = {}
     for run in runs:
-        key = run.config.seed, run.config.intervention.repeat
-        if run.config.intervention.dose == 0 and (key not in kept or not logs[id(kept[key])]):
+        settings = run.config.intervention
+        key = _arm(settings, varied), settings.dose, run.config.seed, settings.repeat
+        if key not in kept or not logs[id(kept[key])]:
             kept[key] = run
-    seen = [run for run in runs if run.config.intervention.dose > 0 or run in kept.values()]
-    references = {seed: logs[id(run)] for (seed, repeat), run in kept.items() if repeat == 0}
+    references = {seed: logs[id(run)] for (arm, _, seed, repeat), run in kept.items() if (arm, repeat) == (BASELINE, 0)}
+    seen = sorted(kept.values(), key=lambda run: [each is run for each in runs].index(True))
     names = events.labels(seen)
     return [_life(run, name, horizon, varied, references) for run, name in zip(seen, names, strict=True)]
 
@@ -36,12 +37,14 @@ def _life(run: Run, name: str, horizon: int, varied: Sequence[str], references: 
     last = min(int(columns["step"][-1]), horizon)
     times, happened = events.grok_times(run.config, columns)
     times, happened = np.minimum(times, horizon), happened & (times <= horizon)
-    label = BASELINE if settings.dose == 0 else _label(settings, varied)
+    label = _arm(settings, varied)
     measures = _measures(run, columns, references.get(run.config.seed, {}))
     return Life(name, label, settings.dose, run.config.seed, settings.repeat, last, times, happened, measures)
 
 
-def _label(settings: Intervention, varied: Sequence[str]) -> str:
+def _arm(settings: Intervention, varied: Sequence[str]) -> str:
+    if settings.dose == 0:
+        return BASELINE
     details = [f"{key} {value}" for key in varied if (value := getattr(settings, key)) or key != "basis"]
     return ", ".join([settings.arm, *details])
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from minigrok.analyses.base import Row, plain_row
 from minigrok.analyses.dose_response.result import BASELINE, Group, Result
+from minigrok.statistics.exchange import SIGNIFICANT
 
 MEASURES = (  # of each life: the median of a group is a column
     "train accuracy",
@@ -29,9 +30,10 @@ def _row(result: Result, group: Group) -> Row:
     row |= {f"grok {task}": median.value for task, median in zip(result.tasks, group.medians, strict=False)}
     last = group.medians[-1]
     row |= {"grok": last.value, "low": last.low, "high": last.high}
-    bound = ">" if group.is_bound else ""
-    row["x baseline"] = "" if math.isnan(group.ratio) else f"{bound}{group.ratio:.2f}"
-    row |= {"z": group.z, "p baseline": group.p_baseline, "p deletion": group.p_deletion}
+    value, bound, *_ = group.ratio
+    row["x baseline"] = "" if math.isnan(value) else f"{bound}{value:.2f}"
+    row |= {"t": group.t, "df": result.repeats_df, "p repeats": group.p_repeats}
+    row |= {"p baseline": group.p_baseline, "p deletion": group.p_deletion}
     row |= {name: _median([life.measures.get(name, math.nan) for life in group.lives]) for name in MEASURES}
     row["says"] = verdict(result, group)
     return plain_row(row)
@@ -52,7 +54,8 @@ def verdict(result: Result, group: Group) -> str:
     if group.arm != BASELINE and result.protocol == "exact":
         if math.isnan(result.repeat_sd):
             words.append("no repeats: no error bar")
-        elif not math.isnan(group.z):
-            beyond = abs(group.z) > 2 and (group.z > 0 or not group.is_bound)
-            words.append("beyond repeats" if beyond else "undecided" if group.is_bound else "within repeats")
+        elif not math.isnan(group.t):
+            towards = {"": True, ">": group.t > 0, "<": group.t < 0}[group.ratio.bound]
+            beyond = group.p_repeats <= SIGNIFICANT and towards
+            words.append("beyond repeats" if beyond else "undecided" if group.ratio.bound else "within repeats")
     return "; ".join(words)

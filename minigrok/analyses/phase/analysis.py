@@ -10,7 +10,8 @@ slingshots, curvature, k* and the lead of the defect's onset. The parts, with th
     phase_rebuilt      k*, on test and on train pairs
 Runs may differ in seed, weight decay, learning rate, numerics (dtype, cross-entropy) and budget, in nothing else: "no
 grokking without weight decay" can be numerical, and lr and wd are one only if lr wd is what counts.
-Runs of one seed share split, initial parameters and batch order, which the intervals of laws do not know.
+Runs of one seed share split, initial parameters and batch order: the seed is the unit of intervals and tests, and of
+several runs of one seed and condition the first one counts.
 Protocol "paper": the paper's fits, each in its own space, and float32 defects; nothing else changes.
 Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls: minigrok.
 """
@@ -24,10 +25,11 @@ from minigrok.analyses.phase.laws import responses, waiting
 from minigrok.analyses.phase.leads import lead_of
 from minigrok.analyses.phase.rebuilt import rebuild
 from minigrok.analyses.phase.result import Result, Settings
-from minigrok.analyses.phase.runs import conditions, label, life_of, main_line, require_comparable
+from minigrok.analyses.phase.runs import COMPARED, conditions, label, life_of, main_line
 from minigrok.analyses.phase.table import table
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.units import one_a_seed, require_alike
 from minigrok.errors import RunFolderError
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
@@ -45,7 +47,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     begun = {name: run for name, run in names.items() if len(run.metrics().get("step", ()))}
     if not begun:
         raise RunFolderError("a run with an evaluation", f"none in {', '.join(names)}", more_steps(runs[0]))
-    require_comparable([*begun.values()], [*begun])
+    require_alike([*begun.values()], [*begun], COMPARED, "weight decay, learning rate, numerics")
+    begun, repeats = one_a_seed(begun)
     lives = [life_of(run, name) for name, run in begun.items()]
     found, tasks = conditions(lives), list(next(iter(begun.values())).config.task.operations)
     depths = [curvature.read(run) for run in begun.values()]
@@ -59,7 +62,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         found,
         [label(each, found) for each in found],
         lives,
-        [name for name in names if name not in begun],
+        {name: repeats.get(name, "no evaluation yet") for name in names if name not in begun},
         f"lr {line[0]:g}, {line[1]}" if line else "no run with weight decay",
         responses(lives, tasks, settings.protocol),
         waiting(lives, found, work.rng("phase/log-rank")),

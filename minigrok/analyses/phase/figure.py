@@ -162,7 +162,8 @@ def _lines(axis: Axes, result: Result, places: Places) -> None:
     for fit, dashes in ((best, "-"), (named["power law"], "--"), (named["clock"], ":")):
         if fit is not best or dashes == "-":
             words = {"power law": f"power law, b = {named['power law'].parameters[1]:.2f}", "clock": "t = a / wd"}
-            say = f"{words.get(fit.law, fit.law)}{', smallest AICc (95 %)' if fit is best else ''}"
+            band = f" (95 %, {best.df} df)" if best.df else ""
+            say = f"{words.get(fit.law, fit.law)}{', smallest AICc' + band if fit is best else ''}"
             axis.plot(x, fit(wd), dashes, color="black", linewidth=1.6, zorder=3, label=say)
 
 

@@ -29,7 +29,7 @@ class Over:
     Attributes
     ----------
     fits : list of Fit           the smallest AICc first
-    exponent : (3,)              b of the power law and its classical 95 % interval
+    exponent : (3,)              b of the power law and its 95 % interval
     bend : (2,)                  coefficient of (ln wd)^2 beside it, and its p
     runs, censored : int         fitted; left out since they did not grok
     wd, residual : (m,)          weight decays, and the mean of ln t - power law at each
@@ -67,7 +67,7 @@ def responses(lives: Sequence[Life], tasks: Sequence[str], protocol: str) -> dic
     """Return the laws of each task, and of the mean of the tasks if there are several."""
     line = main_line(lives)
     on = [life for life in lives if life.condition.wd > 0 and (life.condition.lr, life.condition.numerics) == line]
-    wd = np.array([life.condition.wd for life in on])
+    wd, seeds = np.array([life.condition.wd for life in on]), np.array([life.seed for life in on])
     times = np.array([life.times for life in on]).reshape(len(on), len(tasks))
     grokked = np.array([life.grokked for life in on], bool).reshape(len(on), len(tasks))
     columns: dict[str, tuple[Array, Array]] = {task: (times[:, k], grokked[:, k]) for k, task in enumerate(tasks)}
@@ -78,12 +78,12 @@ def responses(lives: Sequence[Life], tasks: Sequence[str], protocol: str) -> dic
         over = {}
         for where, top in RANGES.items():
             fitted, censored = good & (wd <= top), int((~good & (wd <= top)).sum())
-            over[where] = _over(wd[fitted], t[fitted], censored, protocol)
+            over[where] = _over(wd[fitted], t[fitted], seeds[fitted], censored, protocol)
         found[name] = Response(wd[good], t[good], over)
     return found
 
 
-def _over(x: Array, t: Array, censored: int, protocol: str) -> Over:
+def _over(x: Array, t: Array, seeds: Array, censored: int, protocol: str) -> Over:
     fitted: list[Fit] = []
     paper: list[PaperFit] = []
     says, residual, exponent, bend = "", np.zeros(0), np.full(3, np.nan), np.full(2, np.nan)
@@ -91,9 +91,10 @@ def _over(x: Array, t: Array, censored: int, protocol: str) -> Over:
         if protocol == "paper":
             paper = fits.paper_fits(x, t)
         else:
-            fitted = fits.fit_laws(x, t)
-            residual = next(fit for fit in fitted if fit.law == "power law").residuals
-            exponent, bend = np.array(fits.slope_interval(x, t)), np.array(fits.bend(x, t))
+            fitted = fits.fit_laws(x, t, seeds)
+            power = next(fit for fit in fitted if fit.law == "power law")
+            residual, exponent = power.residuals, np.array([power.parameters[1], *power.interval("b")])
+            bend = np.array(fits.bend(x, t, seeds))
     except ShapeError as error:
         says = f"no law: {error.required} are required, got {error.got}"
     return Over(fitted, exponent, bend, len(x), censored, np.unique(x), residual, paper, says)
@@ -120,7 +121,7 @@ class Waiting:
 def waiting(lives: Sequence[Life], conditions: Sequence[Condition], rng: np.random.Generator) -> Waiting:
     """Return survival curves of every condition, and log-rank tests between them."""
     groups = [[life for life in lives if life.condition == each] for each in conditions]
-    curves = [survival(*_last(group)) for group in groups]
+    curves = [survival(*_last(group)[:2]) for group in groups]
     tasks = [
         [
             survival(np.array([x.times[k] for x in group]), np.array([x.grokked[k] for x in group]))
@@ -135,14 +136,14 @@ def waiting(lives: Sequence[Life], conditions: Sequence[Condition], rng: np.rand
     compared = {
         "steps, all conditions": [_last(group) for group in groups],
         "steps, wd > 0": [_last(group) for group in decaying],
-        "lr wd t, wd > 0": [(_last(g)[0] * g[0].clock, _last(g)[1]) for g in decaying],
+        "lr wd t, wd > 0": [_last(group, group[0].clock) for group in decaying],
         "steps, numerics at wd = 0": [_last(group) for group in still],
     }
     tests = {name: log_rank(each, rng) for name, each in compared.items() if len(each) > 1}
     return Waiting(curves, tasks, horizon, tests)
 
 
-def _last(group: Sequence[Life]) -> tuple[Array, Array]:
-    """Times (n,) and events (n,) of the last task."""
+def _last(group: Sequence[Life], unit: float = 1.0) -> tuple[Array, Array, Array]:
+    """Times (n,) in a unit and events (n,) of the last task, and seeds (n,)."""
     t, happened = zip(*(life.all_times for life in group), strict=True)
-    return np.array(t), np.array(happened)
+    return np.array(t) * unit, np.array(happened), np.array([life.seed for life in group])

@@ -46,7 +46,7 @@ class Result:
     tasks : list of str
     conditions, labels : list          large weight decay first
     lives : list of Life               one a run
-    left_out : list of str             runs without an evaluation
+    left_out : dict of str to str      runs that do not count, and why
     line : str                         which runs the laws are of
     laws : dict of str to Response     one a task, and the mean of the tasks
     waiting : Waiting
@@ -60,7 +60,7 @@ class Result:
     conditions: list[Condition]
     labels: list[str]
     lives: list[Life]
-    left_out: list[str]
+    left_out: dict[str, str]
     line: str
     laws: dict[str, Response]
     waiting: Waiting

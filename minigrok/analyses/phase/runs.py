@@ -1,4 +1,4 @@
-"""What the phase diagram knows of each run, from its table of evaluations; and which runs may stand in one diagram.
+"""What the phase diagram knows of each run, from its table of evaluations.
 
 Times are optimiser steps. Per task: memorised (train accuracy above .99), grokked (the run's criterion); a task that
 did not grok is censored at the run's last evaluation, whether the budget was used up or the run is still going on.
@@ -9,7 +9,7 @@ Regimes, between them medians over evaluations:
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,17 +17,12 @@ from minigrok.analyses.base import median
 from minigrok.analyses.shared import events
 from minigrok.config import Config
 from minigrok.engine import Array
-from minigrok.errors import RunFolderError
 from minigrok.statistics.slingshots import slingshots
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import Run
 
 REGIMES = ("learning", "memorised", "generalised")
-FREE = (  # settings in which the runs of a diagram may differ; all others are equal
-    *("name", "seed", "optimiser.weight_decay", "optimiser.learning_rate", "model.cross_entropy"),
-    *("train.max_steps", "train.snapshot_every", "train.after_grok", "train.stop_when_grokked"),
-    *("compute.engine", "compute.dtype", "compute.shards", "compute.portable"),
-)
+COMPARED = ("optimiser.weight_decay", "optimiser.learning_rate", "model.cross_entropy", "compute.dtype")
 
 
 @dataclass(frozen=True)
@@ -82,19 +77,6 @@ class Life:
     def clock(self) -> float:
         """Decay clock a step, lr wd."""
         return self.condition.lr * self.condition.wd
-
-
-def require_comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
-    """Raise a RunFolderError unless the runs differ in nothing but FREE."""
-    first = _fixed(runs[0].config)
-    for run, name in zip(runs, names, strict=True):
-        fixed = _fixed(run.config)
-        differ = [key for key in first if fixed[key] != first[key]]
-        if differ:
-            key = differ[0]
-            required = "runs of one task, model and grok criterion: a diagram is over weight decay, rate and numerics"
-            got = f"{key} = {first[key]} in {names[0]} and {fixed[key]} in {name}"
-            raise RunFolderError(required, got, "name runs of one kind, such as SWEEP/dual-*")
 
 
 def life_of(run: Run, name: str) -> Life:
@@ -169,11 +151,3 @@ def _regimes(steps: Array, memorised: Array, times: Array, grokked: Array) -> di
     first = times[grokked].min() if grokked.any() else np.inf
     end = times.max() if grokked.all() else np.inf
     return dict(zip(REGIMES, (steps < begin, (steps >= begin) & (steps < first), steps >= end), strict=True))
-
-
-def _fixed(config: Config) -> dict[str, object]:
-    """Every setting that must be the same, by its dotted key."""
-    flat: dict[str, object] = {}
-    for key, value in asdict(config).items():
-        flat |= {f"{key}.{leaf}": each for leaf, each in value.items()} if isinstance(value, dict) else {key: value}
-    return {key: value for key, value in flat.items() if key not in FREE}

@@ -1,9 +1,10 @@
 """The table of `phase`, part by part. What value, low and high are.
 
-grok step       median over runs, those that did not grok included, with its 95 % interval
-restricted mean up to the common horizon, -/+ 2 standard errors
+grok step       median over runs, those that did not grok included; its interval covers 95 % or more, and has no end
+                with fewer than six runs
+restricted mean up to the common horizon; its 95 % interval is Student's, for normal times that were all seen
 t lr wd         median over runs that grokked, smallest and largest
-law             AICc; the row of the exponent has its 95 % interval
+law             AICc; the row of the exponent has its 95 % interval (minigrok.statistics.fits)
 log-rank        statistic
 other parts     median over the runs of a condition, smallest and largest
 """
@@ -64,9 +65,9 @@ def _grok_steps(result: Result) -> Iterator[Row]:
             n = int(one.at_risk[0])
             yield _row("grok step", name, what, n, *one.median(), says=counted(one))
     for name, curve in zip(result.labels, w.curves, strict=True):
-        mean, error = curve.restricted_mean(w.horizon)
-        n, says = int(curve.at_risk[0]), f"mean of min(grok step, {w.horizon:,.0f})"
-        yield _row("restricted mean", name, "all tasks", n, mean, mean - 2 * error, mean + 2 * error, says)
+        mean, (low, high, n) = curve.restricted_mean(w.horizon)
+        says = f"mean of min(grok step, {w.horizon:,.0f})"
+        yield _row("restricted mean", name, "all tasks", n, mean, low, high, says)
 
 
 def counted(curve: Survival) -> str:
@@ -107,16 +108,17 @@ def _exponent(part: str, name: str, runs: int, over: Over) -> Iterator[Row]:
     if not over.fits:
         return
     off = ", ".join(f"{np.expm1(r):+.0%} at {wd:g}" for wd, r in zip(over.wd, over.residual, strict=True))
-    says = f"1: t lr wd is constant; means off by {off}"
+    df = next(fit.df for fit in over.fits if fit.law == "power law")
+    says = f"{df} df; 1: t lr wd is constant; means off by {off}"
     b, low, high = over.exponent
-    yield _row(part, name, "exponent b, classical", runs, b, low, high, says)
+    yield _row(part, name, "exponent b", runs, b, low, high, says)
     if not np.isnan(over.bend[0]):
         yield _row(part, name, "bend of (ln wd)^2", runs, over.bend[0], says=f"p {_p(over.bend[1])}; 0: one exponent")
 
 
 def _tests(result: Result) -> Iterator[Row]:
     for what, test in result.waiting.tests.items():
-        says = f"{test.df} df, p {_p(test.p)}; by exchange of runs p {_p(test.p_order)}"
+        says = f"{test.df} df; p {_p(test.p)} by exchange within seeds, the least that they allow {_p(test.least)}"
         if not all(life.is_over for life in result.lives):
             says += ", which supposes one budget: some runs are unfinished"
         yield _row("log-rank", "", what, None, test.statistic, says=says if test.df else "no event to compare")
@@ -184,8 +186,8 @@ def _notes(result: Result) -> Iterator[Row]:
         if not life.is_over:
             says = "unfinished: censored at its last evaluation where it had not grokked"
             yield _row("unfinished", "", life.run, None, float(life.last), says=says)
-    for name in result.left_out:
-        yield _row("left out", "", name, says="no evaluation yet")
+    for name, why in result.left_out.items():
+        yield _row("left out", "", name, says=why)
 
 
 def _span(values: Iterable[float]) -> str:

@@ -7,7 +7,7 @@ A comparison names the settings that it compares; runs that differ in others are
 apart, one condition each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -42,6 +42,17 @@ def units(runs: Sequence[Run]) -> list[Unit]:
         repeat = sum((unit.condition, unit.seed) == (words, run.config.seed) for unit in found)
         found.append(Unit(words, run.config.seed, repeat))
     return found
+
+
+def one_a_seed(runs: Mapping[str, Run]) -> tuple[dict[str, Run], dict[str, str]]:
+    """Return the first run of each condition and seed, by name, and why each of the others is left out."""
+    kept, left_out = {}, {}
+    for (name, run), unit in zip(runs.items(), units([*runs.values()]), strict=True):
+        if unit.repeat:
+            left_out[name] = f"a repeat of seed {unit.seed} in {unit.condition}"
+        else:
+            kept[name] = run
+    return kept, left_out
 
 
 def condition(config: Config) -> str:
