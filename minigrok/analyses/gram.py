@@ -11,9 +11,12 @@ Defect of the original: a decline is computed only where a grok step exists, so 
 "declined", whatever its updates do; "1 of 18 controls" counts controls that reached .95. Protocol "paper" reproduces
 this (and says so in the table). Here a run that never groks is scored at a matched step: the setting, or the median
 grok step of the runs given with it, or the end of the run if that is earlier.
-Nulls, `draws` each: random walk with steps of the measured lengths; the measured updates in a random order (p order:
-share of orders, the measured one included, whose decline is at least the measured one).
+Nulls, `draws` each: random walk with steps of the measured lengths (its band: minigrok.statistics.intervals; "covers":
+the chance that one more draw lies inside); the measured updates in a random order (p order, p share: share of orders,
+the measured one included, whose decline is at least the measured one, minigrok.statistics.exchange). A decline, a mean
+R or a share of k* exists only if every window has it; an order without a decline counts as one of a larger decline.
 Windows across a gap in the log are left out (the original's straddle gaps, in controls above all, which inflates R).
+Runs may differ in weight decay and seed: a matched step says nothing of runs that differ in more.
 Source: arXiv:2602.18523, Gram matrix table (code aa4e72f); matched control, share and nulls: minigrok.
 """
 
@@ -27,16 +30,19 @@ from minigrok.analyses import base
 from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, plain_row
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.trajectories import attention_matrices, joined
+from minigrok.analyses.shared.units import require_alike
 from minigrok.checks import Between
 from minigrok.config import config_hash
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry import updates
 from minigrok.plotting import Axes, Figure, panel_grid, plain
+from minigrok.statistics.exchange import p_value
+from minigrok.statistics.intervals import band, coverage
 from minigrok.storage.runs import Run
 
-BAND = (0.025, 0.975)
 DRAWN = 6  # runs in the picture at most: our choice
+NO_P = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,9 @@ class Null:
 
     Attributes
     ----------
-    g23, share, R : (2, W)   central 95 % of each window
+    g23, share, R : (2, W)   band of each window
     mean_R, first_k, decline, share_decline : (draws,)
-        over the windows up to the scored step: mean R, share with k* = 1, and the two declines
+        over the windows up to the scored step: mean R, share with k* = 1, and the two declines; nan: none
     """
 
     g23: Array
@@ -91,7 +97,7 @@ class Track:
     scored : int             windows up to `at`
     windows : Windows
     walk : Null or None      None: no window; over all windows if the run is not scored
-    p_order, p_share_order : float or None     permutation of time
+    p_order, p_share_order : float             permutation of time; nan: no decline
     """
 
     run: str
@@ -103,15 +109,16 @@ class Track:
     scored: int
     windows: updates.Windows
     walk: Null | None
-    p_order: float | None
-    p_share_order: float | None
+    p_order: float
+    p_share_order: float
 
 
 @dataclass(frozen=True)
 class Result:
-    """Tracks of all runs."""
+    """Tracks of all runs, and the draws behind each of their bands and p."""
 
     protocol: str
+    draws: int
     tracks: list[Track]
 
 
@@ -121,10 +128,11 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     Raises
     ------
     RunFolderError
-        No run has a window.
+        No run has a window, or runs differ in other settings than weight decay.
     """
-    groks = [events.all_reached(events.evaluations(run), run.config.task.operations, 0.95) for run in runs]
     names = events.labels(runs)
+    require_alike(runs, names, ["optimiser.weight_decay"], "weight decay")
+    groks = [events.all_reached(events.evaluations(run), run.config.task.operations, 0.95) for run in runs]
     parts = work.parts([f"gram-{i}" for i in range(len(runs))], lambda i: _gram(runs[i]))
     found = [step for step in groks if step is not None]
     matched = settings.matched_step or (int(np.median(found)) if found else None)
@@ -134,7 +142,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     if not any(len(track.ends) for track in tracks):
         required = f"{settings.window + 1} snapshots at equal distances in one run at least"
         raise RunFolderError(required, tracks[0].says, "train longer, or set a shorter window")
-    return Result(settings.protocol, tracks)
+    return Result(settings.protocol, settings.draws, tracks)
 
 
 def _streams(work: Work, run: Run) -> Callable[[str], np.random.Generator]:
@@ -169,14 +177,14 @@ def _track(
     if not len(starts):
         says = f"{len(steps)} snapshots: no window of {width} updates at equal distances"
         nothing = updates.Windows(*(np.zeros(0) for _ in range(4)))
-        return Track(name, says, 0, grok, None, ends, 0, nothing, None, None, None)
+        return Track(name, says, 0, grok, None, ends, 0, nothing, None, *NO_P)
     windows, every = updates.score(G, starts, width), int(steps[starts[0] + 1] - steps[starts[0]])
     at, says = _scored_at(grok, matched, int(ends[-1]), settings.protocol)
     count = int((ends <= at).sum()) if at is not None else 0
     if at is not None and count < 2:
         count, says = 0, f"fewer than two windows up to step {at}"
     walk = _walk(G, int(part["n"]), starts, count or len(starts), settings, stream("walk"))
-    p = _order(G, starts[:count], windows, settings, stream("order")) if count else (None, None)
+    p = _order(G, starts[:count], windows, settings, stream("order")) if count else NO_P
     return Track(name, says, every, grok, at, ends, count, windows, walk, *p)
 
 
@@ -196,10 +204,10 @@ def _scored_at(grok: int | None, matched: int | None, last: int, protocol: str) 
 def _walk(G: Array, n: int, starts: Array, count: int, settings: Settings, rng: np.random.Generator) -> Null:
     lengths = np.sqrt(np.diag(G))
     drawn = [updates.score(updates.walk_gram(lengths, n, rng), starts, settings.window) for _ in range(settings.draws)]
-    bands = [np.quantile([getattr(each, name) for each in drawn], BAND, axis=0) for name in ("g23", "share", "R")]
+    bands = [band(np.array([getattr(each, name) for each in drawn])) for name in ("g23", "share", "R")]
     scores = {
         "mean_R": [each.R[:count].mean() for each in drawn],
-        "first_k": [np.mean(each.k[:count] == 1) for each in drawn],
+        "first_k": [updates.first_share(each.k[:count]) for each in drawn],
         "decline": [updates.decline(each.g23[:count]) for each in drawn],
         "share_decline": [updates.decline(each.share[:count]) for each in drawn],
     }
@@ -213,23 +221,21 @@ def _order(
     rows = np.unique(starts[:, None] + np.arange(settings.window))
     inside, starts = G[np.ix_(rows, rows)], np.searchsorted(rows, starts)
     count = len(starts)
-    seen = [updates.decline(windows.g23[:count]), updates.decline(windows.share[:count])]
-    as_large = np.ones(2)
-    for _ in range(settings.draws):
-        other = updates.score(updates.shuffled(inside, rng), starts, settings.window)
-        as_large += [updates.decline(other.g23) >= seen[0], updates.decline(other.share) >= seen[1]]
-    p = as_large / (settings.draws + 1)
-    return float(p[0]), float(p[1])
+    others = [updates.score(updates.shuffled(inside, rng), starts, settings.window) for _ in range(settings.draws)]
+    g23, share = ([updates.decline(getattr(each, name)) for each in others] for name in ("g23", "share"))
+    return (
+        p_value(updates.decline(windows.g23[:count]), np.array(g23)),
+        p_value(updates.decline(windows.share[:count]), np.array(share)),
+    )
 
 
 def table(result: Result) -> list[Row]:
-    """One row a run; the random walk's values are medians of the draws, for R the upper end of their central 95 %."""
-    return [_row(track) for track in result.tracks]
+    """One row a run; the random walk's values are medians of the draws, for R the upper end of their band."""
+    return [_row(result, track) for track in result.tracks]
 
 
-def _row(track: Track) -> Row:
+def _row(result: Result, track: Track) -> Row:
     n, w, walk = track.scored, track.windows, track.walk if track.scored else None
-    R = w.R[:n][np.isfinite(w.R[:n])]
     row: Row = {
         "run": track.run,
         "groks": track.grok,
@@ -242,11 +248,13 @@ def _row(track: Track) -> Row:
         "walk share d.": float(np.median(walk.share_decline)) if walk else None,
         "p share": track.p_share_order,
         "first / last": float(w.share[0] / w.share[n - 1]) if n and w.share[n - 1] > 0 else None,
-        "R": float(R.mean()) if len(R) else None,
-        "walk R high": float(np.quantile(walk.mean_R, BAND[1])) if walk else None,
+        "R": float(w.R[:n].mean()) if n else None,
+        "walk R high": float(band(walk.mean_R)[1]) if walk else None,
         "k* last": int(w.k[-1]) if len(w.k) and np.isfinite(w.k[-1]) else None,
-        "k* = 1 %": float(100 * np.mean(w.k[:n] == 1)) if n else None,
+        "k* = 1 %": 100 * updates.first_share(w.k[:n]) if n else None,
         "walk k* = 1 %": float(100 * walk.first_k.mean()) if walk else None,
+        "draws": result.draws,
+        "covers": coverage(result.draws),
         "says": track.says,
     }
     return plain_row(row)
@@ -272,8 +280,8 @@ def figure(result: Result) -> Figure:
 
 
 def _draw(axis: Axes, track: Track, values: Array, null: Array | None, label: str) -> None:
-    if null is not None:
-        axis.fill_between(track.ends, *null, color="0.8", label="random walk, 95 %", zorder=0)
+    if null is not None and np.isfinite(null).any():
+        axis.fill_between(track.ends, *null, color="0.8", label="random walk, 95 % of draws", zorder=0)
     axis.plot(track.ends, np.where(np.isfinite(values), values, np.nan), color="black", label="measured")
     if track.at is not None:
         axis.axvline(track.at, color="0.35", linestyle="--", label="grok" if track.grok is not None else "matched step")

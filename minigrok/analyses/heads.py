@@ -2,7 +2,8 @@
 
 W_k (V, D) weights of task k's head, z (D,) the final LayerNorm's output at position 0, logits_k = W_k z + b_k.
     cosine       of vec(W_i) and vec(W_j), raw as in the paper. Null band: independent Gaussian heads, for which
-                 cos^2 is Beta(1/2, (n - 1) / 2) with n = V D: the band is +-1.96 / sqrt(n) and shrinks with size alone
+                 cos^2 is Beta(1/2, (n - 1) / 2) with n = V D: the exact band of 95 % is some +-1.96 / sqrt(n) and
+                 shrinks with size alone
     relabelled   the same after a random permutation of the classes of task j, `draws` of them: what is left is the
                  heads' mean row; what is lost came from classes that meet
     same label   share of all pairs (a, b) on which both tasks have the same class
@@ -12,6 +13,7 @@ The cosine changes under a renaming of one task's classes, which changes nothing
                  Z W_k^T: the directions of z whose variation drives the top r components of the logits
 Position of two such subspaces: overlap (mean cos^2) and smallest principal angle. Nulls: rows: random r-dimensional
 subspaces of R^D; read z: Z^T l of random patterns l in the span of Z, so that the anisotropy of z is in the null.
+low, high: band of `draws` draws (minigrok.statistics.intervals); "covers": the chance that one more lies inside.
 Protocol "paper": the raw cosines alone.
 Source: arXiv:2602.18523, near-orthogonal task heads (code aa4e72f); nulls, labels and subspaces: minigrok.
 """
@@ -34,10 +36,10 @@ from minigrok.network import model
 from minigrok.network.evaluation import CHUNK
 from minigrok.network.passes import passes
 from minigrok.plotting import Axes, Figure, panel_grid
+from minigrok.statistics.intervals import LEVEL, band, coverage
 from minigrok.storage.runs import Run
 from minigrok.tasks import pairs
 
-LEVEL = 0.95  # of every null band: our choice
 NOTHING = "one task: no second head to compare"
 NAMES = ("rows", "read z")
 WHATS = ("overlap", "angle", "overlap_random", "angle_random")
@@ -71,9 +73,9 @@ class Pair:
     same_label : float                 share of pairs with the same class
     cosine : (S,)
     band : float                       |cos| of independent Gaussian heads is below it with chance LEVEL
-    relabelled : (S, 3)                mean and central 95 % over permutations of classes
+    relabelled : (S, 3)                mean and band over permutations of classes
     overlap, angle : dict of (S,)      by NAMES; mean cos^2, and smallest principal angle in degrees
-    overlap_random, angle_random : dict of (S, 3)    mean and central 95 % of the null
+    overlap_random, angle_random : dict of (S, 3)    mean and band of the null
     """
 
     first: str
@@ -90,12 +92,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Result:
-    """Pairs of tasks of one run; none for a run of one task, and then `says` says so."""
+    """Pairs of tasks of one run, and draws behind each band; no pair for a run of one task: then `says` says so."""
 
     run: str
     says: str
     steps: Array
     rank: int
+    draws: int
     pairs: list[Pair]
 
 
@@ -106,7 +109,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     steps = snapshot_steps(run, 1, settings.most)
     rank = max(min(settings.rank, D // 2, V - 1), 1)
     if len(tasks) < 2:
-        return Result(run.folder.name, NOTHING, np.array(steps), rank, [])
+        return Result(run.folder.name, NOTHING, np.array(steps), rank, settings.draws, [])
     couples = list(combinations(range(len(tasks)), 2))
     data, is_paper = pairs(run.config.task, run.config.seed), settings.protocol == "paper"
     read = None if is_paper else Reader(run, data.tokens)
@@ -128,7 +131,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         same = float(np.mean(data.targets[i] == data.targets[j]))
         by = [{name: a[f"{what} {name}"] for name in NAMES if f"{what} {name}" in a} for what in WHATS]
         found.append(Pair(tasks[i], tasks[j], same, a["cosine"], band, a["relabelled"], *by))
-    return Result(run.folder.name, "", np.array(steps), rank, found)
+    return Result(run.folder.name, "", np.array(steps), rank, settings.draws, found)
 
 
 class Reader:
@@ -158,7 +161,7 @@ class Reader:
 def compare(A: Array, B: Array, Z: Array | None, rank: int, draws: int, rng: np.random.Generator) -> dict[str, Array]:
     """Return every comparison of two heads A, B (V, D); without Z (M, D) only those of the weights as they are."""
     relabelled = [cosine(A, rng.permutation(B)) for _ in range(draws)]
-    found = {"cosine": np.array(cosine(A, B)), "relabelled": _band(relabelled)}
+    found = {"cosine": np.array(cosine(A, B)), "relabelled": _mean_and_band(relabelled)}
     if Z is None:
         return found
     _, s, Vt = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
@@ -174,8 +177,8 @@ def compare(A: Array, B: Array, Z: Array | None, rank: int, draws: int, rng: np.
         else:
             drawn = [angles(random_read(z, a.rank, rng), random_read(z, b.rank, rng)) for _ in range(draws)]
         found |= {f"overlap {name}": np.array(seen.overlap), f"angle {name}": np.array(seen.smallest)}
-        found |= {f"overlap_random {name}": _band([each.overlap for each in drawn])}
-        found |= {f"angle_random {name}": _band([each.smallest for each in drawn])}
+        found |= {f"overlap_random {name}": _mean_and_band([each.overlap for each in drawn])}
+        found |= {f"angle_random {name}": _mean_and_band([each.smallest for each in drawn])}
     return found
 
 
@@ -212,9 +215,8 @@ def _basis(B: Array) -> Basis:
     return Basis([(B, slice(0, len(B)))] if B.shape[1] else [], len(B))
 
 
-def _band(draws: Sequence[float]) -> Array:
-    tail = (1 - LEVEL) / 2
-    return np.array([np.mean(draws), *np.quantile(draws, [tail, 1 - tail])])
+def _mean_and_band(draws: Sequence[float]) -> Array:
+    return np.array([np.mean(draws), *band(np.array(draws))])
 
 
 def table(result: Result) -> list[Row]:
@@ -234,7 +236,7 @@ def _row(result: Result, pair: Pair, n: int) -> Row:
         row |= {f"{name}: random": float(pair.overlap_random[name][n][0])}
         row |= {f"{name}: random high": float(pair.overlap_random[name][n][2])}
         row |= {f"{name}: angle": float(pair.angle[name][n]), f"{name}: r. angle": float(pair.angle_random[name][n][0])}
-    return plain_row(row)
+    return plain_row(row | {"draws": result.draws, "covers": coverage(result.draws)})
 
 
 def figure(result: Result) -> Figure:
@@ -256,7 +258,7 @@ def figure(result: Result) -> Figure:
 def _cosines(axis: Axes, result: Result, pair: Pair) -> None:
     axis.axhspan(-pair.band, pair.band, color="0.88", zorder=0, label="independent heads, 95 %")
     mean, low, high = pair.relabelled.T
-    axis.fill_between(result.steps, low, high, color="0.7", zorder=1, label="relabelled, 95 %")
+    _fill(axis, result, low, high, "relabelled")
     axis.plot(result.steps, mean, color="0.4", linestyle="--", linewidth=1, label="relabelled, mean")
     axis.plot(result.steps, pair.cosine, color="black", marker="o", markersize=3, label="measured")
     axis.set_title(f"{pair.first}, {pair.second}: same class on {100 * pair.same_label:.2f} % of pairs")
@@ -266,13 +268,18 @@ def _cosines(axis: Axes, result: Result, pair: Pair) -> None:
 
 def _overlaps(axis: Axes, result: Result, pair: Pair, name: str) -> None:
     mean, low, high = pair.overlap_random[name].T
-    axis.fill_between(result.steps, low, high, color="0.8", label="random, 95 %")
+    _fill(axis, result, low, high, "random")
     axis.plot(result.steps, mean, color="0.5", linestyle="--", linewidth=1, label="random, mean")
     axis.plot(result.steps, pair.overlap[name], color="black", marker="o", markersize=3, label="measured")
     axis.set_title(f"{pair.first}, {pair.second}: {'row spaces' if name == 'rows' else 'subspaces of z that are read'}")
     axis.set_ylabel("overlap (mean $\\cos^2$)")
     axis.set_ylim(0, 1.02)
     _frame(axis)
+
+
+def _fill(axis: Axes, result: Result, low: Array, high: Array, name: str) -> None:
+    if np.isfinite(low).any():  # else there are too few draws for a band
+        axis.fill_between(result.steps, low, high, color="0.75", zorder=1, label=f"{name}, 95 % of draws")
 
 
 def _frame(axis: Axes) -> None:

@@ -7,8 +7,9 @@ Nulls, `draws` each, at the same snapshots:
     random walk    steps of the measured lengths, isotropic directions
     decay walk     w_{t+1} = c w_t + noise of matched length, c = (1 - lr wd)^(steps): what weight decay does to w_0
 Controls: |cos(PC1, W_0)|; the same shares after removing the exactly known decay component (1 - lr wd)^t W_0.
+low, high: band of the draws (minigrok.statistics.intervals); "covers": the chance that one more draw lies inside.
 The share of the top 10 variances, as the paper's tri-task figures have it, is there too: it exceeds the share of the
-total by construction.
+total by construction. What never moved has no share, and neither has its null.
 Source: arXiv:2602.18523 section on trajectories (code aa4e72f); nulls and controls: minigrok.
 """
 
@@ -26,6 +27,7 @@ from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
 from minigrok.plotting import Figure, panel_grid
+from minigrok.statistics.intervals import band, coverage
 from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation
@@ -149,7 +151,7 @@ def _pc1(G: Array) -> tuple[float, float]:
 
 
 def table(result: Result) -> list[Row]:
-    """One row a piece: shares in percent, nulls as mean and central 95 % of the draws."""
+    """One row a piece: shares in percent, nulls as mean and band of the draws."""
     return [_row(result.run, piece) for piece in result.pieces]
 
 
@@ -158,13 +160,14 @@ def _row(run: str, piece: Piece) -> Row:
     row["top 3 centred %"] = 100 * piece.centred.sum()
     row["PC1 uncentred %"] = 100 * piece.uncentred[0]
     for name, draws in (("walk", piece.walk), ("decay", piece.decay)):
-        low, high = np.quantile(100 * draws[:, 0], [0.025, 0.975])
+        low, high = band(100 * draws[:, 0])
         row[f"{name} null %"], row[f"{name} low"], row[f"{name} high"] = 100 * draws[:, 0].mean(), low, high
     row["uncentred walk %"], row["uncentred decay %"] = (100 * d[:, 1].mean() for d in (piece.walk, piece.decay))
     row["|cos(PC1, W_0)|"] = piece.cos_start
     row["PC1 without decay %"] = 100 * piece.no_decay[0]
     row["PC1 of top 10 %"] = 100 * piece.top10
     row["participation ratio"] = piece.participation
+    row |= {"draws": len(piece.walk), "covers": coverage(len(piece.walk))}
     return plain_row(row)
 
 
@@ -179,14 +182,14 @@ def figure(result: Result) -> Figure:
             if j == 0:
                 axis.plot(result.steps[-1], 100 * piece.no_decay[0], "D", color="black", label="without decay")
             for draws, style, label in ((piece.walk, ":", "random walk"), (piece.decay, "--", "decay walk")):
-                low, high = np.quantile(100 * draws[:, j], [0.025, 0.975])
-                axis.axhspan(low, high, color="0.85", zorder=0)
+                if np.isfinite(ends := band(100 * draws[:, j])).all():
+                    axis.axhspan(*ends, color="0.85", zorder=0, label=f"{label}, 95 % of draws")
                 axis.axhline(100 * draws[:, j].mean(), color="0.35", linestyle=style, label=label)
             axis.set_title(f"{piece.name}, {kind}")
             axis.set_ylim(0, 102)
             axis.set_xlabel("snapshots up to step")
             axis.set_ylabel("PC1 share (% of variance)")
-    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn
 
 

@@ -7,7 +7,8 @@ Share of a vector        s = |B^T x|^2 / |x|^2, an energy; the paper's rho is sq
 Share expected by chance, for a fixed x
     anywhere              K random directions of R^P                          K / P
     in the same blocks    k_b random directions of each slice                 sum_b (|x_b|^2 / |x|^2) k_b / n_b
-s is judged by log10(s / expected), with the 95 % interval of the random draws: rho is 1 - O(K / P) whatever x is.
+s is judged by log10(s / expected), with the band of the random draws (minigrok.statistics.intervals): rho is
+1 - O(K / P) whatever x is.
 Angles between two bases: singular values cos(phi_i) of A^T B; overlap = mean of cos^2(phi_i), by chance K / n.
 A^T B of a fixed A (n, k) and a uniformly random B (n, m) has the law of G (G^T G + W)^(-1/2), G (k, m) standard normal
 and W Wishart with n - k degrees of freedom: no random basis is ever built.
@@ -23,8 +24,8 @@ from scipy.linalg import solve_triangular
 
 from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
+from minigrok.statistics.intervals import band
 
-INTERVAL = (0.025, 0.975)  # of the random draws: our choice
 Block = tuple[Array, slice]
 
 
@@ -65,7 +66,7 @@ class Chance(NamedTuple):
 
     share : observed
     anywhere, blocks : expected from random subspaces of R^P, and of the same slices
-    low, high : central 95 % of the draws in the same slices
+    low, high : band of the draws in the same slices; nan where there are too few
     """
 
     share: float
@@ -82,7 +83,7 @@ def against_chance(basis: Basis, x: Array, draws: int, rng: np.random.Generator)
         return Chance(*[float("nan")] * 5)
     size = float(x @ x)
     expected = sum(float(x[p] @ x[p]) / size * k / (p.stop - p.start) for p, k in basis.places)
-    low, high = np.quantile(subspace.random_shares(x, basis.places, draws, rng), INTERVAL)
+    low, high = band(subspace.random_shares(x, basis.places, draws, rng))
     return Chance(share, basis.rank / basis.size, expected, float(low), float(high))
 
 

@@ -70,9 +70,9 @@ class Pca:
 
     @property
     def shares(self) -> Array:
-        """Share of the total variance of each component, (S,); they sum to 1 (or are all 0)."""
+        """Share of the total variance of each component, (S,); they sum to 1, or are nan if there is no variance."""
         total = self.variances.sum()
-        return self.variances / total if total > 0 else np.zeros_like(self.variances)
+        return self.variances / total if total > 0 else np.full_like(self.variances, np.nan)
 
     @property
     def participation_ratio(self) -> float:

@@ -100,6 +100,14 @@ def shuffled(G: Array, rng: np.random.Generator) -> Array:
 
 
 def decline(values: Array) -> float:
-    """Return the largest over the last value (the paper's decline, 1 or more by construction); nan if that is 0."""
+    """Return the largest over the last value (the paper's decline, 1 or more by construction).
+
+    nan if the last one is 0, or one of them does not exist.
+    """
     last = values[-1] if len(values) else 0.0
-    return float(np.nanmax(values) / last) if last > 0 else float("nan")
+    return float(np.max(values) / last) if last > 0 else float("nan")
+
+
+def first_share(k: Array) -> float:
+    """Return the share of windows with k* = 1; nan if one of them has no k*."""
+    return float(np.mean(np.where(np.isnan(k), np.nan, k == 1)))

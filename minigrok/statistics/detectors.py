@@ -118,11 +118,6 @@ def envelope(D: Array, ahead: int = WINDOW // 2) -> Array:
     return np.array([logs[max(lo, 0) : lo + WINDOW].max() for lo in lows])
 
 
-def shifts(steps: Array, D: Array, detector: Detector) -> list[Onset]:
-    """Onsets of the n circular shifts of a trace: same values, same order, no relation to the run's clock."""
-    return [detector(steps, np.roll(D, shift)) for shift in range(len(D))]
-
-
 def _base(n: int, share: float) -> int:
     """Values in the baseline window (paper: three at least)."""
     return max(3, int(share * n))

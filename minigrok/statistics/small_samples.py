@@ -1,11 +1,10 @@
 """Tests that are exact for a handful of runs.
 
     sign test          p = P(a count this far from n/2 or farther) for n fair coins
-    count law          P(k successes) for independent events of different probabilities (Poisson binomial)
     rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
     discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y): Mann and Whitney's U of y, over n m
     exponent           slope of least squares through (ln t, ln y)
-Source: Lehmann 1975 (sign, rank, Mann-Whitney); Hong 2013 (Poisson binomial by convolution).
+Source: Lehmann 1975 (sign, rank, Mann-Whitney).
 """
 
 import math
@@ -34,14 +33,6 @@ def sign_test(plus: int, minus: int) -> float:
     """Return the two-sided exact p of `plus` against `minus`, ties left out before; 1 for none at all."""
     n = plus + minus
     return float(binomtest(plus, n).pvalue) if n else 1.0
-
-
-def count_law(chances: Sequence[float]) -> Array:
-    """Return P(exactly k of independent events with these chances) for k = 0 .. n, (n + 1,)."""
-    law = np.ones(1)
-    for chance in chances:
-        law = np.convolve(law, [1 - chance, chance])
-    return law
 
 
 def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
@@ -77,11 +68,14 @@ def auc(early: Sequence[float], late: Sequence[float]) -> float:
 
 
 def exponent(t: Array, y: Array) -> float:
-    """Return a in y ~ t^a by least squares in logarithms; nan below three points or without spread in t."""
-    kept = (np.asarray(t) > 0) & (np.asarray(y) > 0)
-    u, v = np.log(np.asarray(t, float)[kept]), np.log(np.asarray(y, float)[kept])
-    if len(u) < 3 or np.ptp(u) == 0:
+    """Return a in y ~ t^a by least squares in logarithms.
+
+    nan below three points, without spread in t, or if one of the numbers is not positive.
+    """
+    t, y = np.asarray(t, np.float64), np.asarray(y, np.float64)
+    if len(t) < 3 or np.ptp(t) == 0 or not ((t > 0) & (y > 0)).all():
         return float("nan")
+    u, v = np.log(t), np.log(y)
     u = u - u.mean()
     return float(u @ v / (u @ u))
 

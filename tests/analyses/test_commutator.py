@@ -67,6 +67,8 @@ def test_table_always_has_bracket_and_gradients_and_floor_beside_d(run):
     assert [row["/ total"] for row in rows[:3]] == [1, 1, 1]
     assert rows[4]["/ total"] == rows[4]["D exact"] / rows[1]["D exact"]
     assert all(row["q1"] <= row["D exact"] <= row["q3"] for row in rows)
+    assert all(row["chance low"] < 1 < row["chance high"] for row in rows)
+    assert {(row["draws"], row["covers"]) for row in rows} == {(100, 1 - 4 / 101)}
 
 
 def test_sweep_has_slope_1_in_float64_and_rounding_at_small_eta_in_float32(run):
@@ -206,6 +208,6 @@ def test_one_task_another_p_never_memorised_and_half_written_metrics(tmp_path, s
 
 
 def test_settings_out_of_range():
-    for bad, words in [("draws=99", "draws"), ("repeats=-1", "repeats"), ("eta=0.0", "eta"), ("most=1.5", "most")]:
+    for bad, words in [("draws=38", "draws"), ("repeats=-1", "repeats"), ("eta=0.0", "eta"), ("most=1.5", "most")]:
         with pytest.raises(ConfigError, match=words):
             settings_for(commutator.ANALYSIS, "exact", [bad])

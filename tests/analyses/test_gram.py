@@ -88,7 +88,7 @@ def runs(tmp_path):
 
 
 def rows_of(runs, **settings):
-    return {r["run"]: r for r in gram.table(gram.compute(runs, Settings(draws=20, **settings), Work()))}
+    return {r["run"]: r for r in gram.table(gram.compute(runs, Settings(draws=40, **settings), Work()))}
 
 
 def test_control_is_scored_at_the_matched_step(runs):
@@ -142,6 +142,40 @@ def test_weights_that_never_move(tmp_path):
     done = perform(gram.ANALYSIS, [run], Settings(draws=5))
     assert done.rows[0]["R"] is None
     assert done.rows[0]["decline"] is None
+
+
+def test_what_does_not_exist_has_no_p_and_a_number_in_its_place_is_found(runs, tmp_path, monkeypatch):
+    """No motion, no decline: p is None. The usual count of draws at least as large would say 1 / (draws + 1)."""
+    theta = walk(CONFIG, [0])[0]
+    run = make(tmp_path / "a", [rises(15), rises(12)], thetas={step: theta for step in GRID})
+    columns = ("p order", "p share", "k* = 1 %", "walk k* = 1 %", "walk R high", "walk decline")
+    assert {rows_of([run])["a"][column] for column in columns} == {None}
+    assert 0 < rows_of(runs)["groks"]["p order"] <= 1
+    usual = lambda seen, drawn: (1 + np.sum(drawn >= seen)) / (1 + len(drawn))  # noqa: E731
+    monkeypatch.setattr(gram, "p_value", usual)
+    assert rows_of([run])["a"]["p order"] == 1 / 41
+
+
+def test_a_window_without_a_k_leaves_no_share_and_no_decline():
+    assert updates.first_share(np.array([1.0, 2.0])) == 0.5
+    assert np.isnan(updates.first_share(np.array([1.0, np.nan])))
+    assert updates.decline(np.array([3.0, 2.0])) == 1.5
+    assert np.isnan(updates.decline(np.array([3.0, np.nan, 2.0])))
+    assert np.isnan(updates.decline(np.array([3.0, 0.0])))
+
+
+def test_runs_that_differ_in_more_than_weight_decay_have_no_matched_step(runs, tmp_path):
+    other = make(tmp_path / "other", [rises(15), rises(12)], settings=["optimiser.learning_rate=0.01"])
+    with pytest.raises(RunFolderError, match=r"optimiser.learning_rate = 0.003 in groks and 0.01 in other"):
+        gram.compute([*runs, other], Settings(draws=5), Work())
+    decay = make(tmp_path / "wd", [rises(15)] * 2, settings=["optimiser.weight_decay=0"], thetas=walk(CONFIG, GRID))
+    assert len(rows_of([*runs, decay])) == 3
+
+
+def test_few_draws_have_no_band(runs):
+    row = gram.table(gram.compute(runs, Settings(draws=38), Work()))[0]
+    assert (row["walk R high"], row["covers"], row["draws"]) == (None, None, 38)
+    assert row["p order"] > 1 / 39
 
 
 def test_no_evaluation_is_an_error(tmp_path):

@@ -30,7 +30,7 @@ def test_independent_heads_lie_in_every_band(rng):
 
 def test_renaming_classes_changes_the_cosine_and_neither_subspace(rng):
     A, Z = rng.standard_normal((23, 32)), rng.standard_normal((200, 32)) @ rng.standard_normal((32, 32))
-    same, renamed = (heads.compare(A, B, Z, 4, 30, rng) for B in (A, np.roll(A, 1, axis=0)))
+    same, renamed = (heads.compare(A, B, Z, 4, 40, rng) for B in (A, np.roll(A, 1, axis=0)))
     assert same["cosine"] == pytest.approx(1)
     assert abs(renamed["cosine"]) < 0.2
     for name in heads.NAMES:
@@ -72,6 +72,17 @@ def test_same_label_counts_pairs(tmp_path):
     both = [(a + b - a * b) % 11 == 0 for a in range(lowest, 11) for b in range(lowest, 11)]
     assert pair.same_label == np.mean(both)
     assert pair.cosine.shape == (2,)
+
+
+def test_a_band_has_its_draws_beside_it_and_few_draws_have_none(tmp_path):
+    run = make(tmp_path / "a", settings=SHAPE, thetas=walk(CONFIG, [0, 100]))
+    for draws, covers in ((38, None), (60, pytest.approx(1 - 2 / 61))):
+        result = heads.compute([run], heads.Settings(draws=draws), Work())
+        for row in heads.table(result):
+            assert (row["draws"], row["covers"]) == (draws, covers)
+            assert (row["rows: random high"] is None) == (row["relabelled low"] is None) == (covers is None)
+        labels = heads.figure(result).axes[0].get_legend_handles_labels()[1]
+        assert ("relabelled, 95 % of draws" in labels) == (covers is not None)
 
 
 def test_three_tasks_and_paper_protocol(tmp_path):

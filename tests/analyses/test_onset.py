@@ -15,7 +15,6 @@ from minigrok.analyses.shared.probes import Probe
 from minigrok.config import config_hash, preset, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.geometry import brackets
-from minigrok.statistics import detectors
 
 Settings = onset.Settings
 GRID = range(0, 2001, 100)
@@ -86,11 +85,9 @@ def test_scores_of_the_group(group):
     assert spike.lead == np.median([1500 - 800, 1800 - 800])
     assert (memorised.before, memorised.lead) == (2, np.median([1499, 1799]))
     assert spike.auc == memorised.auc == 0.5
-    assert spike.chance @ np.arange(3) == pytest.approx((1500 - 200) / 1800 + (1800 - 200) / 1800)
-    # a jump at index 8 of 21, all its rotations: before the grok step wherever the rise comes early enough
-    rotated = [detectors.spike(np.array(GRID), np.roll(JUMP, s)).step for s in range(21)]
-    share = [np.mean([r is not None and r < t for r in rotated]) for t in (1500, 1800)]
-    assert spike.shifts @ np.arange(3) == pytest.approx(sum(share))
+    assert spike.expected == pytest.approx((1500 - 200) / 1800 + (1800 - 200) / 1800)
+    assert (spike.common, spike.least) == (2, 1)  # 800 is before both groks, whichever is whose
+    assert np.isnan(spike.p)
 
 
 def test_table_has_an_event_a_row_and_says_when_n_is_too_small(group):
@@ -100,6 +97,8 @@ def test_table_has_an_event_a_row_and_says_when_n_is_too_small(group):
     ]
     assert {row["grok"] for row in rows} == {"0.98 x 3", "first 0.90"}
     assert {row["p rho"] for row in rows} == {"n too small", ""}
+    assert {row["p exchange"] for row in rows} == {"no exchange differs", ""}
+    assert not {"p chance", "p shifts"} & rows[0].keys()
     assert len({tuple(row) for row in rows}) == 1
     chance = next(row for row in rows if row["event"] == "random onset")
     assert chance["lead"] == np.median([t - (500 + 2000) / 2 for t in (1500, 1800)])
@@ -123,18 +122,53 @@ def test_only_controls_or_only_one_run(group):
     assert scores(group[:1]).scores["first 0.90"]["v2"].before == 1
 
 
-def test_runs_of_other_tasks_and_p_stand_side_by_side(tmp_path, group):
+def test_a_detector_does_not_know_when_its_own_run_ended(tmp_path):
+    """Runs that end at 1000 and 2000: onsets in common are those of both up to 1000, with one first sample."""
+    thetas = {step: walk(CONFIG, [0])[0] for step in GRID}
+    short, end = {step: thetas[step] for step in GRID if step <= 1000}, STEPS.index(1000) + 1
+    a = give(make(tmp_path / "a", [rises(8, end)] * 2, settings=["seed=1"], thetas=short), JUMP[:11])
+    b = give(make(tmp_path / "b", [rises(15)] * 2, settings=["seed=2"], thetas=thetas), JUMP)
+    first, second = scores([a, b]).runs
+    assert (first.common_step, second.common_step, second.last_step) == (1000, 1000, 2000)
+    assert first.common == second.common
+    assert first.onsets["first sample"] != second.onsets["first sample"]
+    assert second.onsets["v1"] == second.common["v1"]  # the jump at 800 is seen by both
+    rows = {row["event"]: row for row in onset.table(scores([a, b])) if row["grok"] == "0.98 x 3"}
+    assert rows["first sample"]["p rho"] == "n too small"
+
+
+def test_controls_do_not_shorten_what_is_in_common(tmp_path, group):
+    never = make(
+        tmp_path / "n",
+        [rises(None, 3)] * 2,
+        settings=["seed=3"],
+        thetas={s: walk(CONFIG, [0])[0] for s in (0, 100, 200)},
+    )
+    found = scores([*group, give(never, JUMP[:3])]).runs
+    assert [run.common_step for run in found] == [2000, 2000, 2000, 200]
+
+
+def test_runs_that_differ_in_more_than_weight_decay_are_refused_by_name(tmp_path, group):
     other = ["task.p=5", 'task.operations=["sq"]']
     theta = walk(with_settings(preset("tiny"), [*SMALL, *other]), [0])[0]
     run = make(tmp_path / "other", [rises(10)], settings=other, thetas={step: theta for step in GRID})
-    found = scores([*group, give(run, JUMP)])
-    assert found.runs[-1].condition == "sq mod 5, wd 1"
-    assert found.scores["0.98 x 3"]["spike"].runs == 3
+    with pytest.raises(RunFolderError, match=r"differ in weight decay and seed alone.*task.p = 7 in a and 5 in other"):
+        scores([*group, give(run, JUMP)])
+
+
+def test_a_repeat_of_a_seed_is_named_and_no_further_run(tmp_path, group):
+    thetas = {step: walk(CONFIG, [0])[0] for step in GRID}
+    again = give(make(tmp_path / "again", [rises(14)] * 2, settings=["seed=1", "name=again"], thetas=thetas), JUMP)
+    found = scores([*group, again])
+    assert found.left_out == {"again": "seed 1 once more: a repeat is no further observation"}
+    assert found.scores["0.98 x 3"]["spike"].runs == 2
+    assert onset.table(found)[:-1] == onset.table(scores(group))
+    assert onset.table(found)[-1]["event"] == "left out: again"
 
 
 def test_run_without_snapshots_is_left_out_and_alone_an_error(tmp_path, group):
     bare = make(tmp_path / "bare", [rises(13), rises(15)])
-    assert scores([bare, group[0]]).left_out == ["bare"]
+    assert scores([bare, group[0]]).left_out == {"bare": "fewer than three snapshots"}
     with pytest.raises(RunFolderError, match=r"required: a run with three snapshots - got: bare: 0 - do: train longer"):
         scores([bare])
 

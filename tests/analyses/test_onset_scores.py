@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minigrok.analyses.onset.scores import Event, alpha_null, chance_before, score
+from minigrok.statistics.detectors import v1, v2
 from minigrok.statistics.small_samples import exponent
 
 NAN = float("nan")
@@ -13,8 +14,8 @@ def rng():
     return np.random.default_rng(0)
 
 
-def event(onset, grok, condition="a", chance=0.5, shifts=NAN):
-    return Event(condition, onset, onset, grok, chance, shifts)
+def event(onset, grok, condition="a", chance=0.5, common=None):
+    return Event(condition, onset, onset, grok, chance, onset if common is None else common)
 
 
 def test_chance_of_a_uniform_onset_as_in_the_paper_audit():
@@ -26,13 +27,70 @@ def test_chance_of_a_uniform_onset_as_in_the_paper_audit():
     assert np.isnan(chance_before(NAN, 0, 500))
 
 
-def test_fifteen_of_fifteen_is_expected():
-    """15 runs with chances between 0.947 and 1 whose product is 0.83: all before has p = 0.83, not 2^-15."""
-    chances = np.array([0.947, 0.96, 0.97, 0.97, *[0.9975] * 11])
-    chances[-1] *= 0.83 / np.prod(chances)
-    found = score([event(5, 9, chance=c) for c in chances], rng())
+def test_fifteen_of_fifteen_is_what_chance_gives():
+    """15 runs with chances between 0.947 and 1: 14.9 before by chance. It is a description and has no p."""
+    found = score([event(5, 9, chance=c) for c in np.linspace(0.947, 1, 15)], rng())
     assert (found.before, found.runs) == (15, 15)
-    assert found.p_chance == pytest.approx(0.83)
+    assert found.expected == pytest.approx(15 * (0.947 + 1) / 2)
+    assert np.isnan(score([event(5, 9, chance=NAN)], rng()).expected)
+
+
+def test_exchange_has_no_p_where_every_onset_is_before_every_grok():
+    found = score([event(o, t) for o, t in ((1, 100), (2, 110), (3, 120), (4, 130), (5, 140))], rng())
+    assert (found.common, found.least) == (5, 1)
+    assert np.isnan(found.p)
+    assert found.law.tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_exchange_finds_onsets_that_know_their_own_grok():
+    """Each onset lies just before its own grok: any other order has fewer before."""
+    found = score([event(t - 5, t) for t in range(100, 170, 10)], rng())
+    assert found.common == 7
+    assert found.p < 0.01
+    assert found.law[7] < 0.01 < found.law[3]
+
+
+def test_three_runs_are_too_few_for_a_p_and_a_condition_is_exchanged_within_itself():
+    few = score([event(t - 5, t) for t in (100, 110, 120)], rng())
+    assert np.isnan(few.p)
+    assert few.least > 0.05
+    apart = [event(t - 5, t, condition=str(t)) for t in range(100, 170, 10)]
+    assert score(apart, rng()).least == 1  # each run alone in its condition: there is nothing to exchange
+
+
+def test_an_exchange_is_of_what_runs_have_in_common():
+    """Onsets of whole runs in step with the grok, and in common none: no p from the former."""
+    events = [event(t - 5, t, common=50) for t in range(100, 170, 10)]
+    found = score(events, rng())
+    assert (found.before, found.common, found.least) == (7, 7, 1)
+    assert np.isnan(found.rho)
+
+
+def size(n, event_of, draws=400):
+    """Share of draws with p exchange, and with p rho, at most .05; runs of random length that end at their grok."""
+    r, small = np.random.default_rng(n), np.zeros(2)
+    for _ in range(draws):
+        groks = r.integers(40, 100, n)
+        traces = [r.lognormal(0, 3, t) for t in groks]  # no relation to the grok
+        onsets = [event_of(trace, groks.min()) for trace in traces]
+        found = score([event(o, t) for o, t in zip(onsets, groks, strict=True)], r)
+        small += [found.p <= 0.05, found.rho_p is not None and found.rho_p <= 0.05]
+    return small / draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_p_keep_their_word_on_noise_that_knows_nothing_of_the_grok(n):
+    """Size of both p over 400 draws, at most .05 + 3 standard errors."""
+    found = size(n, lambda trace, end: v1(np.arange(end), trace[:end]).step or NAN)
+    assert (found <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)).all()
+
+
+@pytest.mark.slow
+def test_onsets_of_whole_runs_would_not_keep_it():
+    """v2 searches from 25 % of its own run on: on noise alone its onset goes with the grok."""
+    found = size(10, lambda trace, end: v2(np.arange(len(trace)), trace).step or NAN, 150)
+    assert found[1] > 0.15
 
 
 def test_counts():
@@ -41,15 +99,9 @@ def test_counts():
     found = score([*groks, event(5, NAN), event(NAN, NAN)], rng())
     assert (found.runs, found.before, found.controls, found.alarms) == (4, 1, 2, 1)
     assert found.lead == 0  # median of 9, -2, 0
-    assert found.p_chance == pytest.approx(1 - 0.5**4)
-    assert np.isnan(found.p_shifts)
+    assert found.expected == 2
     # 1 < 5, inf; 12 and 10 > 5, < inf; inf > 5, = inf
     assert found.auc == pytest.approx((2 + 1 + 1 + 0.5) / 8)
-
-
-def test_perfect_shifts_give_the_product():
-    found = score([event(1, 10, shifts=s) for s in (0.2, 0.3)], rng())
-    assert found.p_shifts == pytest.approx(0.06)
 
 
 def test_rank_correlation_is_within_conditions():
@@ -81,20 +133,26 @@ def test_shuffled_onsets_say_when_alpha_is_no_news():
     loose = r.uniform(300, 1900, 20)
     low, high = alpha_null(t, loose, rng())
     assert low < exponent(t, t - loose) < high
-    low, high = alpha_null(t, t / 2, rng())
-    assert exponent(t, t / 2) == pytest.approx(1)
+    low, high = alpha_null(t, 0.04 * t, rng())
+    assert exponent(t, 0.96 * t) == pytest.approx(1)
     assert not low < 1 < high
+
+
+def test_a_shuffle_without_an_alpha_leaves_no_band():
+    """The onset of a long run is after the grok of a short one: that lead has no logarithm."""
+    t = np.exp(np.linspace(np.log(2000), np.log(40000), 20))
+    assert np.isnan(alpha_null(t, t / 2, rng())).all()
+    assert np.isnan(alpha_null(t[:2], t[:2] / 9, rng())).all()
 
 
 def test_no_runs():
     found = score([], rng())
     assert (found.runs, found.before, found.controls) == (0, 0, 0)
-    assert found.chance.size == 0
-    assert np.isnan([found.lead, found.p_chance, found.auc, found.alpha, found.alpha_null[0]]).all()
+    assert np.isnan([found.expected, found.lead, found.p, found.auc, found.alpha, found.alpha_null[0]]).all()
 
 
 def test_the_same_stream_gives_the_same_score():
-    events = [event(o, t) for o, t in rng().uniform(1, 100, (12, 2))]
+    events = [event(o, t + 100) for o, t in rng().uniform(1, 100, (12, 2))]
     a, b = score(events, rng()), score(events, rng())
     assert a.rho_p == b.rho_p
     assert np.array_equal(a.alpha_null, b.alpha_null)

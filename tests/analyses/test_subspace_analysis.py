@@ -95,6 +95,12 @@ def test_other_seed_is_the_next_run_that_fits(trained, tmp_path):
     wide = make(tmp_path / "wide", settings=["model.width=16", "seed=5"])
     assert other_seed([trained[0], wide, trained[1]], 0) == 2
     assert other_seed([trained[0], wide, trained[0]], 0) is None
+    fast = make(
+        tmp_path / "fast",
+        settings=["optimiser.learning_rate=0.1", "seed=5"],
+        thetas=walk(with_settings(preset("tiny"), SMALL), range(0, 300, 100)),
+    )
+    assert other_seed([trained[0], fast], 0) is None  # of another condition
 
 
 def test_random_subspaces_of_a_random_walk_are_chance(tmp_path):
@@ -105,6 +111,13 @@ def test_random_subspaces_of_a_random_walk_are_chance(tmp_path):
         if comparison.between == "this and other seed":
             mean, low, high = comparison.overlap_random
             assert mean - 2 * (high - low) < comparison.overlap < mean + 2 * (high - low)
+
+
+def test_every_band_has_its_draws_beside_it_and_every_median_its_checkpoints(trained):
+    rows = analysis.table(analysis.compute(trained[:1], QUICK, Work()))
+    assert {(row["draws"], row["covers"]) for row in rows} == {(100, 1 - 4 / 101)}
+    counts = {row["of"]: row["checkpoints"] for row in rows if row["basis"] == "full, run"}
+    assert counts["gradient"] == counts["next move"] + 1 == 3  # there is no next move at the last one
 
 
 def test_share_and_leakage_add_up_and_paper_adds_rho(trained):
@@ -120,14 +133,14 @@ def test_share_and_leakage_add_up_and_paper_adds_rho(trained):
 def test_an_energy_above_1_by_rounding_has_rho_0():
     shares = {"full, run": np.full((1, 4, 5), 1 + 1e-15)}
     track = Track("a", "", np.array([1]), 9, shares, {"full, run": np.array([9])}, np.zeros(1), [])
-    assert [row["rho"] for row in analysis.table(analysis.Result("paper", [track]))] == [0.0] * 4
+    assert [row["rho"] for row in analysis.table(analysis.Result("paper", 100, [track]))] == [0.0] * 4
 
 
 def test_too_few(tmp_path):
     run = make(tmp_path / "a", thetas=walk(with_settings(preset("tiny"), SMALL), [0, 100]))
     with pytest.raises(RunFolderError, match="at least 3 snapshots"):
         analysis.compute([run], QUICK, Work())
-    with pytest.raises(ConfigError, match="between 100 and 100,000"):
+    with pytest.raises(ConfigError, match="between 39 and 100,000"):
         analysis.Settings(draws=5)
 
 

@@ -28,7 +28,7 @@ def test_pure_decay_is_a_line_along_the_start_and_nothing_is_left_without_it(tmp
         assert piece.centred[0] == pytest.approx(1, abs=1e-9)
         assert piece.cos_start == pytest.approx(1, abs=1e-9)
     kept = np.array([piece.no_decay for piece in result.pieces])
-    assert np.isfinite(kept).all()  # what is left is rounding: shares of it, never NaN
+    assert np.isnan(kept).all()  # nothing is left, and of nothing there is no share
 
 
 def test_a_random_walk_lies_in_its_null_band(tmp_path):
@@ -61,9 +61,21 @@ def test_table_figure_and_repetition(tmp_path):
 
 def test_weights_that_never_move_have_no_direction(tmp_path):
     result = result_of(tmp_path, 5 * [initial(CONFIG)])
-    assert all(np.isnan(piece.cos_start) and not piece.centred.any() for piece in result.pieces)
-    assert {row["|cos(PC1, W_0)|"] for row in trajectory_pca.table(result)} == {None}
+    assert all(np.isnan([piece.cos_start, *piece.centred]).all() for piece in result.pieces)
+    kept = ("|cos(PC1, W_0)|", "PC1 centred %", "walk null %", "walk high", "PC1 of top 10 %")
+    assert {row[column] for row in trajectory_pca.table(result) for column in kept} == {None}
     trajectory_pca.figure(result)
+
+
+def test_a_band_has_its_draws_beside_it_and_few_draws_have_none(tmp_path):
+    run = make(tmp_path / "run", thetas=walk(CONFIG, range(0, 600, 100)))
+    for draws, covers in ((38, None), (39, 0.95), (100, pytest.approx(1 - 4 / 101))):
+        result = trajectory_pca.compute([run], trajectory_pca.Settings(draws=draws), Work(1))
+        for row in trajectory_pca.table(result):
+            assert (row["draws"], row["covers"]) == (draws, covers)
+            assert (row["walk low"] is None) == (row["decay high"] is None) == (covers is None)
+        labels = trajectory_pca.figure(result).axes[0].get_legend_handles_labels()[1]
+        assert ("random walk, 95 % of draws" in labels) == (covers is not None)
 
 
 def test_more_snapshots_than_a_matrix_has_entries(tmp_path):

@@ -75,21 +75,41 @@ def test_an_event_at_a_known_step(tmp_path):
     found = series(result_of(make(tmp_path / "a", [rises(11), rises(13)], thetas=thetas)))
     event = found[0, "[W_Q, W_K]"].event
     assert (event.step, event.to_grok) == (1200, -100)
-    assert event.p_grok == pytest.approx(3 / 18)  # 1200, 1300 and 1400, of the 18 from the fourth on
+    assert event.near_grok == pytest.approx(3 / 18)  # 1200, 1300 and 1400, of the 18 from the fourth on
     flat = found[0, "[W_Q, W_K] normalised"].values
     assert np.allclose(flat, flat[0])  # only norms moved
     gap = found[0, "W_Q s1 - s2"]
     assert gap.at_peak == 1  # the gap is largest, not smallest, where the commutator peaks
     assert gap.event.to_peak == -900
+    assert gap.over.step is None  # over its random value it does not vary: nothing but norms moved
 
 
-def test_closeness_counts_the_shifts():
+def test_closeness_counts_the_snapshots():
     steps = np.arange(0, 1000, 100)
     assert closeness(steps, 5, 500) == (0, 1 / 7)
     assert closeness(steps, 3, 500) == (-200, 5 / 7)
-    assert closeness(steps, 3, None) == (None, None)
-    p = [closeness(steps, i, 640)[1] for i in range(3, 10)]
-    assert sorted(p) == pytest.approx(np.arange(1, 8) / 7)  # uniform over the shifts: a valid p
+    assert np.isnan(closeness(steps, 3, None)).all()
+
+
+def test_a_place_in_time_is_called_no_p(run):
+    """A gap that only falls is smallest at the end, next to a late grok: near, and no evidence of anything."""
+    assert not [name for name in weight_spectra.table(result_of(run))[0] if name.startswith("p ")]
+    for words in (weight_spectra.__doc__, weight_spectra.closeness.__doc__):
+        assert "exact" not in words.lower().replace("protocol", "")
+        assert "p =" not in words
+
+
+def test_norms_alone_move_the_event_of_a_series_and_not_that_over_random(tmp_path):
+    """Weights that decay, and a matrix that is there around step 900: its trace is seen over random values alone."""
+    config, rng = with_settings(preset("tiny"), SMALL), np.random.default_rng(4)
+    theta = walk(config, [0])[0].astype(np.float64)
+    other = theta.std() * rng.standard_normal(theta.size)
+    shape = {step: np.exp(-(((step - 900) / 200) ** 2)) for step in GRID}
+    thetas = {step: 0.999**step * (theta + shape[step] * other) for step in GRID}
+    each = series(result_of(make(tmp_path / "a", [rises(18), rises(18)], thetas=thetas)))[0, "W_Q s1 - s2"]
+    assert each.event.step == 2000
+    assert each.event.near_grok == pytest.approx(1 / 18)  # of a late grok
+    assert abs(each.over.step - 900) <= 300
 
 
 def test_moving_average_shrinks_at_the_ends():
@@ -110,7 +130,22 @@ def test_never_grokked_has_no_distance(tmp_path):
     flat = np.full((2, 21), 0.1)
     run = make(tmp_path / "a", flat, train=flat, thetas=walk(CONFIG, GRID), settings=["model.blocks=2"])
     rows = weight_spectra.table(result_of(run))
-    assert {row["to grok"] for row in rows} == {row["p grok"] for row in rows} == {None}
+    assert {row["to grok"] for row in rows} == {row["nearer %"] for row in rows} == {None}
+
+
+def test_weights_that_never_move_have_no_event(tmp_path):
+    theta = walk(CONFIG, [0])[0]
+    thetas = {step: theta for step in GRID}
+    run = make(tmp_path / "a", [rises(11), rises(13)], thetas=thetas, settings=["model.blocks=2"])
+    rows = perform(weight_spectra.ANALYSIS, [run], Settings(draws=3)).rows
+    assert {(row["event"], row["at step"], row["nearer %"], row["over random at step"]) for row in rows} == {
+        (None,) * 4
+    }
+
+
+def test_few_random_matrices_have_no_band(run):
+    assert np.isnan(result_of(run, draws=38).pair_band).all()
+    assert np.isfinite(result_of(run, draws=39).pair_band).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])

@@ -116,9 +116,3 @@ def test_false_alarms_on_noise_without_any_event(name, low, high):
     rng, steps = np.random.default_rng(3), np.arange(120)
     fired = [DETECTORS[name](steps, 5 * np.exp(rng.standard_normal(120))).step is not None for _ in range(300)]
     assert low < np.mean(fired) < high
-
-
-def test_shifts_hold_every_rotation_once():
-    onsets = detectors.shifts(STEPS, trace(25), detectors.spike)
-    assert len(onsets) == N
-    assert sorted(o.step for o in onsets if o.step is not None) == list(range(200, 100 * N, 100))

@@ -29,14 +29,6 @@ def test_no_runs_no_evidence():
     assert small.rank_test([], RNG).p is None
 
 
-def test_count_law_of_equal_chances_is_binomial():
-    assert small.count_law([0.3] * 7) == pytest.approx(stats.binom.pmf(range(8), 7, 0.3))
-
-
-def test_all_of_different_chances_is_their_product():
-    assert small.count_law([0.947, 0.99, 1.0])[3] == pytest.approx(0.947 * 0.99)
-
-
 @pytest.mark.parametrize("n", [5, 6])
 def test_rank_test_is_spearman_with_every_permutation(n):
     rng = np.random.default_rng(n)
@@ -98,3 +90,11 @@ def test_exponent_of_a_power_and_of_a_constant():
     assert small.exponent(t, np.full(4, 50.0)) == pytest.approx(0, abs=1e-12)
     assert np.isnan(small.exponent(t[:2], t[:2]))
     assert np.isnan(small.exponent(np.full(3, 7.0), t[:3]))
+
+
+@pytest.mark.parametrize("bad", [0.0, -5.0, np.nan])
+def test_a_number_that_is_not_positive_leaves_no_exponent(bad):
+    """Leaving it out would fit the others, and say nothing of it."""
+    t = np.array([100.0, 400, 900, 2000])
+    assert np.isnan(small.exponent(t, np.array([bad, 1.0, 2.0, 3.0])))
+    assert np.isnan(small.exponent(np.array([bad, 1.0, 2.0, 3.0]), t))

@@ -11,8 +11,9 @@ bracket's energy in the attention weights.
 Modes: the total loss on both sides; task i on A and task j on B; task i on both. The total is a sum, with the Hessian
 of every task, so cross / total has no neutral value of 1: "/ total" of the same-task pairs is what to hold it against.
 Shares of the bracket inside and outside of the execution manifold (minigrok.geometry.bases), built from the whole run
-as in the paper and from the past alone, over what random bases of the same blocks hold. Not rho: sqrt(1 - K / P) is 1
-to four digits for every vector.
+as in the paper and from the past alone, over what random bases of the same blocks hold. "chance low" and "chance high"
+are the band of one random basis (minigrok.statistics.intervals), a median over the pairs of batches; "covers" is the
+chance that one more lies inside. Not rho: sqrt(1 - K / P) is 1 to four digits for every vector.
 eta sweep: exact does not depend on eta, float64 tends to it with slope 1, the float32 floor goes as 1 / eta^2.
 Protocol "paper": total and cross-task, float32 only, median and 90th percentile of K = 9, rho of one more draw; the
 exact zeros, where both steps are below the spacing of float32 numbers, are kept and shown as zeros.
@@ -63,6 +64,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         np.array(ETAS),
         measurement.whole.rank,
         run.layout.size,
+        settings.draws,
         notes,
     )
 

@@ -89,7 +89,7 @@ def _size_of(axis: Axes, result: Result, name: str, label: str, style: str = "-"
 
 def _cosines(axis: Axes, result: Result) -> None:
     for m, mode in enumerate(result.modes):
-        _line(axis, result, m, np.nanmean(result.values["cosine"][:, m], axis=1), mode)
+        _line(axis, result, m, np.mean(result.values["cosine"][:, m], axis=1), mode)
     axis.axhline(0, color="0.45", linestyle=":", label="chance")
     axis.set_ylabel("$\\cos(g_A, g_B)$")
     axis.legend(fontsize=7)
@@ -112,7 +112,7 @@ def _line(axis: Axes, result: Result, m: int, values: Array, label: str) -> None
 def _shares(axis: Axes, result: Result) -> None:
     v = {name: values[:, 0] for name, values in result.values.items()}
     low, high = (_log10(np.median(v[f"run_{end}"] / v["run_chance"], axis=1)) for end in ("low", "high"))
-    axis.fill_between(result.steps, low, high, color="0.8", label="one random basis, 95 %")
+    axis.fill_between(result.steps, low, high, color="0.8", label="one random basis, 95 % of draws")
     axis.axhline(0, color="0.45", linestyle=":")
     for name, style, words in (("run", "-", "basis of the whole run"), ("past", "--", "basis of the past")):
         ratio = _log10(np.median(v[f"{name}_share"] / v[f"{name}_chance"], axis=1))
@@ -146,7 +146,7 @@ def _rho(axis: Axes, result: Result) -> None:
     if "inside" in result.extra:
         inside = {name: result.extra[name][:, 0] for name in result.extra}
         low, high = _log(inside["inside_low"]), _log(inside["inside_high"])
-        axis.fill_between(result.steps, low, high, color="0.8", label="one random basis, 95 %")
+        axis.fill_between(result.steps, low, high, color="0.8", label="one random basis, 95 % of draws")
         axis.plot(result.steps, _log(inside["inside"]), color="black", label="$|B^T \\delta| / |\\delta|$")
         axis.plot(result.steps, _log(inside["rho"]), "--", color="0.3", label="rho: cannot fail")
         _log_axis(axis)

@@ -23,7 +23,7 @@ class Settings(base.Settings):
     pairs : bool        also cross-task and, under "exact", same-task losses
     top : int           components of each attention matrix in the basis; 0: 2, or 3 for three tasks (paper)
     history : int       snapshots that bases are built from, at most (paper: all; 300: our choice)
-    draws : int         random bases, 100 at least (our choice)
+    draws : int         random bases (200: our choice; fewer than 39 have no band)
     sweep : int         checkpoints of the eta sweep, "exact" only (our choice)
     """
 
@@ -34,7 +34,7 @@ class Settings(base.Settings):
     pairs: bool = True
     top: Annotated[int, Between(0, 1000)] = 0
     history: Annotated[int, Between(2, MANY)] = 300
-    draws: Annotated[int, Between(100, 100_000)] = 200  # a 95 % interval of fewer is decided by two draws
+    draws: Annotated[int, Between(39, 100_000)] = 200
     sweep: Annotated[int, Between(0, MANY)] = 4
 
     @property
@@ -61,7 +61,8 @@ class Result:
     values : dict of (N, M, K)
         exact, float64, float32, floor, error: in units of D, which has none; bracket: nats^2; g_a, g_b: nats; cosine;
         attention: share of the bracket's energy; agreement: cosine between float32 difference and bracket;
-        for the bases "run" and "past": NAME_share, NAME_chance, NAME_low, NAME_high, energies
+        for the bases "run" and "past": NAME_share, NAME_chance, and the band NAME_low, NAME_high of random bases:
+        energies
         (protocol "paper": float32, floor, g_a, g_b, cosine)
     extra : dict of (N, M)      "paper", of the extra draw: rho, inside = |B^T delta| / |delta|, attention, ratios of
                                 norms; inside_chance, inside_low, inside_high of random bases; error, as above
@@ -69,6 +70,7 @@ class Result:
     sweep : dict of (W, E)      exact, float64, float32, floor; error: |difference / eta^2 - bracket| / |bracket|
     etas : (E,)
     rank, size : int            K of the basis "run", and P
+    draws : int                 behind every band
     notes : list of str         what is missing, and how to read it
     """
 
@@ -84,4 +86,5 @@ class Result:
     etas: Array
     rank: int
     size: int
+    draws: int
     notes: list[str]

@@ -4,6 +4,7 @@ import numpy as np
 
 from minigrok.analyses.base import Row
 from minigrok.analyses.commutator.result import Result
+from minigrok.statistics.intervals import coverage
 
 
 def table(result: Result) -> list[Row]:
@@ -34,9 +35,10 @@ def _exact_row(result: Result, n: int, m: int) -> Row:
     for name in ("run", "past"):
         share, chance = v[f"{name}_share"], v[f"{name}_chance"]
         row[f"{name}: inside/chance"] = float(np.median(share / chance))
-    row["chance 2.5 %"], row["97.5 %"] = (float(np.median(v[f"run_{e}"] / v["run_chance"])) for e in ("low", "high"))
-    row["outside/chance"] = float(np.median((1 - v["run_share"]) / (1 - v["run_chance"])))
-    return row
+    for end in ("low", "high"):
+        row[f"chance {end}"] = float(np.median(v[f"run_{end}"] / v["run_chance"]))
+    row |= {"draws": result.draws, "covers": coverage(result.draws)}
+    return row | {"outside/chance": float(np.median((1 - v["run_share"]) / (1 - v["run_chance"])))}
 
 
 def _paper_row(result: Result, n: int, m: int) -> Row:

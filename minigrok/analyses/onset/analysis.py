@@ -7,7 +7,8 @@ Onset of D by the paper's detectors (minigrok.statistics.detectors), beside even
     first sample           the first D that v2 may return, at 25 % of the run: an onset without looking at D
     random onset           expected values for an onset uniform on v2's window
 Grok step: the first task's, by two definitions, 0.98 x 3 (two tasks in the paper) and first 0.90 (three tasks).
-Runs that never grok are the controls: an onset in them is a false alarm.
+Runs that never grok are the controls: an onset in them is a false alarm. Runs may differ in weight decay and seed, and
+in nothing else; of several runs of one condition and seed the first counts, the others are left out and named.
 Threshold family: onset = first D > factor x (median of the first three, at least 0.1) and D > floor, from the third on;
 lead, share before the grok step, and false alarms are curves over factor and floor.
 What each score means, and its nulls: minigrok.analyses.onset.scores.
@@ -16,6 +17,7 @@ Source: arXiv:2602.18523 (detectors, code aa4e72f); baselines, nulls and family:
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,10 +28,11 @@ from minigrok.analyses.onset.scores import Event, chance_before, score
 from minigrok.analyses.onset.table import table
 from minigrok.analyses.shared import events
 from minigrok.analyses.shared.cost import duration, measured_seconds
-from minigrok.analyses.shared.defect import finished, trace_of
+from minigrok.analyses.shared.defect import Trace, finished, trace_of
+from minigrok.analyses.shared.units import require_alike, units
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
-from minigrok.statistics.detectors import DETECTORS, Detector, Onset, shifts, spike
+from minigrok.statistics.detectors import DETECTORS, Detector, Onset, spike
 from minigrok.storage.milestones import first
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
@@ -46,14 +49,16 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     Raises
     ------
     RunFolderError
-        No run has three snapshots, or one has no evaluation.
+        No run has three snapshots, one has no evaluation, or runs differ in other settings than weight decay.
     """
     names = events.labels(runs)
-    short = [name for run, name in zip(runs, names, strict=True) if len(run.snapshots()) < 3]
-    found = [_run(run, name, settings, work) for run, name in zip(runs, names, strict=True) if name not in short]
-    if not found:
+    require_alike(runs, names, ["optimiser.weight_decay"], "weight decay")
+    kept, left_out = _kept(runs, names)
+    if not kept:
         got = ", ".join(f"{name}: {len(run.snapshots())}" for run, name in zip(runs, names, strict=True))
         raise RunFolderError("a run with three snapshots", got, more_steps(runs[0]))
+    lives = [_life(run, name, words, settings, work) for run, name, words in kept]
+    found = [_onsets(life, lives) for life in lives]
     scores, families = {}, {}
     for definition in events.GROKS:
         rng = work.rng(f"onset/{definition}")
@@ -61,24 +66,63 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
             name: score([_event(r, name, definition) for r in found], rng) for name in found[0].onsets
         }
         families[definition] = _family(found, definition)
-    return Result(found, short, np.array(FACTORS), np.array(FLOORS), scores, families)
+    return Result(found, left_out, np.array(FACTORS), np.array(FLOORS), scores, families)
 
 
-def _run(run: Run, name: str, settings: Settings, work: Work) -> RunOnsets:
+def _kept(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[tuple[Run, str, str]], dict[str, str]]:
+    """Return the runs that count, with names and conditions, and why the others do not, by name."""
+    long = [(run, name) for run, name in zip(runs, names, strict=True) if len(run.snapshots()) > 2]
+    left_out = {name: "fewer than three snapshots" for name in names if name not in [name for _, name in long]}
+    kept: list[tuple[Run, str, str]] = []
+    for (run, name), unit in zip(long, units([run for run, _ in long]) if long else [], strict=True):
+        if unit.repeat:
+            left_out[name] = f"seed {unit.seed} once more: a repeat is no further observation"
+        else:
+            kept.append((run, name, unit.condition))
+    return kept, left_out
+
+
+class Life(NamedTuple):
+    """What onsets are sought in: columns of the evaluations, D, and both up to the last step."""
+
+    name: str
+    condition: str
+    tasks: Sequence[str]
+    columns: dict[str, Array]
+    trace: Trace
+    last: int
+    groks: dict[str, int | None]
+
+    def until(self, end: int) -> "Life":
+        """Return what is known up to a step."""
+        seen, steps = self.columns["step"] <= end, self.trace.steps
+        columns = {name: values[seen] for name, values in self.columns.items()}
+        return self._replace(
+            columns=columns, trace=Trace(steps[steps <= end], self.trace.D[steps <= end], self.trace.source), last=end
+        )
+
+
+def _life(run: Run, name: str, words: str, settings: Settings, work: Work) -> Life:
     columns, tasks = events.evaluations(run), run.config.task.operations
     trace = trace_of(run, work, settings.protocol, settings.most, settings.repeats, settings.fresh)
     groks: dict[str, int | None] = {}
     for definition, (level, patience) in events.GROKS.items():
         reached = [events.reached(columns, task, level, patience) for task in tasks]
         groks[definition] = min((step for step in reached if step is not None), default=None)
-    last = max(int(columns["step"][-1]), int(trace.steps[-1]))
-    onsets = {name: detector(trace.steps, trace.D) for name, detector in DETECTORS.items()}
-    onsets |= _trivial(columns, tasks, last, onsets["v2"])
-    shifted = {
-        name: np.array([or_nan(onset.step) for onset in shifts(trace.steps, trace.D, detector)])
-        for name, detector in DETECTORS.items()
-    }
-    return RunOnsets(name, events.condition(run.config), trace, last, groks, onsets, shifted)
+    return Life(name, words, tasks, columns, trace, max(int(columns["step"][-1]), int(trace.steps[-1])), groks)
+
+
+def _onsets(life: Life, lives: Sequence[Life]) -> RunOnsets:
+    """Onsets of a run, whole and up to the last step of the shortest run of its condition that groks."""
+    alike = [each.last for each in lives if each.condition == life.condition and any(each.groks.values())]
+    end = min([life.last, *alike])
+    common = _sought(life.until(end))
+    return RunOnsets(life.name, life.condition, life.trace, life.last, end, life.groks, _sought(life), common)
+
+
+def _sought(life: Life) -> dict[str, Onset]:
+    found = {name: detector(life.trace.steps, life.trace.D) for name, detector in DETECTORS.items()}
+    return found | _trivial(life.columns, life.tasks, life.last, found["v2"])
 
 
 def _trivial(columns: dict[str, Array], tasks: Sequence[str], last: int, v2: Onset) -> dict[str, Onset]:
@@ -102,8 +146,8 @@ def _trivial(columns: dict[str, Array], tasks: Sequence[str], last: int, v2: Ons
 def _event(run: RunOnsets, name: str, definition: str) -> Event:
     onset, grok = run.onsets[name], or_nan(run.groks[definition])
     chance = chance_before(grok, or_nan(onset.search_from), run.last_step)
-    shifted = float(np.mean(run.shifted[name] < grok)) if name in run.shifted else float("nan")
-    return Event(run.condition, or_nan(onset.step), or_nan(onset.known_at), grok, chance, shifted)
+    common = or_nan(run.common[name].step)
+    return Event(run.condition, or_nan(onset.step), or_nan(onset.known_at), grok, chance, common)
 
 
 def _family(runs: list[RunOnsets], definition: str) -> Family:
@@ -139,7 +183,7 @@ def cost(runs: Sequence[Run], settings: Settings) -> str:
 
 ANALYSIS = Analysis(
     "Does the defect rise before grokking, more so than anything that happens early, and only in runs that grok?",
-    "arXiv:2602.18523, defect onset and lead; competing events, controls and nulls: minigrok",
+    "arXiv:2602.18523, defect onset and lead; competing events, controls, exchanges: minigrok",
     Settings,
     compute,
     table,

@@ -1,4 +1,4 @@
-"""Picture of onset: traces, who is before whom, the threshold family, onset against grok step, laws of the nulls."""
+"""Picture of onset: traces, who is before whom, the threshold family, onset against grok step, exchanges."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def _counts(axis: Axes, result: Result) -> None:
         if s.controls:
             label = "in runs that never grok" if not i else None
             axis.barh(i + 0.2, s.alarms / s.controls, 0.4, color="white", edgecolor="black", hatch="////", label=label)
-        if len(s.chance):
+        if s.expected >= 0:
             label = "before grok, by chance" if not i else None
             axis.plot([s.expected / s.runs], [i - 0.2], "D", color="0.6", markeredgecolor="black", label=label)
     axis.set_yticks(range(len(scores)), list(scores), fontsize=8)
@@ -82,15 +82,13 @@ def _counts(axis: Axes, result: Result) -> None:
 def _laws(axis: Axes, result: Result) -> None:
     for name, shade, mark in (("v2", "black", "^"), ("spike", "0.5", "o")):
         s = result.scores[SHOWN][name]
-        for law, style, label in ((s.chance, "-", "uniform onset"), (s.shifts, "--", "circular shifts of D")):
-            look: dict[str, Any] = {"color": shade, "marker": mark, "markerfacecolor": "white", "linewidth": 1.2}
-            if len(law):
-                axis.plot(range(len(law)), law, style, label=f"{name}: {label}", **look)
-        axis.axvline(s.before, color=shade, linewidth=4 if shade != "black" else 2, zorder=0, label=f"{name}: measured")
+        look: dict[str, Any] = {"color": shade, "marker": mark, "markerfacecolor": "white", "linewidth": 1.2}
+        axis.plot(range(len(s.law)), s.law, label=f"{name}: grok steps exchanged", **look)
+        axis.axvline(s.common, color=shade, linewidth=4 if shade != "black" else 2, zorder=0, label=f"{name}: measured")
         axis.set_xlabel(f"runs with onset before grok, of {s.runs}")
     _none(axis, result.scores[SHOWN]["v2"].runs > 0, "no run groks")
-    axis.set_title("how many runs chance puts before")
-    axis.set_ylabel("probability")
+    axis.set_title("onset before another run's grok, as often?")
+    axis.set_ylabel("share of exchanges")
     axis.set_ylim(0, 1.05)
     axis.legend(fontsize=6)
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY
 from minigrok.analyses.shared.defect import Trace
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.statistics.detectors import Onset
+
+SHUFFLES = 1000  # of onsets among runs, behind the band of alpha: our choice
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class RunOnsets:
     ----------
     run, condition : str
     trace : Trace
-    last_step : int
+    last_step, common_step : int                      end of the run; of what all runs of its condition have in common
     groks : dict of definition to step or None        of the first task
-    onsets : dict of event to Onset
-    shifted : dict of detector to (S,) float          onsets of the circular shifts, nan: none
+    onsets, common : dict of event to Onset           of the whole run, and of what is known up to `common_step`
     """
 
     run: str
     condition: str
     trace: Trace
     last_step: int
+    common_step: int
     groks: dict[str, int | None]
     onsets: dict[str, Onset]
-    shifted: dict[str, Array]
+    common: dict[str, Onset]
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,15 @@ class Score:
     ----------
     runs, before, controls, alarms : int    runs that grok; with the event before; that never grok; with the event
     lead, share, known : float              medians of t - o (steps), (t - o) / t, t - known, over runs with the event
-    chance, shifts : (runs + 1,)            law of `before` under both nulls; empty if there is none
-    p_chance, p_shifts, auc, rho : float
+    expected : float                        `before` of a uniform onset
+    common : int                            `before` of the events up to the common step
+    law : (runs + 1,)                       share of the exchanges in which `common` is 0, 1, ...
+    p, least : float                        of `common`; the least p of these exchanges. p is nan if that is too large
+    auc, rho : float
     rho_n : int
     rho_p : float or None                   None: n too small
     gamma, alpha : float
-    alpha_null : (2,)                       central 95 % with shuffled onsets
+    alpha_null : (2,)                       band with shuffled onsets
     """
 
     runs: int
@@ -77,10 +80,11 @@ class Score:
     lead: float
     share: float
     known: float
-    chance: Array
-    shifts: Array
-    p_chance: float
-    p_shifts: float
+    expected: float
+    common: int
+    law: Array
+    p: float
+    least: float
     auc: float
     rho: float
     rho_n: int
@@ -88,11 +92,6 @@ class Score:
     gamma: float
     alpha: float
     alpha_null: Array
-
-    @property
-    def expected(self) -> float:
-        """Runs with the event before that a uniform onset would give; nan if there is no law."""
-        return float(np.arange(len(self.chance)) @ self.chance) if len(self.chance) else float("nan")
 
 
 @dataclass(frozen=True)
@@ -112,10 +111,10 @@ class Family:
 
 @dataclass(frozen=True)
 class Result:
-    """Runs, scores[definition][event], families[definition], and runs without a trace."""
+    """Runs, scores[definition][event], families[definition], and why other runs are left out, by name."""
 
     runs: list[RunOnsets]
-    left_out: list[str]
+    left_out: dict[str, str]
     factors: Array
     floors: Array
     scores: dict[str, dict[str, Score]]

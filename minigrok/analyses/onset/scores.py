@@ -1,20 +1,27 @@
 """How well an event foretells grokking, over runs: each score with what chance gives.
 
-One run is one observation. t is the run's grok step (first task), o the step of the event, both in optimiser steps.
-    before     runs with o < t; a run without the event counts as not before
-    chance     P(o < t) for o uniform on the window that the detector searches, (t - start) / (end - start), exact;
-               since a run ends when it has grokked, this is near 1, and "all before" is what chance gives
-    shifts     the same for the circular shifts of D: share of its n shifts with o < t, exact. It says whether D has a
-               beginning at all, low and then high; a rise with memorisation passes it as well as any other
-    p          P(at least that many runs before), independent runs of these chances (Poisson binomial)
-    lead       t - o
-    AUC        P(a run that groks has the earlier event than one that does not); never counts as latest
-    rho        rank correlation of o and t within the runs of one condition, pooled over conditions
-    gamma      o ~ t^gamma;  alpha: lead ~ t^alpha. A constant o gives gamma = 0 and alpha > 1: alpha says nothing
-               unless it lies outside the interval that shuffling o among the runs gives.
+One seed of a condition is one observation. t is the run's grok step (first task), o the step of the event, both in
+optimiser steps.
+    before      runs with o < t; a run without the event counts as not before
+    by chance   runs before that an o uniform on the window that the detector searches would give, the sum of
+                P(o < t) = (t - start) / (end - start). A description, no test: since a run ends when it has grokked,
+                it is near all runs, and "all before" is what chance gives
+    in common   runs before, if each event is sought in what all runs of the condition that grok have in common: D and
+                evaluations up to the last step of the shortest of them. There no detector knows when its own run ends
+    p exchange  share of the exchanges of grok steps between runs of a condition in which as many or more are before
+                (minigrok.statistics.exchange). It asks whether a run's own grok step says more of its onset than
+                another's; a rise that all runs share is no evidence. None, if no exchange could make it .05
+    lead        t - o
+    AUC         P(a run that groks has the earlier event than one that does not); never counts as latest
+    rho         rank correlation of o and t within the runs of one condition, pooled over conditions; o of what they
+                have in common, as o of the whole run is in step with its end, and so with t, for that reason alone
+    gamma       o ~ t^gamma;  alpha: lead ~ t^alpha, both of whole runs; none unless every o and every lead is positive.
+                A constant o gives gamma = 0 and alpha > 1: alpha says nothing unless it lies outside the band that
+                shuffling o among the runs gives
+Thinning D to `most` snapshots leaves wider gaps in a longer run: give each run all of its snapshots for p and rho.
 A detector whose window is a share of the run has o in step with t for that reason alone: v1 and v2. The event "first
-sample" shows how much rho and gamma that makes.
-Source: shuffled onsets, competing events: minigrok.
+sample" shows how much gamma that makes.
+Source: shuffled onsets, exchanges, competing events: minigrok.
 """
 
 from collections.abc import Sequence
@@ -23,11 +30,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrok.analyses.base import median
-from minigrok.analyses.onset.result import Score
+from minigrok.analyses.onset.result import SHUFFLES, Score
 from minigrok.engine import Array
-from minigrok.statistics.small_samples import auc, count_law, exponent, rank_test
-
-SHUFFLES = 1000  # our choice
+from minigrok.statistics.exchange import EXCHANGES, SIGNIFICANT, least_p, p_value
+from minigrok.statistics.intervals import band
+from minigrok.statistics.small_samples import auc, exponent, rank_test
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Event:
     condition : str        runs of one condition differ by their seed
     onset, known : float   step of the event; step at which it could have been known
     grok : float           step at which the first task grokked
-    chance, shifts : float P(o < t) for a uniform o, and over the circular shifts
+    chance : float         P(o < t) for a uniform o
+    common : float         step of the event in what the runs of the condition have in common
     """
 
     condition: str
@@ -47,7 +55,7 @@ class Event:
     known: float
     grok: float
     chance: float
-    shifts: float
+    common: float
 
 
 def chance_before(grok: float, start: float, end: float) -> float:
@@ -61,16 +69,17 @@ def score(events: Sequence[Event], rng: np.random.Generator) -> Score:
     Parameters
     ----------
     events : sequence of Event      one a run
-    rng : numpy Generator           for the shuffles, and for permutations of more than 8 runs
+    rng : numpy Generator           for the shuffles and exchanges, and for permutations of more than 8 runs
     """
     groks = [e for e in events if not np.isnan(e.grok)]
     controls = [e for e in events if np.isnan(e.grok)]
     both = [e for e in groks if not np.isnan(e.onset)]
-    before = sum(e.onset < e.grok for e in groks)
     t, o = np.array([e.grok for e in both]), np.array([e.onset for e in both])
-    chance, shifts = (_law([getattr(e, name) for e in groks]) for name in ("chance", "shifts"))
-    ranks = rank_test(_groups(both), rng)
+    ranks = rank_test(_groups([e for e in groks if not np.isnan(e.common)]), rng)
     late = [[np.nan_to_num(e.onset, nan=np.inf) for e in some] for some in (groks, controls)]
+    before, common = (sum(bool(getattr(e, name) < e.grok) for e in groks) for name in ("onset", "common"))
+    drawn = _exchanged_counts(groks, rng)
+    least = least_p(common, drawn)
     return Score(
         len(groks),
         before,
@@ -79,10 +88,11 @@ def score(events: Sequence[Event], rng: np.random.Generator) -> Score:
         median(t - o),
         median((t - o) / t),
         median(t - np.array([e.known for e in both])),
-        chance,
-        shifts,
-        _tail(chance, before),
-        _tail(shifts, before),
+        float(np.sum([e.chance for e in groks])) if groks else float("nan"),
+        common,
+        np.bincount(drawn, minlength=len(groks) + 1) / len(drawn),
+        p_value(common, drawn) if least <= SIGNIFICANT else float("nan"),
+        least,
         auc(*late),
         ranks.rho,
         ranks.n,
@@ -94,22 +104,20 @@ def score(events: Sequence[Event], rng: np.random.Generator) -> Score:
 
 
 def alpha_null(t: Array, o: Array, rng: np.random.Generator) -> Array:
-    """Return the central 95 % (2,) of alpha with the onsets shuffled among the runs; nan below three runs."""
-    draws = np.array([exponent(t, t - rng.permutation(o)) for _ in range(SHUFFLES)]) if len(t) > 2 else np.empty(0)
-    draws = draws[np.isfinite(draws)]
-    return np.quantile(draws, [0.025, 0.975]) if len(draws) else np.full(2, np.nan)
+    """Return the band (2,) of alpha with the onsets shuffled among the runs; nan where a shuffle has no alpha."""
+    return band(np.array([exponent(t, t - rng.permutation(o)) for _ in range(SHUFFLES)]))
 
 
-def _law(chances: list[float]) -> Array:
-    """Law of the number of runs before; empty if one of the chances is not known."""
-    return count_law(chances) if chances and not np.isnan(chances).any() else np.empty(0)
-
-
-def _tail(law: Array, count: int) -> float:
-    return float(min(1.0, law[count:].sum())) if len(law) else float("nan")
+def _exchanged_counts(events: list[Event], rng: np.random.Generator) -> Array:
+    """Return how many events are before the grok step in each exchange, (EXCHANGES,) int."""
+    counts = np.zeros(EXCHANGES, np.int64)
+    for common, grok in _groups(events):
+        counts += (common < rng.permuted(np.tile(grok, (EXCHANGES, 1)), axis=1)).sum(axis=1)
+    return counts
 
 
 def _groups(events: list[Event]) -> list[tuple[Array, Array]]:
+    """Return the onsets in common and the grok steps of each condition."""
     names = dict.fromkeys(e.condition for e in events)
     members = [[e for e in events if e.condition == name] for name in names]
-    return [(np.array([e.onset for e in some]), np.array([e.grok for e in some])) for some in members]
+    return [(np.array([e.common for e in some]), np.array([e.grok for e in some])) for some in members]

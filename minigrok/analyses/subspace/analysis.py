@@ -17,7 +17,9 @@ beta2^100 = 13 % of v would be older. "replay": distance of the replayed point t
 bits: "replay" is 0.
 Shares: energy s = |B^T x|^2 / |x|^2, norm sqrt(s), leakage 1 - s; beside K / P and sqrt(K / P) of random bases of R^P
 and beside `draws` random bases of the same blocks. Principal angles: past (first half) and whole, first and second
-half, this seed and the other, each beside random subspaces of the same blocks.
+half, this seed and the other, each beside random subspaces of the same blocks. low and high are bands of the draws
+(minigrok.statistics.intervals), for shares medians over the checkpoints that have one; "covers" is the chance that one
+more draw at one checkpoint lies inside. The other seed is a run of the same condition (minigrok.analyses.shared.units).
 Protocol "paper": the bases of the whole run alone, and rho = sqrt(1 - s), within 0.01 % of 1 for every vector.
 Source: arXiv:2602.18523 (code aa4e72f), bases; past, other seed, update, nulls: minigrok.
 """
@@ -30,6 +32,7 @@ import numpy as np
 
 from minigrok.analyses.base import Analysis, Work, snapshot_steps
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.units import units
 from minigrok.analyses.subspace.figure import figure
 from minigrok.analyses.subspace.measure import Measurement, other_bases
 from minigrok.analyses.subspace.result import Result, Settings, Track
@@ -41,7 +44,7 @@ from minigrok.storage.runs import Run
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Return shares and angles of every run; the other seed of a run is the next one given that fits it."""
     tracks = [_track(i, name, runs, settings, work) for i, name in enumerate(events.labels(runs))]
-    return Result(settings.protocol, tracks)
+    return Result(settings.protocol, settings.draws, tracks)
 
 
 def _track(i: int, name: str, runs: Sequence[Run], settings: Settings, work: Work) -> Track:
@@ -69,10 +72,11 @@ def _track(i: int, name: str, runs: Sequence[Run], settings: Settings, work: Wor
 
 
 def other_seed(runs: Sequence[Run], i: int) -> int | None:
-    """Return the number of the next run, in a circle, with the layout of run i and another seed; None if none has."""
+    """Return the number of the next run, in a circle, of run i's condition and another seed; None if none has."""
+    each = units(runs)
     for j in chain(range(i + 1, len(runs)), range(i)):
-        is_alike = runs[j].layout == runs[i].layout and runs[j].config.task == runs[i].config.task
-        if is_alike and runs[j].config.seed != runs[i].config.seed and len(runs[j].snapshots()) > 2:
+        is_alike = each[j].condition == each[i].condition
+        if is_alike and each[j].seed != each[i].seed and len(runs[j].snapshots()) > 2:
             return j
     return None
 

@@ -36,7 +36,9 @@ def _draw(axis: Axes, track: Track, kind: str) -> None:
     values = np.sqrt(track.shares[kind])  # (N, V, 5)
     for v, name in enumerate(VECTORS):
         axis.plot(track.steps, values[:, v, 0], label=name, linewidth=1.2, markersize=3.5, **LOOKS[v])
-    axis.fill_between(track.steps, values[:, 1, 3], values[:, 1, 4], color="0.8", label="same blocks, update, 95 %")
+    axis.fill_between(
+        track.steps, values[:, 1, 3], values[:, 1, 4], color="0.8", label="same blocks, update, 95 % of draws"
+    )
     axis.plot(track.steps, values[:, 0, 1], color="0.5", linewidth=1, label="$\\sqrt{K/P}$", zorder=0)
     if (values[:, :, 0] > 0).any():
         axis.set_yscale("log", nonpositive="mask")
@@ -49,7 +51,7 @@ def _overlaps(axis: Axes, track: Track) -> None:
     names = [f"{each.basis}:\n{each.between}" for each in track.angles]
     for i, each in enumerate(track.angles):
         _, low, high = each.overlap_random
-        axis.plot([low, high], [i, i], color="0.65", linewidth=6, label="random, 95 %" if i == 0 else None)
+        axis.plot([low, high], [i, i], color="0.65", linewidth=6, label="random, 95 % of draws" if i == 0 else None)
         axis.plot(each.overlap, i, "o", color="black", label="measured" if i == 0 else None)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     axis.set_xlim(1e-6, 1.5)

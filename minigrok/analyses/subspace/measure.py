@@ -13,12 +13,11 @@ from minigrok.analyses.shared.trajectories import top_components, trajectory
 from minigrok.analyses.subspace.result import Comparison, Settings
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
+from minigrok.statistics.intervals import band
 from minigrok.storage.runs import Run
 from minigrok.training.optim import factors
 from minigrok.training.run_state import RunState
 from minigrok.training.train import trainer_of
-
-QUANTILES = (0.025, 0.975)
 
 
 def other_bases(run: Run, settings: Settings) -> dict[str, Basis]:
@@ -94,7 +93,7 @@ class Measurement:
             for name in a:
                 seen = angles(a[name], b[name])
                 drawn = np.array([random_angles(a[name], b[name], rng) for _ in range(self.settings.draws)])
-                bands = [np.array([d.mean(), *np.quantile(d, QUANTILES)]) for d in drawn.T[:2]]
+                bands = [np.array([d.mean(), *band(d)]) for d in drawn.T[:2]]
                 yield Comparison(name, between, seen.overlap, seen.smallest, seen.largest, bands[0], bands[1])
 
 

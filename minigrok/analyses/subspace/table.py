@@ -4,11 +4,12 @@ import numpy as np
 
 from minigrok.analyses.base import Row, plain_row
 from minigrok.analyses.subspace.result import VECTORS, Comparison, Result, Track
+from minigrok.statistics.intervals import coverage
 
 EMPTY: Row = dict.fromkeys(
     (
-        "run basis of K energy norm leakage sqrt(K/P) blocks low high ratio rho replay "
-        "overlap overlap_random overlap_high smallest smallest_random smallest_low largest says"
+        "run basis of K checkpoints energy norm leakage sqrt(K/P) blocks low high ratio rho replay "
+        "overlap overlap_random overlap_high smallest smallest_random smallest_low largest draws covers says"
     ).split()
 )
 
@@ -19,7 +20,8 @@ def table(result: Result) -> list[Row]:
     for track in result.tracks:
         for kind in track.shares:
             rows += [_share_row(result, track, kind, v) for v in range(len(VECTORS))]
-    return rows + [_angle_row(track, each) for track in result.tracks for each in track.angles]
+    rows += [_angle_row(track, each) for track in result.tracks for each in track.angles]
+    return [row | {"draws": result.draws, "covers": coverage(result.draws)} for row in rows]
 
 
 def _share_row(result: Result, track: Track, kind: str, v: int) -> Row:
@@ -29,6 +31,7 @@ def _share_row(result: Result, track: Track, kind: str, v: int) -> Row:
     if not good.any():
         return row | {"says": "no share: the basis or the vector is empty"}
     share, anywhere, blocks, low, high = np.median(values[good], axis=0).tolist()
+    row |= {"checkpoints": int(good.sum())}
     row |= {"energy": share, "norm": share**0.5, "leakage": 1 - share, "sqrt(K/P)": anywhere**0.5}
     row |= {"blocks": blocks**0.5, "low": low**0.5, "high": high**0.5}
     row["ratio"] = float(np.median(np.sqrt(values[good, 0] / values[good, 2]))) if (values[good, 2] > 0).all() else None

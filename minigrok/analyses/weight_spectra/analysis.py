@@ -7,28 +7,32 @@ matrices of the same Frobenius norms have ("random"): a series that follows it m
     commutator   c, or c / (sqrt(2 / d) |A| |B|), which is 1 for random matrices; its event is the largest value
     pair         pair index of W_t - W_0; its event is the largest value. Near 1 two singular values are equal, as a
                  Fourier frequency makes them; the random column says how often chance does
-Events are sought from the fourth snapshot on (paper). The claim under test: the gap is smallest when the commutator
-peaks, at grokking.
-Null of the timing: all circular shifts of a series. They put its event at each snapshot once, so p = share of the
-snapshots that are at most as far from the grok step (the peak) as the event is. Exact; one p a row is many looks.
+Events are sought from the fourth snapshot on (paper); a series that does not vary has none. The claim under test: the
+gap is smallest when the commutator peaks, at grokking.
+    nearer    share of the snapshots that are at most as far from the grok step (the peak) as the event is
+It is a description of one run and no test: a series that merely rises or falls has its event at the end, near the
+grok, whatever the grok has to do with it. Whether the two belong together, only other runs can say.
+    over random    event of the series over its random value, which norms alone cannot move
 Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4e72f); the rest: minigrok.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from minigrok.analyses.base import MANY, Analysis, Work, snapshot_steps
 from minigrok.analyses.shared import events
 from minigrok.analyses.weight_spectra.figure import figure
-from minigrok.analyses.weight_spectra.result import FROM, Event, Result, Series, Settings
+from minigrok.analyses.weight_spectra.result import FROM, NOWHERE, Event, Result, Series, Settings
 from minigrok.analyses.weight_spectra.table import table
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra as spectra
+from minigrok.statistics.intervals import band
 from minigrok.storage.runs import Run
 
 ATTENTION = ("W_Q", "W_K", "W_V", "W_O")
+TIE = 1e-12  # relative spread of a series that does not vary but for rounding: our choice
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Chance:
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
-    """Return every series of a run, its random values, its event and how far that is from the grok step.
+    """Return every series of a run, its random values, its events and how far they are from the grok step.
 
     Raises
     ------
@@ -71,8 +75,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
             _series(-1, f"head {task} - start", "pair", pairs[:, i], float(np.mean(chance.pair)), steps, grok)
             for i, task in enumerate(groks)
         ]
-    band = np.quantile(chance.pair, [0.025, 0.975])
-    return Result(run.folder.name, steps, groks, layers, model.heads, found, arrays, band)
+    return Result(run.folder.name, steps, groks, layers, model.heads, found, arrays, band(chance.pair))
 
 
 def _measured(run: Run, steps: Array, work: Work) -> dict[str, Array]:
@@ -141,16 +144,31 @@ def _series(
     grok: int | None,
     peak: int | None = None,
 ) -> Series:
-    smooth = moving_average(values) if kind == "gap" else np.nan_to_num(values)
-    index = FROM + int((np.argmin if kind == "gap" else np.argmax)(smooth[FROM:]))
-    event = Event(index, int(steps[index]), float(smooth[index]), *closeness(steps, index, grok))
     inside, at_peak = np.broadcast_to(random, values.shape).copy(), None
+    with np.errstate(invalid="ignore"):
+        over = values / inside  # nan: all weights are 0
+    event, beside = (_event(smoothed(x, kind), kind, inside, steps, grok, peak) for x in (values, over))
     if peak is not None:
-        to_peak = closeness(steps, index, int(steps[peak]))
-        event = replace(event, to_peak=to_peak[0], p_peak=to_peak[1])
+        smooth = smoothed(values, kind)
         low, high = smooth[FROM:].min(), smooth[FROM:].max()
         at_peak = float((smooth[peak] - low) / (high - low)) if high > low else None
-    return Series(layer, name, kind, values, inside, event, at_peak)
+    return Series(layer, name, kind, values, inside, event, beside, at_peak)
+
+
+def _event(smooth: Array, kind: str, random: Array, steps: Array, grok: int | None, peak: int | None) -> Event:
+    """Return the event of a smoothed series (S,)."""
+    late = smooth[FROM:]
+    if not np.isfinite(late).any() or np.nanmax(late) - np.nanmin(late) <= TIE * np.nanmax(np.abs(late)):
+        return Event()
+    index = FROM + int((np.nanargmin if kind == "gap" else np.nanargmax)(late))
+    to_grok = closeness(steps, index, grok)
+    to_peak = closeness(steps, index, None if peak is None else int(steps[peak]))
+    return Event(int(steps[index]), float(smooth[index]), float(random[index]), *to_grok, *to_peak)
+
+
+def smoothed(x: Array, kind: str) -> Array:
+    """Return the series (S,) in which an event is sought."""
+    return moving_average(x) if kind == "gap" else x
 
 
 def moving_average(x: Array) -> Array:
@@ -159,24 +177,24 @@ def moving_average(x: Array) -> Array:
     return np.asarray(np.convolve(x, np.ones(3), "same") / counts)
 
 
-def closeness(steps: Array, index: int, target: int | None) -> tuple[float | None, float | None]:
-    """Return steps from the target to an event, and the share of circular shifts of it that are no farther.
+def closeness(steps: Array, index: int, target: int | None) -> tuple[float, float]:
+    """Return steps from the target to an event, and the share of the snapshots that are no farther.
 
     Parameters
     ----------
     steps : (S,) int
     index : int              of the event, FROM or more
-    target : int, optional   a step
+    target : int, optional   a step; None: there is none, and no distance
     """
     if target is None:
-        return None, None
+        return NOWHERE, NOWHERE
     far = np.abs(steps[FROM:] - target)
     return float(steps[index] - target), float(np.mean(far <= far[index - FROM]))
 
 
 ANALYSIS = Analysis(
     "Do the singular values of queries and keys do anything at grokking that random matrices of their norms do not?",
-    "arXiv:2602.18523, weight spectra; normalised and gauge-invariant ones, random values, timing test: minigrok",
+    "arXiv:2602.18523, weight spectra; normalised and gauge-invariant ones, random values, place in time: minigrok",
     Settings,
     compute,
     table,

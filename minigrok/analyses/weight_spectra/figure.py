@@ -74,7 +74,8 @@ def _heat_map(axis: Axes, result: Result, layer: int) -> None:
 
 
 def _pairs(axis: Axes, result: Result, series: list[Series], title: str) -> None:
-    axis.axhspan(*result.pair_band, color="0.88", zorder=0, label="random, 95 %")
+    if np.isfinite(result.pair_band).all():
+        axis.axhspan(*result.pair_band, color="0.88", zorder=0, label="random, 95 % of draws")
     for i, each in enumerate(series):
         look: dict[str, Any] = {"linestyle": LINES[i % 4], "color": GREYS[i % 4], "linewidth": 1.4}
         axis.plot(result.steps, each.values, label=each.name.removesuffix(" - start"), **look)

@@ -9,6 +9,7 @@ from minigrok.checks import Between, require
 from minigrok.engine import Array
 
 FROM = 3  # first snapshot that an event may be at (paper)
+NOWHERE = float("nan")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Settings(base.Settings):
     ----------
     protocol : str    "exact"; "paper": layer 0, and only what the paper shows
     most : int        at most this many snapshots, evenly thinned (paper: all; 300: our choice); 0: all
-    draws : int       Gaussian matrices behind the random values (our choice: 50)
+    draws : int       Gaussian matrices behind the random values (our choice: 50; fewer than 39 have no band)
     """
 
     name = "weight_spectra"
@@ -38,19 +39,19 @@ class Event:
 
     Attributes
     ----------
-    index, step : int
-    value : float                      of the smoothed series for a gap
-    to_grok, to_peak : float or None   steps after the first grok step, after the layer's commutator peak
-    p_grok, p_peak : float or None     share of the circular shifts that are as close or closer
+    step : int or None                  None: the series does not vary, and has no event
+    value, random : float               of the smoothed series for a gap; of random matrices
+    to_grok, to_peak : float            steps after the first grok step, after the layer's commutator peak; nan: none
+    near_grok, near_peak : float        share of the snapshots that are as near to it, or nearer
     """
 
-    index: int
-    step: int
-    value: float
-    to_grok: float | None
-    p_grok: float | None
-    to_peak: float | None = None
-    p_peak: float | None = None
+    step: int | None = None
+    value: float = NOWHERE
+    random: float = NOWHERE
+    to_grok: float = NOWHERE
+    near_grok: float = NOWHERE
+    to_peak: float = NOWHERE
+    near_peak: float = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Series:
     layer : int              -1: a task's read-out
     name, kind : str         kind: "gap", "commutator" or "pair"
     values, random : (S,)    measured; mean over Gaussian matrices of the same norms
-    event : Event
+    event, over : Event      of the values, and of values / random
     at_peak : float or None  gaps: place in its range, 0 smallest to 1 largest, at the commutator peak
     """
 
@@ -72,6 +73,7 @@ class Series:
     values: Array
     random: Array
     event: Event
+    over: Event
     at_peak: float | None = None
 
 
@@ -87,7 +89,7 @@ class Result:
     layers, heads : int
     series : list of Series
     arrays : dict of name to (S, ...)    of attention_spectra.measure
-    pair_band : (2,)                     central 95 % of the pair index of Gaussian matrices
+    pair_band : (2,)                     band of the pair index of Gaussian matrices; nan: too few draws
     """
 
     run: str

@@ -5,12 +5,15 @@ from minigrok.analyses.weight_spectra.result import Result, Series
 
 
 def table(result: Result) -> list[Row]:
-    """One row a series: values at the start, at its event, at the end; random value and distances at the event."""
+    """One row a series: values at the start, at its event, at the end; random value and distances at the event.
+
+    "nearer %": percent of the snapshots that are as near to the grok step (the peak) as the event is, or nearer.
+    """
     return [_row(result, each) for each in result.series]
 
 
 def _row(result: Result, each: Series) -> Row:
-    event = each.event
+    event, over = each.event, each.over
     row = {
         "run": result.run,
         "layer": each.layer if each.layer >= 0 else None,
@@ -18,14 +21,17 @@ def _row(result: Result, each: Series) -> Row:
         "kind": each.kind,
         "start": float(each.values[0]),
         "event": event.value,
-        "random": float(each.random[event.index]),
+        "random": event.random,
         "end": float(each.values[-1]),
         "end random": float(each.random[-1]),
         "at step": event.step,
         "to grok": event.to_grok,
-        "p grok": event.p_grok,
+        "nearer %": 100 * event.near_grok,
         "to peak": event.to_peak,
-        "p peak": event.p_peak,
+        "nearer peak %": 100 * event.near_peak,
         "place at peak": each.at_peak,
+        "over random at step": over.step,
+        "over random nearer %": 100 * over.near_grok,
+        "over random nearer peak %": 100 * over.near_peak,
     }
-    return plain_row(row)  # no change from the start: nan
+    return plain_row(row)  # no change from the start, no event, no grok: nan
