@@ -3,7 +3,8 @@
 Effective ranks of each matrix (minigrok.geometry.compression; none depends on the norm), of
     theta     the final matrix W
     change    W_final - W_init, which the paper compresses
-    random    Gaussian matrices of the same shape, `draws` of them: mean, and the lowest of the entropy rank
+    random    Gaussian matrices of the same shape, `draws` of them: mean, and the lowest of the entropy rank, below
+              which one more lies with chance 1 / (draws + 1)
 in_proj_weight counts as W_Q, W_K and W_V. "norm": Frobenius norms, dimensionless; "cos": cos(change, -W_init), 1 if the
 change is nothing but the loss of the initial values.
 Protocol "paper" has no counterpart: the same in both, but for the final snapshot (minigrok.analyses.shared.curves).
@@ -122,7 +123,7 @@ def _row(result: Result, each: Matrix) -> Row:
     for i, measure in enumerate(MEASURES):
         row |= {f"{measure} theta": float(each.theta[i]), f"{measure} change": float(each.change[i])}
         row[f"{measure} random"] = float(each.random[:, i].mean())
-    row |= {"entropy random low": float(each.random[:, 0].min()), "norm theta": each.norm}
+    row |= {"entropy random low": float(each.random[:, 0].min()), "draws": len(each.random), "norm theta": each.norm}
     return plain_row(row | {"norm change": each.norm_change, "cos(change, -init)": each.cosine})
 
 

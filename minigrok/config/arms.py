@@ -10,6 +10,8 @@ Every linear arm replaces a vector x by a(s) x + b(s) P x, s the dose and P the 
 x is the clipped gradient, AdamW's update, or the decay. AdamW divides a factor common to all gradients out again, up to
 eps, and deletion is (1 - s) times amplification: under AdamW the two are one intervention, and scaling is none.
 Kicks add a vector to theta instead.
+Arm norm gives the key biases, whose exact gradient is 0, a gradient along themselves, which AdamW brings to full size:
+from rounding errors of 1e-11 they came to 0.7 in 350 steps of the tiny model, where without the arm they stay at 1e-11.
 Source: deletion of the gradient: arXiv:2602.18523, code aa4e72f; everything else: controls of minigrok.
 """
 
@@ -23,7 +25,7 @@ BASES = {
     "past": "leading uncentred components of the snapshots before the start, as many as there are: no future in it",
     "other_seed": "as source, of a run of another seed",
     "random": "uniformly random directions, as many",
-    "matched": "random directions, each with the energy of its principal component in every named array",
+    "matched": "random directions, each with the energy of its principal component in every named array, to 1e-7",
     "norm": "the direction of theta alone, of every step anew: no source run",
 }
 
@@ -102,7 +104,13 @@ ARMS = {
     "matched": Arm("deletion, random directions matched block by block", "gradient", "matched", OURS, _deletion),
     "other_seed": Arm("deletion with the plane of another seed's run", "gradient", "other_seed", OURS, _deletion),
     "past": Arm("deletion with the plane of the past alone", "gradient", "past", OURS, _deletion),
-    "norm": Arm("deletion with the direction of theta alone as plane", "gradient", "norm", OURS, _deletion),
+    "norm": Arm(
+        "deletion with theta's own direction as plane; chaotic: key biases, exact gradient 0, grow out of rounding",
+        "gradient",
+        "norm",
+        OURS,
+        _deletion,
+    ),
     "minus_pc1": Arm("deletion with the plane minus its first direction", "gradient", "minus_pc1", OURS, _deletion),
     "update_deletion": Arm(
         "AdamW's update, decay apart: the part outside the plane times 1 - s (true deletion)",

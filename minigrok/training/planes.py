@@ -30,6 +30,7 @@ from minigrok.storage.runs import Run, open_run
 FILE = "plane.safetensors"  # in the folder of the intervened run
 MOST = 100  # snapshots that span a plane (paper)
 CHUNK = 1024  # parameters a row of work: our choice
+MATCHED, ROUNDS = 1e-7, 1000  # of energies of matched directions, float32's rounding; rounds at most: our choice
 
 
 def _coordinates(lo: int, hi: int, B: Array, chunk: int, x: Array, parts: Array) -> None:
@@ -176,7 +177,7 @@ def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:
     if settings.plane == "random":
         B = orthonormal(stream.standard_normal(B.shape))
     if settings.plane == "matched":
-        B = orthonormal(_matched(B, list(source.layout.slices.values()), stream))
+        B = _matched(B, list(source.layout.slices.values()), stream)
     return np.ascontiguousarray(B.T), steps
 
 
@@ -193,8 +194,30 @@ def _components(config: Config, X: Array) -> Basis:
 
 
 def _matched(B: Array, places: list[slice], stream: np.random.Generator) -> Array:
-    """Random directions (P, K), each with the energy of a column of B in every place."""
-    R = stream.standard_normal(B.shape)
-    for place in places:
-        R[place] *= np.linalg.norm(B[place], axis=0) / np.linalg.norm(R[place], axis=0)
-    return R
+    """Random orthonormal directions (P, K), each with the energy of a column of B in every place.
+
+    R <- R_b |B_bk| / |R_bk| in each place b, then R <- R (R^T R)^(-1/2), the nearest orthonormal columns: either undoes
+    some of the other, less each time. They end when energies, which sum to 1, are within MATCHED.
+
+    Raises
+    ------
+    ConfigError
+        They do not come that near.
+    """
+    R: Array = stream.standard_normal(B.shape)
+    wanted = _energies(B, places)
+    for _ in range(ROUNDS):
+        factors = np.sqrt(np.divide(wanted, _energies(R, places), out=np.zeros_like(wanted), where=wanted > 0))
+        for place, factor in zip(places, factors, strict=True):
+            R[place] *= factor
+        squares, V = np.linalg.eigh(R.T @ R)
+        R = R @ (V / np.sqrt(squares)) @ V.T
+        off = float(np.abs(_energies(R, places) - wanted).max())
+        if off <= MATCHED:
+            return R
+    raise ConfigError(f"random directions of energies within {MATCHED:g}", f"{off:.1e}", "lower intervention.rank")
+
+
+def _energies(B: Array, places: list[slice]) -> Array:
+    """Energy of each column in each place, (places, K)."""
+    return np.array([np.square(B[place]).sum(axis=0) for place in places])

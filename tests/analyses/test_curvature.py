@@ -8,11 +8,15 @@ from minigrok.analyses.base import Work
 from minigrok.analyses.shared import curvature
 from minigrok.config import preset, with_settings
 from minigrok.geometry.bases import Basis
+from minigrok.geometry.krylov import Quadrature
 from minigrok.geometry.subspace import orthonormal
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial
+from minigrok.storage.runs import create
 from minigrok.tasks import pairs
+from minigrok.training.train import train
 
+RNG = np.random.default_rng(11)
 TINY = [*SMALL, "task.p=5", "model.width=4", "model.mlp_width=3"]
 
 
@@ -99,7 +103,7 @@ def test_zero_operator_has_ends_and_no_density():
     found = curvature.spectrum(lambda v: 0 * v, np.ones(9), 5)
     e = curvature.ends("0", found, 3, 3, 0.01)
     assert e.lowest.values.tolist() == e.highest.values.tolist() == [0]
-    assert curvature.density([(found["values"], found["weights"])], 9) is None
+    assert curvature.density([found], 9) is None
 
 
 def test_inside_and_outside_are_the_dense_restrictions(theta, H):
@@ -138,7 +142,7 @@ def test_density_integrates_to_p_and_puts_each_value_in_its_place():
     values = 1e-6 * np.r_[np.full(150, -1.0), np.zeros(300), np.full(50, 4.0)]
     A, rng = with_spectrum(values), np.random.default_rng(7)
     starts = [curvature.spectrum(A.__matmul__, rng.standard_normal(500), 20) for _ in range(12)]
-    d = curvature.density([(s["values"], s["weights"]) for s in starts], 500)
+    d = curvature.density(starts, 500)
     x = np.arcsinh(d.relative / curvature.LINEAR)
     assert np.allclose(np.sum(d.each, axis=1) * (x[1] - x[0]), 500, rtol=1e-3)
     assert d.scale == pytest.approx(4e-6)
@@ -148,11 +152,60 @@ def test_density_integrates_to_p_and_puts_each_value_in_its_place():
 
 
 def test_density_of_starts_that_ended_early():
-    a, b = (np.array([1.0]), np.array([1.0])), (np.array([-1.0, 1.0]), np.array([0.5, 0.5]))
+    keys = ("values", "weights", "residuals")
+    a = dict(zip(keys, np.array([[1.0], [1.0], [0.0]]), strict=True))
+    b = dict(zip(keys, np.array([[-1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]), strict=True))
     d = curvature.density([a, b], 10)
+    assert d.resolved.tolist() == [1, 1]  # exact, however far apart the values are
+    assert d.products.tolist() == [1, 2]
     x = np.arcsinh(d.relative / curvature.LINEAR)
     assert np.allclose(np.sum(d.each, axis=1) * (x[1] - x[0]), 10, rtol=1e-3)
     assert d.each[0][x < 0].max() < 1e-6
+
+
+def off(values, start, products):
+    """Distance in L1, at most 2, of a density to that of the start's own weights on a known spectrum, and resolved."""
+    found = curvature.spectrum(lambda v: values * v, start, products)
+    d, weights = curvature.density([found], 1), np.square(start) / (start @ start)
+    x, nodes = (np.arcsinh(v / curvature.LINEAR) for v in (d.relative, values / d.scale))
+    true = Quadrature(nodes[None], weights[None], 1).density(x, curvature.WIDTH)
+    return np.sum(np.abs(d.each[0] - true)) * (x[1] - x[0]), d.resolved[0]
+
+
+@pytest.mark.parametrize("products", [27, 80, 200])
+def test_resolved_tells_a_density_that_is_measured_from_one_that_is_not(products):
+    """Initial weights: values on all scales around 0. Trained: the mass within .0004 of the largest value."""
+    rng = np.random.default_rng(0)
+    decades = rng.choice([-1, 1], 3000) * 10.0 ** rng.uniform(-5, 0, 3000)
+    bulk = np.r_[1e-4 * rng.standard_normal(2900), 10.0 ** rng.uniform(-2, 0, 100)]
+    for values, is_known in ((decades, False), (bulk, True)):
+        error, resolved = off(values, rng.standard_normal(3000), products)
+        assert (resolved >= 0.9) == is_known, (error, resolved)
+        assert error < 0.04 if is_known else error > 0.04
+
+
+@pytest.mark.slow
+def test_at_initial_weights_the_density_is_not_resolved_and_after_training_it_is(tmp_path):
+    """The dense Hessian of a small model, 80 products: off by half of 2, and by less than a hundredth."""
+    config = with_settings(
+        preset("tiny"), ["task.p=11", "model.width=12", "model.mlp_width=24", "train.max_steps=1000"]
+    )
+    with create(tmp_path / "a", with_settings(config, ["train.stop_when_grokked=false"])) as trained:
+        train(trained, 1)
+    found = []
+    for step in (0, 1000):
+        at = curvature.Curvature(trained).at(trained.load_snapshot(step).astype(np.float64))
+        found.append(
+            off(
+                np.linalg.eigvalsh(columns(at.hessian, trained.layout.size)),
+                RNG.standard_normal(trained.layout.size),
+                80,
+            )
+        )
+    assert found[0][0] > 0.3
+    assert found[0][1] < 0.6
+    assert found[1][0] < 0.02
+    assert found[1][1] > 0.9
 
 
 def test_groups_share_all_parameters_out(run):

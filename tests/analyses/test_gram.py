@@ -206,3 +206,15 @@ def test_twice_the_same_bytes(runs):
         folder = perform(gram.ANALYSIS, runs, Settings(draws=5)).folder
         both.append([(folder / n).read_bytes() for n in ("result.json", "arrays.npz", "table.csv", "figure.png")])
     assert both[0] == both[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [13, 15, 20])
+def test_the_p_of_an_order_keeps_its_word(length):
+    """300 runs whose updates have no order: p at most .05 in at most .05 of them, and 3 standard errors."""
+    rng, low = np.random.default_rng(length), np.zeros(2)
+    for _ in range(300):
+        U = rng.standard_normal((length, 50)) * rng.lognormal(0, 1, length)[:, None]
+        G, starts = U @ U.T, np.arange(length - 9)
+        low += np.array(gram._order(G, starts, updates.score(G, starts, 10), Settings(draws=59), rng)) <= 0.05
+    assert (low / 300 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)).all()

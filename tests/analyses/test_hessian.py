@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 from synthetic_runs import SMALL, make, rises, walk
 
 from minigrok.analyses.base import Work
@@ -65,6 +66,33 @@ def test_traces_are_within_their_errors_of_the_diagonal(run):
     scores = (point.traced.mean[0] - exact) / point.traced.error[0]
     assert np.abs(scores).max() < 4.5
     assert np.allclose(point.traced.mean[0], point.traced.mean[1:].sum(axis=0))  # H = G + (H - G)
+
+
+def test_a_trace_has_the_interval_of_its_probes_and_one_probe_has_none(run):
+    point = compute(run, dataclasses.replace(QUICK, parts=("traces",), probes=5)).checkpoints[-1]
+    low, high = point.traced.ends
+    assert np.allclose((high - low) / 2, stats.t.ppf(0.975, 4) * point.traced.error)
+    rows = hessian.table(compute(run, dataclasses.replace(QUICK, parts=("traces",), probes=5)))
+    row = next(row for row in rows if row["operator"] == "H" and row["step"] == 500)
+    assert row["trace low"] < row["trace"] < row["trace high"]
+    assert row["draws"] == 5
+    (one,) = (
+        r for r in hessian.table(compute(run, dataclasses.replace(QUICK, most=1, probes=1))) if r["operator"] == "H"
+    )
+    assert (one["trace low"], one["trace high"], one["draws"]) == (None, None, 1)
+
+
+def test_the_table_says_how_much_of_the_density_is_resolved(run):
+    rows = [row for row in hessian.table(compute(run)) if row["operator"].startswith("density")]
+    assert [(row["operator"], row["products"]) for row in rows[:2]] == [
+        ("density of H, start 1", 60),
+        ("density of H, start 2", 20),
+    ]
+    assert all(0 <= row["resolved %"] <= 100 for row in rows)
+    assert rows[0]["resolved %"] > rows[1]["resolved %"]
+    everything = dataclasses.replace(QUICK, most=1, products=10_000, parts=("density",))
+    (first, *_) = (row for row in hessian.table(compute(run, everything)) if row["operator"].startswith("density"))
+    assert (first["resolved %"], first["says"]) == (pytest.approx(100), "resolved")
 
 
 def test_residual_part_vanishes_with_the_residuals(tmp_path):

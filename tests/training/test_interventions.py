@@ -271,6 +271,19 @@ def test_the_direction_of_no_parameters_at_all_changes_nothing() -> None:
     assert np.isfinite(trainer.adamw.m).all()
 
 
+def test_key_biases_grow_out_of_rounding_under_arm_norm_and_under_no_other() -> None:
+    """Their exact gradient is 0. From 0 they stay at rounding, but for the arm whose gradient has theta's direction."""
+    size = {}
+    for arm in ("none", "scaling", "norm"):
+        trainer = Trainer(intervened(arm, 0.1 if arm != "none" else 0.0), 1, initial(BASE), B)
+        for _ in range(100):
+            trainer.step()
+        size[arm] = np.abs(trainer.net.theta[KEY_BIASES]).max()
+    assert max(size["none"], size["scaling"]) < 1e-7
+    assert size["norm"] > 1e-3
+    assert "chaotic" in ARMS["norm"].does
+
+
 def test_a_sustained_kick_comes_every_so_many_steps() -> None:
     for every, wanted in ((0, 1), (3, 3), (8, 2), (9, 1)):
         trainer = Trainer(intervened("random_kick", 1.0, every=every), 1, THETA, B)

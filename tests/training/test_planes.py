@@ -18,7 +18,7 @@ from minigrok.geometry.subspace import orthonormal
 from minigrok.network.params import attention_matrices, layout
 from minigrok.storage.files import read_arrays, write_arrays
 from minigrok.storage.runs import Run, create, open_run
-from minigrok.training.planes import CHUNK, FILE, Plane, find_source, plane_of
+from minigrok.training.planes import CHUNK, FILE, MATCHED, Plane, _energies, _matched, find_source, plane_of
 
 CONFIG = Config(
     "small",
@@ -159,9 +159,40 @@ def test_random_planes_are_orthonormal_and_matched_ones_have_the_energies_of_the
         assert np.allclose(B @ B.T, np.eye(3), atol=1e-6)
         assert np.linalg.svd(own @ B.T, compute_uv=False).max() < 0.8
     parts = open_run(top / "source").layout.slices.values()
-    energies = [np.array([np.square(B[:, place]).sum() for place in parts]) for B in (own, random, matched)]
-    assert np.abs(energies[2] - energies[0]).sum() < 0.2  # the columns are made orthogonal after their energies are set
-    assert np.abs(energies[1] - energies[0]).sum() > 0.5
+    energies = [np.array([np.square(B[:, place]).sum(axis=1) for place in parts]) for B in (own, random, matched)]
+    assert np.abs(energies[2] - energies[0]).max() < 5e-7  # of 1, in each array and direction; float32
+    assert np.abs(energies[1] - energies[0]).max() > 0.05
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.integers(4, 40), min_size=1, max_size=5), K=st.integers(1, 4), seed=st.integers(0, 99))
+def test_matched_directions_are_orthonormal_and_of_the_energies_wanted(sizes: list[int], K: int, seed: int) -> None:
+    """Setting energies and then QR, which is shorter, misses them."""
+    stream, ends = np.random.default_rng(seed), np.cumsum(sizes)
+    places = [slice(int(end) - size, int(end)) for size, end in zip(sizes, ends, strict=True)]
+    scale = np.repeat(10 ** stream.uniform(-1, 0, len(sizes)), sizes)
+    B = orthonormal(scale[:, None] * stream.standard_normal((sum(sizes), K)))
+    R = _matched(B, places, stream)
+    assert np.allclose(R.T @ R, np.eye(K), atol=1e-12)
+    assert np.abs(_energies(R, places) - _energies(B, places)).max() <= MATCHED
+
+
+def test_energies_that_are_set_before_a_qr_are_not_kept() -> None:
+    stream, places = np.random.default_rng(0), [slice(0, 20), slice(20, 60)]
+    B = orthonormal(np.repeat([3.0, 1.0], [20, 40])[:, None] * stream.standard_normal((60, 4)))
+    R = stream.standard_normal((60, 4))
+    for place in places:
+        R[place] *= np.linalg.norm(B[place], axis=0) / np.linalg.norm(R[place], axis=0)
+    assert np.abs(_energies(orthonormal(R), places) - _energies(B, places)).max() > 0.01
+
+
+def test_an_array_that_does_not_move_stays_so_in_a_matched_plane() -> None:
+    stream, places = np.random.default_rng(0), [slice(0, 20), slice(20, 60)]
+    B = np.zeros((60, 3))
+    B[20:] = orthonormal(stream.standard_normal((40, 3)))
+    R = _matched(B, places, stream)
+    assert not R[:20].any()
+    assert np.allclose(R.T @ R, np.eye(3))
 
 
 def test_a_plane_once_built_needs_no_source(tmp_path: Path, top: Path) -> None:

@@ -131,13 +131,15 @@ def _draw_manifold(axis: Axes, result: Result) -> None:
 def _draw_traces(axis: Axes, result: Result) -> None:
     steps = [p.step for p in result.checkpoints]
     values = np.array([p.traced.mean[0] for p in result.checkpoints if p.traced])  # (S, groups + 1)
-    errors = np.array([p.traced.error[0] for p in result.checkpoints if p.traced])
+    wide = np.array([p.traced.ends[1, 0] for p in result.checkpoints if p.traced]) - values  # nan: no interval
+    probes = [p.traced.probes for p in result.checkpoints if p.traced]
     for i, group in enumerate([*result.groups, "all"]):
         last = i == len(result.groups)
         look: dict[str, Any] = {"color": "black" if last else COLOURS[i % 7], "linewidth": 2 if last else 1.2}
         look |= {"linestyle": STYLES[i % len(STYLES)] if not last else "-", "marker": MARKERS[i % 7], "markersize": 5}
-        axis.errorbar(steps, values[:, i], np.nan_to_num(errors[:, i]), capsize=2, label=group, **look)
-    _finish(axis, "Trace of H by parameters (bar: standard error)", values.ravel().tolist())
+        axis.errorbar(steps, values[:, i], np.nan_to_num(wide[:, i]), capsize=2, label=group, **look)
+    bar = f" (bar: 95 %, {probes[0]} draws)" if np.isfinite(wide).any() else ""
+    _finish(axis, f"Trace of H by parameters{bar}", values.ravel().tolist())
     axis.set_ylabel("trace (nats)")
     axis.legend(fontsize=7, ncols=2, loc="best")
 
@@ -150,7 +152,8 @@ def _draw_density(axis: Axes, result: Result) -> None:
         assert density is not None
         n = len(density.each)
         axis.fill_between(density.relative, density.each.min(axis=0), density.each.max(axis=0), color=shade, alpha=0.25)
-        label = f"step {points[i].step}, highest |value| {density.scale:.3g}"
+        resolved = ", ".join(f"{100 * share:.0f}" for share in density.resolved)
+        label = f"step {points[i].step}, highest |value| {density.scale:.3g}, resolved: {resolved} %"
         axis.plot(density.relative, density.each.mean(axis=0), color=shade, linestyle=style, label=label)
     axis.set_xscale("asinh", linear_width=LINEAR)
     axis.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["-1", "-.1", "-.01", "0", ".01", ".1", "1"])

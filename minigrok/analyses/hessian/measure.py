@@ -26,6 +26,7 @@ from minigrok.geometry.bases import Basis
 from minigrok.geometry.hutchinson import hutchinson
 
 PER_STEP = {"H - G": 2}  # products that a step takes, where it is not one
+SPECTRUM = ("values", "weights", "residuals")
 
 
 class Part(NamedTuple):
@@ -101,7 +102,7 @@ class Site:
             found["point"]["losses"],
             found["point"]["slopes"],
             [self._ends(part) for part in parts if "residuals" in found[part.name]],
-            Traced(**found["traces"]) if "traces" in found else None,
+            Traced(**found["traces"], probes=self.settings.probes) if "traces" in found else None,
             Inside(**found["inside"]) if "inside" in found else None,
             self._density() if "density" in found else None,
         )
@@ -159,14 +160,13 @@ class Site:
     def _probes(self, at: Curvature, products: int) -> dict[str, Array]:
         rng, n = self._rng("density"), self.settings.density_probes - 1
         drawn = [spectrum(at.hessian, rng.standard_normal(self.theta.size), products // n) for _ in range(n)]
-        return {f"{key}{i}": each[key] for i, each in enumerate(drawn) for key in ("values", "weights")}
+        return {f"{key}{i}": each[key] for i, each in enumerate(drawn) for key in SPECTRUM}
 
     def _density(self) -> Density | None:
         """Density from H's own start and the further ones."""
-        H, further = self.found["H"], self.found["density"]
-        starts = [(H["values"], H["weights"])]
-        starts += [(further[f"values{i}"], further[f"weights{i}"]) for i in range(len(further) // 2)]
-        return density(starts, self.theta.size)
+        further = self.found["density"]
+        starts = [{key: further[f"{key}{i}"] for key in SPECTRUM} for i in range(self.settings.density_probes - 1)]
+        return density([self.found["H"], *starts], self.theta.size)
 
     def _rng(self, name: str) -> np.random.Generator:
         return self.meter.work.rng(f"hessian/{self.step}/{name}")

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
+
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY
 from minigrok.analyses.shared.curvature import Density, Ends
 from minigrok.checks import Between, nearest
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
+from minigrok.statistics.intervals import around
 
 PARTS = ("tasks", "split", "manifold", "traces", "density")
 PRODUCTS = 80  # our choice, for cost: the lowest eigenvalue of the paper's model to a residual of some 1.4 %; 100: 1 %
@@ -32,7 +35,7 @@ class Settings(base.Settings):
     tolerance : float       residual / |value| of a converged value (our choice: 0.01)
     components : int        PCs of each attention matrix; 0: one a task, 2 at least (paper: 2 for two, 3 for three)
     draws : int             random bases (our choice: 1, for cost; 16 products each at the paper's size)
-    probes : int            of the traces, two products each (our choice: 6)
+    probes : int            of the traces, two products each (our choice: 6, for cost); one gives no interval
     density_probes : int    random starts of the density, the first of them H's own (our choice: 2)
     """
 
@@ -62,10 +65,18 @@ class Traced:
     Attributes
     ----------
     mean, error : (3, groups + 1)    estimates and standard errors; nan with one probe
+    probes : int
     """
 
     mean: Array
     error: Array
+    probes: int
+
+    @property
+    def ends(self) -> Array:
+        """Interval (2, 3, groups + 1) of each trace; nan: there is none."""
+        each = [around(*both, self.probes - 1) for both in zip(self.mean.flat, self.error.flat, strict=True)]
+        return np.array(each).T.reshape(2, *self.mean.shape)
 
 
 @dataclass(frozen=True)

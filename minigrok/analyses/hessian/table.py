@@ -2,23 +2,33 @@
 
 import numpy as np
 
-from minigrok.analyses.base import Row
+from minigrok.analyses.base import Row, plain
 from minigrok.analyses.hessian.result import OPERATORS, Checkpoint, Paper, Result, Traced
 from minigrok.analyses.shared.curvature import End, Ends, exactly
+from minigrok.statistics.intervals import mean_interval
 
 COLUMNS = (
     *("size", "lowest", "lowest residual", "lowest converged", "highest", "highest residual", "highest converged"),
-    *("lowest / highest", "lowest / |gradient|", "trace", "trace error", "products", "says"),
+    *("lowest / highest", "lowest / |gradient|", "trace", "trace low", "trace high", "draws", "resolved %"),
+    *("products", "says"),
 )
 
 
+RESOLVED = 0.9  # of the weight: our choice
+UNRESOLVED = "not resolved: the shape near 0 is that of the Ritz values"
+
+
 def table(result: Result | Paper) -> list[Row]:
-    """One row a snapshot and operator; traces of H by groups of parameters; what is missing."""
+    """One row a snapshot and operator; a start of the density; traces of H by groups of parameters; what is missing.
+
+    "trace low", "trace high": interval of so many draws. "resolved %": minigrok.analyses.shared.curvature.
+    """
     if isinstance(result, Paper):
         return _paper(result)
     rows = []
     for point in result.checkpoints:
         rows += [_spectrum(result, point, each) for each in point.ends] + _inside(result, point)
+        rows += _density(result, point)
         rows += [_trace(result, point, g) for g in range(len(result.groups)) if point.traced]
     return rows + [_row(result, None, "missing") | {"says": words} for words in result.missing]
 
@@ -69,8 +79,10 @@ def _inside(result: Result, point: Checkpoint) -> list[Row]:
         traces, n = found.sum(axis=1), len(found)
         row = _row(result, point, name) | {"size": values.size, "products": found.size, "trace": float(traces.mean())}
         row |= _end("lowest", exactly(found.min())) | _end("highest", exactly(found.max()))
-        row["trace error"] = float(traces.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        row["says"] = f"extremes of {n} random bases, mean trace" if name == "H inside random B" else "exact"
+        low, high, _ = mean_interval(traces)
+        row |= {"trace low": plain(low), "trace high": plain(high), "says": "exact"}
+        if name == "H inside random B":
+            row |= {"draws": n, "says": f"extremes of {n} random bases, mean trace"}
         rows.append(row)
     return rows
 
@@ -82,8 +94,20 @@ def _trace(result: Result, point: Checkpoint, group: int) -> Row:
 
 
 def _moments(traced: Traced, operator: int, group: int) -> Row:
-    error = float(traced.error[operator, group])
-    return {"trace": float(traced.mean[operator, group]), "trace error": None if np.isnan(error) else error}
+    low, high = (plain(end) for end in traced.ends[:, operator, group])
+    mean = float(traced.mean[operator, group])
+    return {"trace": mean, "trace low": low, "trace high": high, "draws": traced.probes}
+
+
+def _density(result: Result, point: Checkpoint) -> list[Row]:
+    """One row a start."""
+    rows, density = [], point.density
+    for i, share in enumerate(density.resolved if density else []):
+        assert density is not None
+        row = _row(result, point, f"density of H, start {i + 1}") | {"size": result.sizes[-1]}
+        row |= {"resolved %": float(100 * share), "products": int(density.products[i])}
+        rows.append(row | {"says": "resolved" if share >= RESOLVED else UNRESOLVED})
+    return rows
 
 
 def _paper(result: Paper) -> list[Row]:

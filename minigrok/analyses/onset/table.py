@@ -50,7 +50,7 @@ def _row(name: str, definition: str, s: Score) -> Row:
 def _p_exchange(s: Score) -> float | str:
     if not np.isnan(s.p):
         return s.p
-    return "no exchange differs" if s.least == 1 else "n too small"
+    return "no exchange differs" if s.least == 1 else "too few exchanges differ"
 
 
 def _p_rho(s: Score) -> float | str:

@@ -7,7 +7,13 @@
     outside    (I - B B^T) H (I - B B^T)
     density    P sum_i w_i N(x; asinh(theta_i / (c m)), s), eigenvalues per unit of x = asinh(lambda / (c m)), from the
                Ritz values theta_i and weights w_i of a random start, one curve a start; m = max |theta_i|
-Source: Gauss-Newton and residual part: Schraudolph 2002, section 3; quadrature: minigrok.geometry.krylov.
+    resolved   share of the weight of a start that is known to lie within a bump, +-2 s: w_i lies between theta_{i-1}
+               and theta_{i+1} (Chebyshev, Markov, Stieltjes), and near theta_i if its residual is small. What else a
+               curve shows is the spacing of Ritz values. On dense spectra of small models a curve was off by at most
+               .04 of 2 (in L1) where 90 % is resolved; at initial weights 80 products resolve 40 %, and it is off by
+               .5, near 0 above all
+Source: Gauss-Newton and residual part: Schraudolph 2002, section 3; quadrature: minigrok.geometry.krylov; brackets of
+its weights: Szego 1939, section 3.41.
 """
 
 from __future__ import annotations
@@ -222,25 +228,31 @@ class Density:
     ----------
     relative : (n,)             lambda / largest |Ritz value|
     each : (probes, n)          eigenvalues per unit of asinh(relative / LINEAR); integrates to P
+    resolved : (probes,)        share of the weight of each curve
+    products : (probes,) int    behind each curve
     scale : float               the largest |Ritz value|, nats
     trace, error : float        sum of all eigenvalues by the same quadrature, and its standard error, nats
     """
 
     relative: Array
     each: Array
+    resolved: Array
+    products: Array
     scale: float
     trace: float
     error: float
 
 
-def density(starts: Sequence[tuple[Array, Array]], size: int) -> Density | None:
-    """Return the density from Ritz values and weights of several random starts, or None for the zero operator."""
-    scale = max(float(np.abs(values).max()) for values, _ in starts)
+def density(starts: Sequence[Mapping[str, Array]], size: int) -> Density | None:
+    """Return the density from the `spectrum` of several random starts, or None for the zero operator."""
+    scale = max(float(np.abs(start["values"]).max()) for start in starts)
     if scale == 0:
         return None
-    m = max(values.size for values, _ in starts)
-    padded = [[np.pad(x, (0, m - x.size)) for x in each] for each in zip(*starts, strict=True)]
-    values, weights = np.array(padded)
+    products = np.array([start["values"].size for start in starts])
+    m = products.max()
+    values, weights = (
+        np.array([np.pad(s[key], (0, m - s[key].size)) for s in starts]) for key in ("values", "weights")
+    )
     nodes = np.arcsinh(values / scale / LINEAR)
     grid = np.linspace(nodes.min() - 4 * WIDTH, nodes.max() + 4 * WIDTH, GRID)
     curves = [
@@ -248,7 +260,17 @@ def density(starts: Sequence[tuple[Array, Array]], size: int) -> Density | None:
         for node, weight in zip(nodes, weights, strict=True)
     ]
     trace, error = krylov.Quadrature(values, weights, size).moment(lambda x: x)
-    return Density(LINEAR * np.sinh(grid), size * np.array(curves), scale, trace, error)
+    known = np.array([_resolved(start, scale) for start in starts])
+    return Density(LINEAR * np.sinh(grid), size * np.array(curves), known, products, scale, trace, error)
+
+
+def _resolved(start: Mapping[str, Array], scale: float) -> float:
+    """Share of the weight whose bracket is no wider than a bump, 4 WIDTH."""
+    values, residuals = start["values"], start["residuals"]
+    x, low, high = (np.arcsinh(each / scale / LINEAR) for each in (values, values - residuals, values + residuals))
+    beside = np.concatenate([x[:1], x, x[-1:]])  # an outermost value has one neighbour
+    bracket = np.minimum(beside[2:] - beside[:-2], high - low)
+    return float(start["weights"][bracket <= 4 * WIDTH].sum())
 
 
 def groups(layout: Layout) -> dict[str, Array]:
