@@ -13,7 +13,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 from scipy.stats import t as t_law
 
 from minigrok.engine import Array
@@ -72,8 +72,8 @@ def around(value: float, error: float, df: int) -> tuple[float, float]:
 def share_interval(count: Array | int, n: Array | int) -> Array:
     """Return the ends (2, ...) of the interval of a share, `count` of `n`."""
     count, n, tail = np.asarray(count), np.asarray(n), (1 - LEVEL) / 2
-    low = np.where(count > 0, beta.ppf(tail, count, n - count + 1), 0.0)
-    high = np.where(count < n, beta.ppf(1 - tail, count + 1, n - count), 1.0)
+    low = np.where(count > 0, betaincinv(count, n - count + 1, tail), 0.0)
+    high = np.where(count < n, betaincinv(count + 1, n - count, 1 - tail), 1.0)
     return np.stack([low, high])
 
 

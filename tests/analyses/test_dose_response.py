@@ -119,6 +119,16 @@ def test_repeats_of_two_seeds_have_no_p(tmp_path):
     assert np.isnan(scored(runs).groups[1].p_baseline)
 
 
+def test_repeats_of_a_seed_do_not_shorten_the_interval_of_the_median(tmp_path):
+    """Six seeds have an interval; two of five repeats have none, and the first repeat is their time."""
+    runs = [run_of(tmp_path / f"b{s}", 5 + s, seed=s) for s in range(1, 7)]
+    runs += [run_of(tmp_path / f"d{s}{r}", 10 + s + r, "deletion", 0.1, s, r) for r in range(5) for s in (1, 2)]
+    base, deletion = dose_response.table(scored(runs[::-1]))
+    assert (base["seeds"], base["low"], base["high"]) == (6, 800, 1300)
+    assert (deletion["runs"], deletion["seeds"], deletion["low"], deletion["high"]) == (10, 2, None, None)
+    assert deletion["grok"] == 1350
+
+
 def test_the_ratio_is_over_seeds_and_a_run_of_a_seed_without_a_baseline_tells_nothing(tmp_path):
     """Seed 1: one run, 1600 over 800; seed 2: two runs, 400 over 800; seed 3 has no baseline."""
     runs = [run_of(tmp_path / f"b{s}", 6, seed=s) for s in (1, 2)]

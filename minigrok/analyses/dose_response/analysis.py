@@ -3,13 +3,14 @@
 Runs that have not grokked when they end are censored: their time is more than that. All runs are cut at the smallest
 budget among them, the horizon, so that every group could be watched for as long.
     baseline        runs of dose 0 and runs without an intervention; equal bits count once
-    grok            Kaplan-Meier median of the time at which every task has grokked, with its 95 % interval
-                    grok's interval covers 95 % or more, and has no end with fewer than six runs
+    grok            Kaplan-Meier median of the time at which every task has grokked. Its interval covers 95 % or more,
+                    and has no end with fewer than six seeds; of several repeats of a seed the first one counts
     x baseline      geometric mean over seeds of the seed's grok time over that of its baseline, each the geometric mean
                     of its repeats; ">": runs were censored, so it is more; "<": baselines were, so it is less
     repeats         s = standard deviation of ln t between repeats of one seed, pooled over arms and doses
     t               ln(x baseline) / (s sqrt(sum_s (1/n_s + 1/m_s)) / S), n_s runs and m_s baselines of seed s among S;
-                    p repeats is Student's, df the freedom of s: whether THESE seeds differ by more than repeats do
+                    p repeats is Student's, df the freedom of s: whether THESE seeds differ by more than repeats do. It
+                    supposes that ln t of repeats is normal, scatters alike in all arms, and is not censored
     p baseline      log-rank test against the baseline; p deletion: against the arm deletion at the same dose. By
                     exchange within seeds (minigrok.statistics.exchange): whether seeds differ. None where no exchange
                     could give .05, as with five seeds in both arms; not corrected for the number of tests
@@ -50,12 +51,17 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     require_alike(runs, events.labels(runs), ["intervention.*"], "their intervention")
     horizon = min(run.config.train.max_steps for run in runs)
     lives = lives_of(runs, horizon)
-    sd, df = repeat_spread(lives)
-    keys = sorted({(life.arm, life.dose) for life in lives}, key=_order)
-    members = {key: [life for life in lives if (life.arm, life.dose) == key] for key in keys}
-    groups = [_group(key, members, (sd, df), settings, work) for key in keys]
+    (sd, df), groups = repeat_spread(lives), groups_of(lives, settings, work)
     tasks = list(runs[0].config.task.operations)
     return Result(settings.protocol, condition(runs[0].config), tasks, horizon, sd, df, groups)
+
+
+def groups_of(lives: Sequence[Life], settings: Settings, work: Work) -> list[Group]:
+    """Return the groups of lives, cut at one horizon, the baseline first; each beside baseline and deletion."""
+    keys = sorted({(life.arm, life.dose) for life in lives}, key=_order)
+    members = {key: [life for life in lives if (life.arm, life.dose) == key] for key in keys}
+    repeats = repeat_spread(lives)
+    return [_group(key, members, repeats, settings, work) for key in keys]
 
 
 def _order(key: tuple[str, float]) -> tuple[int, str, float]:
@@ -67,7 +73,9 @@ def _order(key: tuple[str, float]) -> tuple[int, str, float]:
 def repeat_spread(lives: Sequence[Life]) -> tuple[float, int]:
     """Return the standard deviation of ln t between grokked repeats of one arm, dose and seed, and its freedom."""
     squares, df = 0.0, 0
-    for key in {(life.arm, life.dose, life.seed) for life in lives}:
+    for key in dict.fromkeys(
+        (life.arm, life.dose, life.seed) for life in lives
+    ):  # sums in one order, whatever hashes are
         same = [life for life in lives if (life.arm, life.dose, life.seed) == key and life.happened[-1]]
         logs = np.log([life.times[-1] for life in same])
         if len(logs) > 1:
@@ -84,7 +92,7 @@ def _group(
 ) -> Group:
     (arm, dose), lives = key, members[key]
     base = members.get((BASELINE, 0.0), [])
-    curves = [_curve(lives, k) for k in range(len(lives[0].times))]
+    curves = [_curve(_one_a_seed(lives), k) for k in range(len(lives[0].times))]
     ratio, (sd, df) = ratio_of(lives, base), repeats
     t, p = math.nan, [math.nan, math.nan]
     if settings.protocol == "exact" and arm != BASELINE:
@@ -94,6 +102,11 @@ def _group(
             p[1] = _test(lives, members.get(("deletion", dose), []), settings, work, f"{arm}/{dose:g}/deletion")
     p_repeats = float(2 * t_law.sf(abs(t), df)) if df else math.nan
     return Group(arm, dose, lives, curves[-1], [curve.median() for curve in curves], ratio, t, p_repeats, *p)
+
+
+def _one_a_seed(lives: Sequence[Life]) -> list[Life]:
+    """Return the first repeat of each seed: further ones would make the interval of the median too short."""
+    return [life for life in lives if life.repeat == min(x.repeat for x in lives if x.seed == life.seed)]
 
 
 def _curve(lives: Sequence[Life], k: int) -> Survival:

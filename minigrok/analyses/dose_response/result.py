@@ -68,7 +68,7 @@ class Group:
     arm : str
     dose : float
     lives : list of Life
-    curve : Survival                       of the last task
+    curve : Survival                       of the last task, one run a seed
     medians : list of Estimate             of each task, and of the last one
     ratio : Ratio                          x baseline
     t, p_repeats : float                   ln ratio over its error, and what repeats of a seed give as far; nan: cannot

@@ -26,6 +26,7 @@ def table(result: Result) -> list[Row]:
 
 def _row(result: Result, group: Group) -> Row:
     row: Row = {"arm": group.arm, "dose": group.dose, "runs": len(group.lives)}
+    row["seeds"] = len({life.seed for life in group.lives})
     row["grokked"] = sum(bool(life.happened[-1]) for life in group.lives)
     row |= {f"grok {task}": median.value for task, median in zip(result.tasks, group.medians, strict=False)}
     last = group.medians[-1]

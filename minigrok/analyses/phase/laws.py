@@ -15,6 +15,7 @@ from minigrok.analyses.phase.runs import Condition, Life, main_line
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
 from minigrok.statistics import fits
+from minigrok.statistics.exchange import EXCHANGES
 from minigrok.statistics.fits import Fit, PaperFit
 from minigrok.statistics.survival import LogRank, Survival, log_rank, survival
 
@@ -118,8 +119,10 @@ class Waiting:
     tests: dict[str, LogRank]
 
 
-def waiting(lives: Sequence[Life], conditions: Sequence[Condition], rng: np.random.Generator) -> Waiting:
-    """Return survival curves of every condition, and log-rank tests between them."""
+def waiting(
+    lives: Sequence[Life], conditions: Sequence[Condition], rng: np.random.Generator, exchanges: int = EXCHANGES
+) -> Waiting:
+    """Return survival curves of every condition, and log-rank tests between them, of so many exchanges each."""
     groups = [[life for life in lives if life.condition == each] for each in conditions]
     curves = [survival(*_last(group)[:2]) for group in groups]
     tasks = [
@@ -139,7 +142,7 @@ def waiting(lives: Sequence[Life], conditions: Sequence[Condition], rng: np.rand
         "lr wd t, wd > 0": [_last(group, group[0].clock) for group in decaying],
         "steps, numerics at wd = 0": [_last(group) for group in still],
     }
-    tests = {name: log_rank(each, rng) for name, each in compared.items() if len(each) > 1}
+    tests = {name: log_rank(each, rng, exchanges) for name, each in compared.items() if len(each) > 1}
     return Waiting(curves, tasks, horizon, tests)
 
 
