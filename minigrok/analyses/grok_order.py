@@ -7,8 +7,9 @@ A seed is one observation, whatever its number of tasks: of several runs of one 
 A run where only one task of a pair got there counts for that task and has no gap. Gaps of one evaluation are below the
 resolution of the measurement.
 Null: each task is first with chance 1/2. The two-sided sign test leaves out runs that reached the mark at the same
-evaluation; "p resolved" leaves out gaps of one evaluation too. n seeds cannot give p below 2^(1-n): with the paper's
-three no order can be shown, p >= 0.25. Seven marks are seven looks: 0.98 x 3 is the one that the claim is about.
+evaluation; "p resolved" leaves out gaps of one evaluation too: its null is that each task is first in half of the leads
+that are longer. n seeds cannot give p below 2^(1-n): with the paper's three no order can be shown, p >= 0.25. Seven
+marks are seven looks: 0.98 x 3 is the one that the claim is about.
 Source: arXiv:2602.18523, claim of a staggered order (0.98 x 3, three seeds); marks, counts and test: minigrok.
 """
 

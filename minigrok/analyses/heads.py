@@ -124,13 +124,12 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
     parts = work.parts([f"{step:06d}" for step in steps], one)
     stacked = {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}  # (couples, S, ...)
-    band = float(np.sqrt(beta.ppf(LEVEL, 0.5, (V * D - 1) / 2)))
     found = []
     for c, (i, j) in enumerate(couples):
         a = {name: values[c] for name, values in stacked.items()}
         same = float(np.mean(data.targets[i] == data.targets[j]))
         by = [{name: a[f"{what} {name}"] for name in NAMES if f"{what} {name}" in a} for what in WHATS]
-        found.append(Pair(tasks[i], tasks[j], same, a["cosine"], band, a["relabelled"], *by))
+        found.append(Pair(tasks[i], tasks[j], same, a["cosine"], independent(V * D), a["relabelled"], *by))
     return Result(run.folder.name, "", np.array(steps), rank, settings.draws, found)
 
 
@@ -180,6 +179,11 @@ def compare(A: Array, B: Array, Z: Array | None, rank: int, draws: int, rng: np.
         found |= {f"overlap_random {name}": _mean_and_band([each.overlap for each in drawn])}
         found |= {f"angle_random {name}": _mean_and_band([each.smallest for each in drawn])}
     return found
+
+
+def independent(n: int) -> float:
+    """Return what |cos| of two independent Gaussian vectors in R^n is below with chance LEVEL."""
+    return float(np.sqrt(beta.ppf(LEVEL, 0.5, (n - 1) / 2)))
 
 
 def cosine(A: Array, B: Array) -> float:

@@ -120,7 +120,7 @@ def test_repeats_of_two_seeds_have_no_p(tmp_path):
 
 
 def test_repeats_of_a_seed_do_not_shorten_the_interval_of_the_median(tmp_path):
-    """Six seeds of one run have an interval; two seeds of five repeats have none, and the first repeat is their time."""
+    """Six seeds have an interval; two of five repeats have none, and the first repeat is their time."""
     runs = [run_of(tmp_path / f"b{s}", 5 + s, seed=s) for s in range(1, 7)]
     runs += [run_of(tmp_path / f"d{s}{r}", 10 + s + r, "deletion", 0.1, s, r) for r in range(5) for s in (1, 2)]
     base, deletion = dose_response.table(scored(runs[::-1]))
