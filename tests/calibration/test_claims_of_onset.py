@@ -1,0 +1,6 @@
+"""Claims of onset are kept where their truth is known, as the page says."""
+
+import studies_onset
+from page import tests_of
+
+test_claims_are_kept, test_what_is_planted_is_found = tests_of(studies_onset)
