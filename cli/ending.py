@@ -20,7 +20,7 @@ import click
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
 
 from .echo import echo
-from .interrupt import EXIT_CODE
+from .interrupt import EXIT_CODE, SIGNALS
 
 UNREAD = 141  # the shell's own for a closed pipe
 FILES = {  # commands whose work is files, and what Ctrl-C leaves of them
@@ -63,7 +63,8 @@ class Call:
     def interrupted(self) -> int:
         """Say what Ctrl-C leaves; return the exit code. Another Ctrl-C ends the process where it is."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
         exec("pass")  # CPython ends by the signal itself if the last exec of a text was interrupted, caught or not
         line = "\n" * (sys.stderr is not None and sys.stderr.isatty())  # behind the terminal's ^C
         echo(f"{line}interrupted: {FILES.get(self.command, 'nothing was changed')}", err=True)
@@ -71,23 +72,22 @@ class Call:
 
     @contextmanager
     def _noting_interrupts(self) -> Iterator[None]:
-        """Note Ctrl-C within the block: what KeyboardInterrupt interrupts may end in an error of its own."""
+        """Take Ctrl-C and SIGTERM alike within the block, and note them: what they interrupt may end in an error."""
 
         def note(number: int, frame: FrameType | None) -> None:
             self.asked = True
             signal.default_int_handler(number, frame)
 
-        before = signal.getsignal(signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in SIGNALS}
         in_main = threading.current_thread() is threading.main_thread()
-        if not in_main or before == signal.SIG_IGN:  # ignored by whoever started this process, such as nohup
-            yield
-            return
-        signal.signal(signal.SIGINT, note)
+        taken = [number for number in SIGNALS if in_main and before[number] != signal.SIG_IGN]  # ignored: such as nohup
+        for number in taken:
+            signal.signal(number, note)
         try:
             yield
         finally:
-            if not self.asked:
-                signal.signal(signal.SIGINT, before)
+            for number in [] if self.asked else taken:
+                signal.signal(number, before[number])
 
     def _code(self, run: Callable[[], object]) -> int:
         """Run the command; return the exit code that its work has."""
