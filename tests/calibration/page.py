@@ -42,7 +42,7 @@ def wrong(study: Study, name: str) -> list[str]:
     return found
 
 
-def tests_of(module: ModuleType) -> list[Callable[[Study], None]]:
+def kept_and_found(module: ModuleType) -> list[Callable[[Study], None]]:
     """Return the slow tests of a module's studies: where the null is true, and where an effect is planted."""
     return [_test(module.STUDIES, "calibration"), _test(module.POWER, "power")]
 
