@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from study import Study
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,3 +40,17 @@ def wrong(study: Study, name: str) -> list[str]:
         if any(abs(a - b) > ROUNDING for a, b in pairs):
             found.append(f"{study.name}, {row[1]}: measured {row[-1]}, the page says {stored}")
     return found
+
+
+def kept_and_found(module: ModuleType) -> list[Callable[[Study], None]]:
+    """Return the slow tests of a module's studies: where the null is true, and where an effect is planted."""
+    return [_test(module.STUDIES, "calibration"), _test(module.POWER, "power")]
+
+
+def _test(studies: list[Study], name: str) -> Callable[[Study], None]:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("study", studies, ids=lambda study: study.name)
+    def test(study: Study) -> None:
+        assert wrong(study, name) == []
+
+    return test

@@ -144,9 +144,12 @@ STUDIES = [
         "three conditions alike, the same seeds, a third censored",
         (size(LOG_RANK), coverage("grok step low, high", ">=")),
         same_seeds,
+        draws=300,
     ),
-    Study("phase", "three conditions alike, other seeds, a third censored", (size(LOG_RANK),), own_seeds),
-    Study("phase", "lr wd t alike, other seeds, budgets differ in lr wd t", (size("log-rank, lr wd t"),), clock),
+    Study("phase", "three conditions alike, other seeds, a third censored", (size(LOG_RANK),), own_seeds, draws=300),
+    Study(
+        "phase", "lr wd t alike, other seeds, budgets differ in lr wd t", (size("log-rank, lr wd t"),), clock, draws=300
+    ),
     Study(
         "phase",
         "normal times",
@@ -189,26 +192,26 @@ STUDIES = [
         "power law, the same seeds, a fifth of the runs missing",
         (coverage(EXPONENT, "~"), coverage(BAND, "~"), size("bend", "~")),
         lambda rng, n: laws(rng, n, shared=True, missing=0.2)[:3],
-        draws=300,
+        draws=200,
     ),
     Study(
         "phase",
         "power law, the same seeds, half of those at wd .1 too slow and left out",
         (coverage(EXPONENT, "~"),),
         lambda rng, n: laws(rng, n, shared=True, horizon=71_500)[:1],
-        draws=300,
+        draws=200,
     ),
     Study(
         "phase",
         "reciprocal law, other seeds at each wd",
         (coverage(BAND, "~"),),
         lambda rng, n: laws(rng, n, "reciprocal")[1:2],
-        draws=300,
+        draws=200,
     ),
 ]
 FOUND = (power(LOG_RANK),)
 POWER = [
-    Study("phase", "one of three twice as late, the same seeds", FOUND, lambda rng, n: same_seeds(rng, n, 2)[:1]),
-    Study("phase", "one of three twice as late, other seeds", FOUND, partial(own_seeds, late=2)),
+    Study("phase", "one of three twice as late, the same seeds", FOUND, lambda *x: same_seeds(*x, 2)[:1], draws=200),
+    Study("phase", "one of three twice as late, other seeds", FOUND, partial(own_seeds, late=2), draws=200),
     Study("phase", "reciprocal law 9000 / (wd + .2) + 4000", (power("bend"), power("lack of fit")), curved, draws=200),
 ]

@@ -1,6 +1,6 @@
-"""The page has every claim, the simulations reject what is broken, and one bandful of claims is held to both at once.
+"""The page has every claim, the simulations reject what is broken, and a few quick claims are held to both.
 
-The others are slow: test_comparisons.py and test_single_runs.py.
+The others are slow: test_claims_of_*.py.
 """
 
 from __future__ import annotations

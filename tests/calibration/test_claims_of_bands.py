@@ -1,0 +1,6 @@
+"""Claims of single runs: bands, orders of updates, traces are kept where their truth is known, as the page says."""
+
+import studies_bands
+from page import kept_and_found
+
+test_claims_are_kept, test_what_is_planted_is_found = kept_and_found(studies_bands)
