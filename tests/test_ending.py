@@ -65,13 +65,19 @@ def test_ctrl_c_in_any_command_is_130_and_a_line(command, monkeypatch):
     assert "Aborted" not in result.output
 
 
+def heeding():
+    """Take Ctrl-C, even if these tests run in the background of a shell, where it is ignored by inheritance."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("command", [["check"], ["bench", "step", "--peers", "none"], ["analyse", "all", "run"]])
 def test_a_real_ctrl_c_leaves_no_traceback(command, number):
     call("train", "small.toml", "--out", "run")
     for seconds in (0.8, 1.5, 3.0):
-        process = subprocess.Popen([*COMMAND, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([*COMMAND, *command], **pipes, preexec_fn=heeding)
         time.sleep(seconds)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)

@@ -35,7 +35,7 @@ def life(rng: Rng, i: int, condition: str, grok: float, null: Null, end: int = 0
         f"train_loss_{TASK}": np.where(fitted, 0.01, 2.0),
         "param_norm": 50 * np.exp(-rows / 2e4),
     }
-    trace = Trace(steps, np.exp(null(rng, steps, grok)), "")
+    trace = Trace(steps, np.exp(null(rng, steps, grok)), "", 1)
     return Life(str(i), condition, [TASK], columns, trace, last, dict.fromkeys(GROKS, int(grok)))
 
 
