@@ -41,12 +41,11 @@ from minigrok.engine import Array
 from minigrok.geometry import nulls, subspace
 from minigrok.plotting import Figure, panel_grid
 from minigrok.statistics.intervals import band, coverage
-from minigrok.storage.cadence import by_tasks
+from minigrok.storage.cadence import CHECKPOINTS, by_tasks
 from minigrok.storage.runs import Run
 
 TOP = 10  # the paper's tri-task normalisation
 LEAST = 3  # snapshots: two have one direction, whatever moves
-CHECKPOINTS = 100  # of the paper's PCA of the full vector
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _nulls(W: Array, steps: Array, rate: float, draws: int, rng: np.random.Gener
 
 
 def _pc1(G: Array) -> tuple[float, float]:
-    return subspace.first_share(subspace.centred(G)), subspace.first_share(G)
+    return subspace.pc1_share(subspace.centred(G)), subspace.pc1_share(G)
 
 
 def table(result: Result) -> list[Row]:
@@ -220,13 +219,14 @@ def figure(result: Result) -> Figure:
             axis.set_title(f"{piece.name}, {kind}")
             axis.set_ylim(0, 102)
             axis.set_xlabel("snapshots up to step")
+            axis.locator_params(axis="x", nbins=4)
             axis.set_ylabel("PC1 share (% of variance)")
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawn
 
 
 def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the snapshots; the nulls take the eigenvectors of as many rows."""
+    """Count the snapshots; the nulls take an eigenvalue of as many rows."""
     count = min(len(runs[0].snapshots()), settings.own(settings.most, 300))
     return f"{count} snapshots, {'under a minute' if count <= 300 else 'minutes, as the cube of their number'}"
 

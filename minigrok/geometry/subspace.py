@@ -95,7 +95,7 @@ def pca(G: Array) -> Pca:
     return Pca(np.maximum(values[::-1], 0.0), vectors[:, ::-1])
 
 
-def first_share(G: Array) -> float:
+def pc1_share(G: Array) -> float:
     """Return the share of the first component alone, as `pca` has it, at a seventh of the time; nan: no variance."""
     _require_finite(G)
     total, last = float(np.trace(G)), len(G) - 1

@@ -34,11 +34,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import OptimizeWarning, curve_fit, least_squares
 from scipy.stats import f as f_law
-from scipy.stats import t as t_law
 
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
-from minigrok.statistics.intervals import around
+from minigrok.statistics.intervals import around, student_p
 
 
 class Law(NamedTuple):
@@ -130,9 +129,7 @@ def bend(x: Array, t: Array, seeds: Array | None = None) -> tuple[float, float]:
     residuals = y - np.linalg.pinv(root) @ beta
     spread, df = _spread(root, residuals, np.arange(len(u)) if seeds is None else seeds)
     error = float(np.linalg.norm(spread[2]))
-    if df < 1 or not error > 0:
-        return float(beta[2]), float("nan")
-    return float(beta[2]), float(2 * t_law.sf(abs(beta[2]) / error, df))
+    return float(beta[2]), student_p(float(beta[2]) / error, df) if error > 0 else float("nan")
 
 
 def paper_fits(x: Array, t: Array) -> list[PaperFit]:

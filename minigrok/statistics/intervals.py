@@ -69,6 +69,11 @@ def around(value: float, error: float, df: int) -> tuple[float, float]:
     return value - wide, value + wide
 
 
+def student_p(t: float, df: int) -> float:
+    """Return the two-sided p of a value that is t standard errors from 0, of df degrees of freedom; nan without any."""
+    return float(2 * t_law.sf(abs(t), df)) if df > 0 else NOTHING
+
+
 def share_interval(count: Array | int, n: Array | int) -> Array:
     """Return the ends (2, ...) of the interval of a share, `count` of `n`."""
     count, n, tail = np.asarray(count), np.asarray(n), (1 - LEVEL) / 2

@@ -18,6 +18,7 @@ from minigrok.storage.run import Run
 
 T = TypeVar("T")
 ENOUGH = 100  # snapshots so many steps apart hold every log
+CHECKPOINTS = 100  # at most, in the paper's PCA of the full vector
 
 
 class Cadence(NamedTuple):

@@ -19,7 +19,7 @@ def test_gram_pca_is_svd(S, n, seed, is_centred):
     _, s, Vt = np.linalg.svd(Y, full_matrices=False)
     assert np.allclose(spectrum.variances, s**2, atol=1e-10 * s[0] ** 2)
     assert spectrum.shares.sum() == pytest.approx(1)
-    assert subspace.first_share(G) == pytest.approx(spectrum.shares[0])
+    assert subspace.pc1_share(G) == pytest.approx(spectrum.shares[0])
     k = min(3, S - 1)
     B = subspace.components(X, spectrum, k, is_centred)
     assert np.allclose(B.T @ B, np.eye(B.shape[1]), atol=1e-12)
@@ -39,11 +39,11 @@ def test_nothing_moved():
     spectrum = subspace.pca(np.zeros((4, 4)))
     assert np.isnan(spectrum.shares).all()  # of no variance there is no share
     assert np.isnan(spectrum.participation_ratio)
-    assert np.isnan(subspace.first_share(np.zeros((4, 4))))
+    assert np.isnan(subspace.pc1_share(np.zeros((4, 4))))
 
 
 def test_squares_that_are_no_numbers_are_refused():
-    for function in (subspace.pca, subspace.first_share):
+    for function in (subspace.pca, subspace.pc1_share):
         with pytest.raises(NonFiniteError):
             function(np.array([[np.inf, 0], [0, 1]]))
 

@@ -25,7 +25,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as t_law
 
 from minigrok.analyses.base import Analysis, Work
 from minigrok.analyses.dose_response.figure import figure
@@ -36,6 +35,7 @@ from minigrok.analyses.shared import events
 from minigrok.analyses.shared.units import condition, require_alike
 from minigrok.config.arms import ARMS
 from minigrok.statistics.exchange import SIGNIFICANT
+from minigrok.statistics.intervals import student_p
 from minigrok.statistics.survival import Survival, log_rank, survival
 from minigrok.storage.runs import Run
 
@@ -73,9 +73,8 @@ def _order(key: tuple[str, float]) -> tuple[int, str, float]:
 def repeat_spread(lives: Sequence[Life]) -> tuple[float, int]:
     """Return the standard deviation of ln t between grokked repeats of one arm, dose and seed, and its freedom."""
     squares, df = 0.0, 0
-    for key in dict.fromkeys(
-        (life.arm, life.dose, life.seed) for life in lives
-    ):  # sums in one order, whatever hashes are
+    keys = dict.fromkeys((life.arm, life.dose, life.seed) for life in lives)  # not a set: its order is the hashes'
+    for key in keys:
         same = [life for life in lives if (life.arm, life.dose, life.seed) == key and life.happened[-1]]
         logs = np.log([life.times[-1] for life in same])
         if len(logs) > 1:
@@ -100,8 +99,8 @@ def _group(
         p[0] = _test(lives, base, settings, work, f"{arm}/{dose:g}/baseline")
         if arm != "deletion":
             p[1] = _test(lives, members.get(("deletion", dose), []), settings, work, f"{arm}/{dose:g}/deletion")
-    p_repeats = float(2 * t_law.sf(abs(t), df)) if df else math.nan
-    return Group(arm, dose, lives, curves[-1], [curve.median() for curve in curves], ratio, t, p_repeats, *p)
+    medians = [curve.median() for curve in curves]
+    return Group(arm, dose, lives, curves[-1], medians, ratio, t, student_p(t, df), *p)
 
 
 def _one_a_seed(lives: Sequence[Life]) -> list[Life]:

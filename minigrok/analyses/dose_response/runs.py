@@ -27,7 +27,7 @@ def lives_of(runs: Sequence[Run], horizon: int) -> list[Life]:
         if key not in kept or not logs[id(kept[key])]:
             kept[key] = run
     references = {seed: logs[id(run)] for (arm, _, seed, repeat), run in kept.items() if (arm, repeat) == (BASELINE, 0)}
-    seen = sorted(kept.values(), key=lambda run: [each is run for each in runs].index(True))
+    seen = sorted(kept.values(), key=runs.index)
     names = events.labels(seen)
     return [_life(run, name, horizon, varied, references) for run, name in zip(seen, names, strict=True)]
 

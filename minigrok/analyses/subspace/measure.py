@@ -14,12 +14,11 @@ from minigrok.analyses.subspace.result import Comparison, Settings
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, Trajectory, against_chance, angles, random_angles
 from minigrok.statistics.intervals import band
+from minigrok.storage.cadence import CHECKPOINTS
 from minigrok.storage.runs import Run
 from minigrok.training.optim import factors
 from minigrok.training.run_state import RunState
 from minigrok.training.train import trainer_of
-
-CHECKPOINTS = 100  # of the paper's PCA of the full vector
 
 
 def other_bases(run: Run, settings: Settings) -> dict[str, Basis]:
