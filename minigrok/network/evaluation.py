@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrok.engine import Array
+from minigrok.engine import Array, Calls, Engine, replay
 from minigrok.layers import cross_entropy
 from minigrok.network import model
 from minigrok.network.sharded import Sharded
@@ -47,6 +47,8 @@ class Evaluation:
         self.targets = np.array(targets, order="C")
         self._losses = np.empty(targets.shape, net.dtype)
         self._correct = np.empty(targets.shape, np.bool_)
+        self._calls: dict[int, Calls] = {}  # of each chunk, recorded at its first pass: later ones replay them
+        self._rows_losses: dict[int, list[Array]] = {}  # where they leave the losses (B,) of each task
 
     def scores(self) -> Scores:
         """Return loss and accuracy at the present `net.theta`."""
@@ -56,11 +58,19 @@ class Evaluation:
 
     def _chunk(self, i: int) -> None:
         engine = self.net.engines[i % self.net.team.size]  # job i belongs to this thread alone: Team.run
-        engine.rewind()
-        logits, _ = model.forward(engine, self.net.w, self.plans[i])
-        saturating = self.net.config.model.cross_entropy == "saturating"
-        for k, z in enumerate(logits):
-            target = self.targets[k, self.rows[i]]
-            loss, _ = cross_entropy.forward(engine, z, target, saturating)
+        if i in self._calls:
+            replay(self._calls[i])
+        else:
+            engine.rewind()
+            self._calls[i] = engine.record(lambda: self._forward(engine, i))
+        for k, loss in enumerate(self._rows_losses[i]):
             self._losses[k, self.rows[i]] = loss
-            engine.rows(is_correct, len(target), z, target, self._correct[k, self.rows[i]])
+
+    def _forward(self, engine: Engine, i: int) -> None:
+        logits, _ = model.forward(engine, self.net.w, self.plans[i])
+        saturating, rows = self.net.config.model.cross_entropy == "saturating", self.rows[i]
+        self._rows_losses[i] = []
+        for k, z in enumerate(logits):
+            loss, _ = cross_entropy.forward(engine, z, self.targets[k, rows], saturating)
+            self._rows_losses[i].append(loss)
+            engine.rows(is_correct, len(loss), z, self.targets[k, rows], self._correct[k, rows])

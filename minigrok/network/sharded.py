@@ -17,6 +17,8 @@ from minigrok.network import model
 from minigrok.network.params import layout
 from minigrok.network.shards import Passes, Shard
 
+ALONE = 2**20  # parameters up to which one thread has added two vectors before another is awake: our choice, measured
+
 
 class Sharded(Passes):
     """Passes over a batch whose arrays are NumPy's.
@@ -47,7 +49,8 @@ class Sharded(Passes):
         team, size = Team(min(threads or available_threads(), shards)), layout(config).size
         theta, direction = np.zeros(size, dtype), np.zeros(size, dtype)
         self._partial = np.zeros((shards, size), dtype)
-        super().__init__(config, engines, TeamEngine(engines[0], team), team, theta, direction, list(self._partial))
+        whole = TeamEngine(engines[0], team) if size > ALONE else engines[0]
+        super().__init__(config, engines, whole, team, theta, direction, list(self._partial))
         self._recorded: tuple[float, ...] | None = None  # size and task weights of the recorded batch
 
     def plan(self, tokens: Array) -> Any:
@@ -75,9 +78,11 @@ class Sharded(Passes):
         batches, written into its rows and targets, replay them. No tapes are left for the other products.
         """
         recorded = (len(tokens), *self.task_weights)
-        if recorded != self._recorded:
+        if recorded == self._recorded:
+            self._rewrite(tokens, targets)
+        else:
             self.load(tokens, targets)
-        self.team.run(lambda s: self._gradient(s, tokens, targets), len(self.shards))
+        self.team.run(self._gradient, len(self.shards))
         self._recorded = recorded
         self.reduce(out)
         return self._losses()
@@ -90,13 +95,17 @@ class Sharded(Passes):
         rows = [np.concatenate(each) for each in zip(*(s.losses for s in self.shards), strict=True)]
         return np.array([np.mean(each, dtype=np.float64) for each in rows])
 
-    def _gradient(self, s: int, tokens: Array, targets: Array) -> None:
+    def _rewrite(self, tokens: Array, targets: Array) -> None:
+        """Write a batch over the rows and targets of the recorded one: on one thread, as this is Python."""
+        for shard in self.shards:
+            model.refill(shard.plan, self.plan(tokens[shard.rows]))
+            for mine, target in zip(shard.targets, targets, strict=True):
+                mine[:] = target[shard.rows]
+
+    def _gradient(self, s: int) -> None:
         shard = self.shards[s]
-        if not self._recorded:
+        if self._recorded:
+            replay(shard.calls)
+        else:
             shard.calls = shard.engine.record(lambda: self.forward_and_backward(s))
             shard.tape = shard.dtape = None
-            return
-        model.refill(shard.plan, self.plan(tokens[shard.rows]))
-        for mine, target in zip(shard.targets, targets, strict=True):
-            mine[:] = target[shard.rows]
-        replay(shard.calls)
