@@ -48,7 +48,7 @@ class Evaluation:
         self._losses = np.empty(targets.shape, net.dtype)
         self._correct = np.empty(targets.shape, np.bool_)
         self._calls: dict[int, Calls] = {}  # of each chunk, recorded at its first pass: later ones replay them
-        self._rows_losses: dict[int, list[Array]] = {}  # where they leave the losses (B,) of each task
+        self._left: dict[int, list[Array]] = {}  # where they leave the losses of each task
 
     def scores(self) -> Scores:
         """Return loss and accuracy at the present `net.theta`."""
@@ -63,14 +63,14 @@ class Evaluation:
         else:
             engine.rewind()
             self._calls[i] = engine.record(lambda: self._forward(engine, i))
-        for k, loss in enumerate(self._rows_losses[i]):
+        for k, loss in enumerate(self._left[i]):
             self._losses[k, self.rows[i]] = loss
 
     def _forward(self, engine: Engine, i: int) -> None:
         logits, _ = model.forward(engine, self.net.w, self.plans[i])
         saturating, rows = self.net.config.model.cross_entropy == "saturating", self.rows[i]
-        self._rows_losses[i] = []
+        self._left[i] = []
         for k, z in enumerate(logits):
             loss, _ = cross_entropy.forward(engine, z, self.targets[k, rows], saturating)
-            self._rows_losses[i].append(loss)
+            self._left[i].append(loss)
             engine.rows(is_correct, len(loss), z, self.targets[k, rows], self._correct[k, rows])

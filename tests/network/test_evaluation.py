@@ -74,6 +74,26 @@ def test_threads_and_what_came_before_change_no_bit(dtype: str) -> None:
     assert all(np.array_equal(s.accuracy, scores[0].accuracy) for s in scores)
 
 
+@pytest.mark.parametrize("size", [100, 300])
+def test_a_replay_at_another_theta_is_a_first_pass_there(size: int) -> None:
+    """Whatever passes of this or another size used the memory in between."""
+    data, net, other = pairs(CONFIG.task, 0), net_of(CONFIG), net_of(CONFIG)
+    evaluation, grad = Evaluation(net, data.tokens, data.targets), np.empty_like(net.theta)
+    net.gradient(data.tokens[:100], data.targets[:, :100], grad)
+    evaluation.scores()
+    net.gradient(data.tokens[-size:], data.targets[:, -size:], grad)
+    net.theta[:] = other.theta[:] = net.theta[::-1].copy()
+    again, first = evaluation.scores(), Evaluation(other, data.tokens, data.targets).scores()
+    assert np.array_equal(again.loss, first.loss)
+    assert np.array_equal(again.accuracy, first.accuracy)
+    fresh = np.empty_like(grad)
+    assert np.array_equal(
+        net.gradient(data.tokens[-size:], data.targets[:, -size:], grad),
+        other.gradient(data.tokens[-size:], data.targets[:, -size:], fresh),
+    )
+    assert np.array_equal(grad, fresh)
+
+
 def test_float32_loss_is_averaged_in_float64() -> None:
     """The mean of 784 float32 losses has the error of one loss, not that of a float32 sum."""
     data, found = pairs(CONFIG.task, 0), {}

@@ -14,7 +14,8 @@ optimiser steps.
     lead        t - o
     AUC         P(a run that groks has the earlier event than one that does not); never counts as latest
     rho         rank correlation of o and t within the runs of one condition, pooled over conditions; o of what they
-                have in common, as o of the whole run is in step with its end, and so with t, for that reason alone
+                have in common, as o of the whole run is in step with its end, and so with t, for that reason alone.
+                A run without the event there counts as latest
     gamma       o ~ t^gamma;  alpha: lead ~ t^alpha, both of whole runs; none unless every o and every lead is positive.
                 A constant o gives gamma = 0 and alpha > 1: alpha says nothing unless it lies outside the band that
                 shuffling o among the runs gives
@@ -75,7 +76,7 @@ def score(events: Sequence[Event], rng: np.random.Generator) -> Score:
     controls = [e for e in events if np.isnan(e.grok)]
     both = [e for e in groks if not np.isnan(e.onset)]
     t, o = np.array([e.grok for e in both]), np.array([e.onset for e in both])
-    ranks = rank_test(_groups([e for e in groks if not np.isnan(e.common)]), rng)
+    ranks = rank_test([(np.nan_to_num(common, nan=np.inf), grok) for common, grok in _groups(groks)], rng)
     late = [[np.nan_to_num(e.onset, nan=np.inf) for e in some] for some in (groks, controls)]
     before, common = (sum(bool(getattr(e, name) < e.grok) for e in groks) for name in ("onset", "common"))
     drawn = _exchanged_counts(groks, rng)
