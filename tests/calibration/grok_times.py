@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minigrok.analyses.base import Work
-from minigrok.analyses.dose_response.analysis import groups_of
+from minigrok.analyses.dose_response.analysis import groups_of, repeat_spread
 from minigrok.analyses.dose_response.result import BASELINE, Group, Settings
 from minigrok.analyses.dose_response.result import Life as ArmLife
 from minigrok.analyses.phase.runs import Condition
@@ -77,7 +77,7 @@ def _twice(t: float, happened: bool) -> tuple[Array, Array]:
 def compared(rng: Rng, lives: list[ArmLife], exchanges: int = EXCHANGES) -> dict[str, Group]:
     """What dose_response says of each arm."""
     work = Work(seed=int(rng.integers(2**31)))
-    return {group.arm: group for group in groups_of(lives, Settings(draws=exchanges), work)}
+    return {group.arm: group for group in groups_of(lives, repeat_spread(lives), Settings(draws=exchanges), work)}
 
 
 def phase_lives(wd: float, t: Array, first: int = 0, horizon: int = NEVER) -> list[PhaseLife]:

@@ -9,7 +9,8 @@ from grok_times import EVERY, MEDIAN, THIRD, Rng, arm, at_evaluations, compared,
 from study import Outcome, Study, coverage, holds, power, rejects, size
 
 from minigrok.analyses import grok_order
-from minigrok.analyses.dose_response.result import BASELINE, Group
+from minigrok.analyses.dose_response.analysis import repeat_spread
+from minigrok.analyses.dose_response.result import BASELINE, Group, Result
 from minigrok.analyses.shared.units import one_a_seed
 from minigrok.config import Config, preset, with_settings
 from minigrok.engine import Array
@@ -130,6 +131,15 @@ def beyond_uneven_repeats(rng: Rng, n: int) -> list[Outcome]:
     return [rejects(compared(rng, base + other, 1)[OTHER].p_repeats)]
 
 
+def one_more_repeat(rng: Rng, n: int) -> list[Outcome]:
+    """The fourth baseline of the first seed, beside the band that three of every seed give."""
+    lives = arm(rng, BASELINE, effects(rng, n), 4)
+    known, new = [x for x in lives if x.repeat < 3], lives[3].times[0]
+    result = Result("exact", "", ["a"], 0, *repeat_spread(known), [])
+    low, high = result.repeat_band(3)
+    return [holds(low, new / np.exp(np.mean([np.log(x.times[0]) for x in known if x.seed == 0])), high)]
+
+
 ORDER, FOUND = ("p", "p resolved", "says"), power("p baseline")
 MEDIAN_INTERVAL = coverage("grok low, high", ">=")
 P_BASELINE, P_REPEATS = size("p baseline"), size("p repeats", "=")
@@ -152,6 +162,7 @@ STUDIES = [
     Study("dose_response", "one to four repeats, half of the seeds shared, censored", (P_BASELINE,), uneven),
     Study("dose_response", "three baselines and two runs of each seed", (P_REPEATS,), beyond_repeats),
     Study("dose_response", "one to four repeats, one seed without a baseline", (P_REPEATS,), beyond_uneven_repeats),
+    Study("dose_response", "a fourth repeat of a seed", (coverage("figure's band of repeats"),), one_more_repeat),
     Study(
         "dose_response",
         "an arm scatters twice as far, repeats of the baseline alone",

@@ -51,17 +51,16 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     require_alike(runs, events.labels(runs), ["intervention.*"], "their intervention")
     horizon = min(run.config.train.max_steps for run in runs)
     lives = lives_of(runs, horizon)
-    (sd, df), groups = repeat_spread(lives), groups_of(lives, settings, work)
-    tasks = list(runs[0].config.task.operations)
-    return Result(settings.protocol, condition(runs[0].config), tasks, horizon, sd, df, groups)
+    spread, tasks = repeat_spread(lives), list(runs[0].config.task.operations)
+    groups = groups_of(lives, spread, settings, work)
+    return Result(settings.protocol, condition(runs[0].config), tasks, horizon, *spread, groups)
 
 
-def groups_of(lives: Sequence[Life], settings: Settings, work: Work) -> list[Group]:
-    """Return the groups of lives, cut at one horizon, the baseline first; each beside baseline and deletion."""
+def groups_of(lives: Sequence[Life], spread: tuple[float, int], settings: Settings, work: Work) -> list[Group]:
+    """Return the groups of lives, cut at one horizon, the baseline first; `spread` is that of repeats."""
     keys = sorted({(life.arm, life.dose) for life in lives}, key=_order)
     members = {key: [life for life in lives if (life.arm, life.dose) == key] for key in keys}
-    repeats = repeat_spread(lives)
-    return [_group(key, members, repeats, settings, work) for key in keys]
+    return [_group(key, members, spread, settings, work) for key in keys]
 
 
 def _order(key: tuple[str, float]) -> tuple[int, str, float]:

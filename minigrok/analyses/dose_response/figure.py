@@ -14,7 +14,6 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from minigrok.analyses.dose_response.result import BASELINE, Life, Result
 from minigrok.plotting import COLOURS, MARKERS, Figure, panel_grid
-from minigrok.statistics.intervals import around
 from minigrok.statistics.survival import survival
 
 MORE = (*MARKERS, "<", ">", "p", "h", "*", "d", "8")
@@ -73,9 +72,9 @@ def _draw_task(axis: Axes, result: Result, lives: Sequence[Life], arms: Sequence
     if centre:
         axis.axhline(centre, color="0.4", linestyle="--", linewidth=1, label="mean of the seed's baseline")
         repeats = min(sum((x.arm, x.seed) == (BASELINE, seed) for x in lives) for seed in base)
-        low, high = around(0.0, result.repeat_sd * np.sqrt(1 + 1 / repeats), result.repeats_df)
+        low, high = result.repeat_band(repeats)
         if low < high:
-            axis.axhspan(*(centre * np.exp([low, high])), color="0.87", zorder=0, label="a repeat of the seed, 95 %")
+            axis.axhspan(centre * low, centre * high, color="0.87", zorder=0, label="a repeat of the seed, 95 %")
     for arm in [BASELINE, *arms]:
         axis.plot([], [], linestyle="none", label=arm, **_look(arm, arms))
     axis.plot([], [], "o", color="black", markerfacecolor="white", label="censored: later than that")

@@ -1,11 +1,13 @@
 """Settings and result of dose_response; what the numbers are, `minigrok.analyses.dose_response.analysis` says."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from minigrok.analyses import base
 from minigrok.analyses.base import Draws
 from minigrok.engine import Array
+from minigrok.statistics.intervals import around
 from minigrok.statistics.survival import Estimate, Survival
 
 BASELINE = "baseline"
@@ -108,3 +110,11 @@ class Result:
     repeat_sd: float
     repeats_df: int
     groups: list[Group]
+
+    def repeat_band(self, n: int) -> tuple[float, float]:
+        """Return the factors of the mean of n repeats of a seed (geometric, of t) between which one more of them lies.
+
+        exp(-/+ q s (1 + 1/n)^(1/2)), q Student's quantile: 95 % where ln t of repeats is normal; nan without repeats.
+        """
+        low, high = around(0.0, self.repeat_sd * math.sqrt(1 + 1 / n), self.repeats_df)
+        return math.exp(low), math.exp(high)
