@@ -66,7 +66,9 @@ def permuted(theta: Array, layout: Layout, group: str, order: Array, layer: int 
     return found
 
 
-def matched(a: Array, b: Array, layout: Layout, heads: int, groups: Sequence[str] = GROUPS, turns: bool = True) -> Array:
+def matched(
+    a: Array, b: Array, layout: Layout, heads: int, groups: Sequence[str] = GROUPS, turns: bool = True
+) -> Array:
     """Return b (P,), its units permuted and its heads turned so that <a, b> is large.
 
     Parameters
@@ -107,8 +109,8 @@ def _matched_heads(a: Array, b: Array, layout: Layout, heads: int, layer: int, t
         G = similarity(a, b, layout, HEADS, layer, heads)
         return permuted(b, layout, HEADS, linear_sum_assignment(G, maximize=True)[1], layer)
     inner = [[_inner(x, y) for y in _head_parts(b, layout, layer, heads)] for x in _head_parts(a, layout, layer, heads)]
-    G = [[sum(float(np.linalg.svd(M, compute_uv=False).sum()) for M in pair) for pair in row] for row in inner]
-    order = linear_sum_assignment(G, maximize=True)[1]
+    best = np.array([[sum(np.linalg.svd(M, compute_uv=False).sum() for M in pair) for pair in row] for row in inner])
+    order = linear_sum_assignment(best, maximize=True)[1]
     found = permuted(b, layout, HEADS, order, layer)
     for i, parts in enumerate(_head_parts(found, layout, layer, heads)):
         for M, part in zip(inner[i][order[i]], parts, strict=True):

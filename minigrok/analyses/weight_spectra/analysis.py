@@ -7,8 +7,8 @@ matrices of the same Frobenius norms have ("random"): a series that follows it m
     commutator   c, or c / (sqrt(2 / d) |A| |B|), which is 1 for random matrices; its event is the largest value
     pair         pair index of W_t - W_0; its event is the largest value. Near 1 two singular values are equal, as a
                  Fourier frequency makes them; the random column says how often chance does
-    layers       the commutator of a layer over that of the next one, also normalised; its event is the ratio of the
-                 two peaks, wherever they are. Of random matrices: the ratio of the norms |A| |B|; normalised, 1
+    layers       the commutator of a layer over that of the next one; its event is the ratio of the two peaks, wherever
+                 they are. Of random matrices it is the ratio of the norms |A| |B|; normalised: divided by that, so 1
 Events are sought from the fourth snapshot on (paper); a series that does not vary has none. The claim under test: the
 gap is smallest when the commutator peaks, at grokking.
     nearer    share of the snapshots that are at most as far from the grok step (the peak) as the event is
@@ -29,7 +29,16 @@ import numpy as np
 from minigrok.analyses.base import Analysis, Work, attention_steps
 from minigrok.analyses.shared import events
 from minigrok.analyses.weight_spectra.figure import figure
-from minigrok.analyses.weight_spectra.result import COMMUTATOR, FROM, NORMALISED, NOWHERE, Event, Result, Series, Settings
+from minigrok.analyses.weight_spectra.result import (
+    COMMUTATOR,
+    FROM,
+    NORMALISED,
+    NOWHERE,
+    Event,
+    Result,
+    Series,
+    Settings,
+)
 from minigrok.analyses.weight_spectra.table import table
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra as spectra
@@ -151,14 +160,17 @@ def _layer(
 
 def _between_layers(found: list[Series], layers: int) -> Iterator[Series]:
     """Series of a layer's commutator over that of the next one."""
-    known = {(each.layer, each.name): each for each in found}
+    known = {each.layer: each for each in found if each.name == COMMUTATOR}
     for layer in range(layers - 1):
-        for words in ("", f" {NORMALISED}"):
-            a, b = (known[i, COMMUTATOR + words] for i in (layer, layer + 1))
-            with np.errstate(invalid="ignore", divide="ignore"):  # nan: all weights are 0
-                values, random = a.values / b.values, a.random / b.random
-            peaks = Event(None, a.event.value / b.event.value, a.event.random / b.event.random)
-            yield Series(layer, f"{COMMUTATOR} over layer {layer + 1}{words}", "layers", values, random, peaks, Event())
+        a, b = known[layer], known[layer + 1]
+        with np.errstate(invalid="ignore", divide="ignore"):  # nan: all weights are 0
+            values, random = a.values / b.values, a.random / b.random
+            over = values / random
+        peak, chance = a.event.value / b.event.value, a.event.random / b.event.random
+        name = f"{COMMUTATOR} over layer {layer + 1}"
+        yield Series(layer, name, "layers", values, random, Event(None, peak, chance), Event())
+        normalised = Event(None, peak / chance, 1.0)
+        yield Series(layer, f"{name} {NORMALISED}", "layers", over, np.ones_like(over), normalised, Event())
 
 
 def _series(
