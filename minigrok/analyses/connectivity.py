@@ -264,7 +264,9 @@ def _draw(axis: Axes, result: Result, lines: list[Line], is_loss: bool) -> None:
             look = {"color": COLOURS[i], "linestyle": ("-", "--", ":")[i], "label": words}
         axis.plot(result.s, y, linewidth=1.2, **look)
     count = len({(line.first, line.second) for line in lines})
-    axis.set_title({RUN: "snapshots to the end", REPEAT: "repeats", SEED: "seeds"}[kind] + f", {count} lines")
+    axis.set_title(
+        {RUN: "snapshots to the end", REPEAT: "repeats", SEED: "seeds"}[kind] + f", {count} line{'s' * (count > 1)}"
+    )
     axis.set_xlabel("place s on the line from a to b")
     axis.set_ylabel("test loss (mean of tasks, nats)" if is_loss else "test accuracy, worst task (%)")
     if is_loss:

@@ -144,4 +144,4 @@ def test_settings_that_leave_nothing_are_refused(wrong):
 def test_the_figure_has_two_panels_a_kind(tmp_path):
     runs = [run_of(tmp_path / name, gaussian(n), f"seed={n}") for n, name in enumerate("ab")]
     drawn = connectivity.figure(computed(runs)[0])
-    assert [axis.get_title() for axis in drawn.axes] == ["snapshots to the end, 2 lines"] * 2 + ["seeds, 1 lines"] * 2
+    assert [axis.get_title() for axis in drawn.axes] == ["snapshots to the end, 2 lines"] * 2 + ["seeds, 1 line"] * 2
