@@ -9,10 +9,12 @@ Studies:
     random rank      every matrix projected on r random directions: rank r without a choice
     prune            the x % largest entries are kept, of all parameters at once (paper)
     scale            x times theta_final - reference (paper)
-    keep, remove     one module is kept or taken away: a layer, the heads, the rest (paper)
+    keep, remove     one module is kept or taken away: a layer, the heads, the rest (paper); their parts: attention, its
+                     queries and keys, MLP, norms, embeddings, each head (minigrok)
     noise            Gaussian noise, in every array x times the norm of theta_final - reference there
 of "init": the paper's theta_final - theta_init, where what is taken away returns to its random initial value. of
-"zero": the network itself. Beside each: noise of the same norm, array by array, on the final network.
+"zero": the network itself. Beside each: noise of the same norm, array by array, on the final network; beside a module
+only where it is changed.
 Protocol "paper": from init alone, float32, no null, no random rank, the last checkpoint.
 A defect of the original that is not reproduced: the SVD curve of figCOMP is that of rank 1 at every rank. He keeps the
 final state by reference, and loading the first result overwrites it. Here each rank is cut from the final network.
@@ -31,6 +33,7 @@ from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry import compression as maths
+from minigrok.network.params import Layout
 from minigrok.plotting import Figure
 from minigrok.storage.runs import Run
 
@@ -105,7 +108,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     for i, (study, reference) in enumerate(jobs):
         work.report(i, len(jobs), f"{study} of {reference}")
         changed = _changed(network, study, reference, settings, work)
-        curves.append(network.curve(study, reference, changed, 0 if study == "noise" else repeats, work))
+        draws, is_inside = 0 if study == "noise" else repeats, study in ("keep", "remove")
+        curves.append(network.curve(study, reference, changed, draws, work, is_inside))
     return Result(run.folder.name, network.steps[-1], list(run.config.task.operations), curves)
 
 
@@ -116,7 +120,7 @@ def _changed(
     origin, layout = network.origin(reference), network.layout
     delta, rng = network.final - origin, work.rng(f"compression/{study}/{reference}")
     names = maths.matrices(layout, MATRICES.get(study, ""), 0 if study in TWICE else maths.LEAST)
-    masks = maths.modules(layout)
+    masks = _modules(layout, settings)
     operations: dict[str, tuple[Iterable[float | str], Callable[[Any], Array]]] = {
         "random rank": (settings.ranks, lambda rank: maths.random_truncated(delta, layout, rank, names, rng)),
         "prune": (settings.keep, lambda percent: maths.pruned(delta, percent / 100)),
@@ -128,6 +132,10 @@ def _changed(
     cut = (settings.ranks, lambda rank: maths.truncated(delta, layout, rank, names))
     xs, operation = operations.get(study, cut)
     return {x: partial(lambda x: origin + operation(x), x) for x in xs}
+
+
+def _modules(layout: Layout, settings: Settings) -> dict[str, Array]:
+    return maths.modules(layout) if settings.protocol == "paper" else maths.finer_modules(layout)
 
 
 def table(result: Result) -> list[Row]:
@@ -142,7 +150,8 @@ def figure(result: Result) -> Figure:
 
 def cost(runs: Sequence[Run], settings: Settings) -> str:
     """Count the networks that are scored."""
-    networks = 3 * len(settings.ranks) + len(settings.keep) + len(settings.scales) + 8
+    modules = 2 * len(_modules(runs[0].layout, settings))
+    networks = 3 * len(settings.ranks) + len(settings.keep) + len(settings.scales) + modules
     points = networks * (1 if settings.protocol == "paper" else 2 * (1 + settings.repeats))
     return f"about {points} evaluations of all pairs, a minute or two"
 

@@ -50,10 +50,44 @@ def matrices(layout: Layout, patterns: str = "", least: int = LEAST) -> list[str
 
 def modules(layout: Layout) -> dict[str, Array]:
     """Return the paper's modules as masks (P,): each layer, the heads, and the other arrays; they are disjoint."""
-    names = [re.match(r"encoder\.layers\.(\d+)", name) for name in layout.names]
-    found = {f"layer {i}": layout.group([f"encoder.layers.{i}.*"]) for i in sorted({int(m[1]) for m in names if m})}
+    found = {f"layer {i}": layout.group([f"encoder.layers.{i}.*"]) for i in _layers(layout)}
     found["heads"] = layout.group(["heads.*"])
     return found | {"other": ~np.any(list(found.values()), axis=0)}
+
+
+def finer_modules(layout: Layout) -> dict[str, Array]:
+    """Return the paper's modules and their parts as masks (P,): embeddings, attention, MLP, norms, single heads.
+
+    "Q and K" is a part of "attention". Where it is 0 all scores are 0, and every token has the same weight.
+    """
+    wholes = modules(layout)
+    found = {"tokens": layout.group(["tok_emb.*"]), "positions": layout.group(["pos_emb"])}
+    for i in _layers(layout):
+        prefix = f"encoder.layers.{i}"
+        found[f"layer {i}"] = wholes[f"layer {i}"]
+        found[f"layer {i} attention"] = layout.group([f"{prefix}.self_attn.*"])
+        found[f"layer {i} Q and K"] = _queries_and_keys(layout, f"{prefix}.self_attn.in_proj_")
+        found[f"layer {i} MLP"] = layout.group([f"{prefix}.linear*"])
+        found[f"layer {i} norms"] = layout.group([f"{prefix}.norm*"])
+    found["Q and K"] = np.any([mask for name, mask in found.items() if name.endswith("Q and K")], axis=0)
+    found["last norm"] = layout.group(["norm.*"])
+    heads = dict.fromkeys(name.split(".")[1] for name in layout.names if name.startswith("heads."))
+    found["heads"] = wholes["heads"]
+    return found | {f"head {task}": layout.group([f"heads.{task}.*"]) for task in heads} | {"other": wholes["other"]}
+
+
+def _layers(layout: Layout) -> list[int]:
+    names = [re.match(r"encoder\.layers\.(\d+)", name) for name in layout.names]
+    return sorted({int(m[1]) for m in names if m})
+
+
+def _queries_and_keys(layout: Layout, prefix: str) -> Array:
+    """Mask (P,) of the first two thirds of the fused rows: queries, keys and their biases."""
+    mask = np.zeros(layout.size, np.bool_)
+    for name in ("weight", "bias"):
+        place = layout.slices[prefix + name]
+        mask[place.start : place.start + 2 * (place.stop - place.start) // 3] = True
+    return mask
 
 
 def truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str]) -> Array:
@@ -95,11 +129,17 @@ def kept(delta: Array, mask: Array) -> Array:
     return np.where(mask, delta, 0.0)
 
 
-def noise_like(error: Array, layout: Layout, rng: np.random.Generator) -> Array:
-    """Return Gaussian noise (P,) whose norm is that of `error` (P,) in each named array."""
+def noise_like(error: Array, layout: Layout, rng: np.random.Generator, is_inside: bool = False) -> Array:
+    """Return Gaussian noise (P,) whose norm is that of `error` (P,) in each named array.
+
+    is_inside: only where the error is not 0, such as in the queries' rows of an array that holds keys and values too.
+    """
     found = rng.standard_normal(len(error))
+    if is_inside:
+        found[error == 0] = 0
     for place in layout.slices.values():
-        found[place] *= norm(error[place]) / norm(found[place])
+        size = norm(error[place])
+        found[place] *= size / norm(found[place]) if size else 0
     return found
 
 

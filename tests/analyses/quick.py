@@ -3,7 +3,8 @@
 from minigrok.analyses import ANALYSES
 
 QUICK = {"draws": 100, "surrogates": 5, "most": 4, "repeats": 1, "sweep": 1, "windows": 3, "products": 8, "probes": 2}
-OF_ONE = {"reconstruction": {"draws": 1}}  # whose draws are not of a null of numbers but of whole trajectories
+# whose draws are not of a null of numbers but of whole trajectories and networks
+OF_ONE = {"reconstruction": {"draws": 1}, "connectivity": {"draws": 1, "points": 5}}
 
 
 def quick(name, **changes):

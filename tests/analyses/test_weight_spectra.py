@@ -172,6 +172,29 @@ def test_weights_that_never_move_have_no_event(tmp_path):
     }
 
 
+def test_layers_are_compared_at_their_own_peaks_and_norms_are_told_from_the_rest(tmp_path):
+    """Layer 0 is three times as large and peaks at 600; W_Q of layer 1 commutes with itself as W_K from 1000 on."""
+    theta, parts = walk(CONFIG, [0])[0].astype(np.float64), layout(CONFIG)
+    thetas = {step: theta.copy() for step in GRID}
+    for step in GRID:
+        first, second = (parts.views(thetas[step])[f"encoder.layers.{i}.self_attn.in_proj_weight"] for i in range(2))
+        first *= 3 if step == 600 else 1
+        second *= 2 if step == 900 else 1
+        second[8:16] = second[:8] if step >= 1000 else second[8:16]
+    run = make(tmp_path / "a", [rises(11), rises(13)], thetas=thetas, settings=["model.blocks=2"])
+    result = result_of(run, draws=60)
+    found = series(result)
+    raw, normalised = (found[0, f"[W_Q, W_K] over layer 1{words}"] for words in ("", " normalised"))
+    assert (raw.event.value, raw.event.random) == pytest.approx((9 / 4, 9 / 4))  # 3 of both matrices, and 2
+    assert (raw.event.step, normalised.event.step) == (None, None)
+    assert normalised.values[:10] == pytest.approx(np.ones(10))  # the layers are equal but for their norms
+    assert np.isinf(normalised.values[10:]).all()
+    low, high = result.layers_band
+    assert low < 1 < high
+    rows = [row for row in weight_spectra.table(result) if row["kind"] == "layers"]
+    assert [row["draws"] for row in rows] == [None, 60]
+
+
 def test_few_random_matrices_have_no_band(run):
     assert np.isnan(result_of(run, draws=38).pair_band).all()
     assert np.isfinite(result_of(run, draws=39).pair_band).all()

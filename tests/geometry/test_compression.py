@@ -8,7 +8,8 @@ from minigrok.errors import ConfigError
 from minigrok.geometry import compression
 from minigrok.network.params import layout
 
-CONFIG = with_settings(preset("tiny"), ["task.p=7", "model.width=16", "model.heads=2", "model.mlp_width=24"])
+SIZES = ["task.p=7", "model.width=16", "model.heads=2", "model.mlp_width=24", "model.blocks=2"]
+CONFIG = with_settings(preset("tiny"), SIZES)
 LAYOUT = layout(CONFIG)
 MATRICES = compression.matrices(LAYOUT)
 
@@ -63,12 +64,41 @@ def test_modules_are_disjoint_and_all_of_the_network(delta):
         assert np.array_equal(compression.kept(delta, mask) + compression.kept(delta, ~mask), delta)
 
 
+def test_finer_modules_are_parts_of_the_papers():
+    masks, blocks = compression.finer_modules(LAYOUT), range(CONFIG.model.blocks)
+    wholes = {"other": ["tokens", "positions", "last norm"], "heads": ["head add", "head mul"]}
+    wholes |= {f"layer {i}": [f"layer {i} {part}" for part in ("attention", "MLP", "norms")] for i in blocks}
+    wholes["Q and K"] = [f"layer {i} Q and K" for i in blocks]
+    for whole, parts in wholes.items():
+        assert np.array_equal(np.sum([masks[part] for part in parts], axis=0), masks[whole])
+    for name, mask in compression.modules(LAYOUT).items():
+        assert np.array_equal(masks[name], mask)
+
+
+def test_queries_and_keys_are_two_thirds_of_the_fused_rows():
+    theta = np.where(compression.finer_modules(LAYOUT)["layer 0 Q and K"], 0.0, 1.0)
+    for name, array in LAYOUT.views(theta).items():
+        gone = 2 * CONFIG.model.width if name.startswith("encoder.layers.0.self_attn.in_proj") else 0
+        assert not array[:gone].any()
+        assert array[gone:].all()
+
+
 def test_noise_has_the_norm_of_the_error_in_every_array(delta):
     error = compression.kept(delta, compression.modules(LAYOUT)["heads"])
     noise = compression.noise_like(error, LAYOUT, np.random.default_rng(2))
     for name, array in LAYOUT.views(noise).items():
         assert np.linalg.norm(array) == pytest.approx(np.linalg.norm(LAYOUT.views(error)[name]))
     assert abs(noise @ error) < 0.2 * (error @ error)  # another direction
+
+
+def test_noise_inside_leaves_the_values_alone(delta):
+    mask = compression.finer_modules(LAYOUT)["layer 1 Q and K"]
+    error = compression.kept(delta, mask)
+    inside, anywhere = (compression.noise_like(error, LAYOUT, np.random.default_rng(2), each) for each in (True, False))
+    assert np.array_equal(inside != 0, mask)
+    assert (anywhere[~mask] != 0).any()  # the fused array holds the values too
+    for noise in (inside, anywhere):
+        assert np.linalg.norm(noise) == pytest.approx(np.linalg.norm(error))
 
 
 @pytest.mark.parametrize("n", [1, 4, 9])

@@ -7,6 +7,7 @@ by array: a change that does no more than its size would is no special change.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -105,19 +106,29 @@ class Network(Scorer):
         return self.init if reference == "init" else np.zeros_like(self.init)
 
     def curve(
-        self, study: str, reference: str, changed: Mapping[float | str, Callable[[], Array]], repeats: int, work: Work
+        self,
+        study: str,
+        reference: str,
+        changed: Mapping[float | str, Callable[[], Array]],
+        repeats: int,
+        work: Work,
+        is_inside: bool = False,
     ) -> Curve:
-        """Score the networks that `changed` makes, one for each x, and the same amount of noise `repeats` times."""
+        """Score the networks that `changed` makes, one for each x, and the same amount of noise `repeats` times.
+
+        is_inside: the noise is in the changed entries alone.
+        """
         name = f"{study}-{reference}".replace(" ", "-").replace("/", "-")
         rng = work.rng(f"noise/{name}")
 
         def measured() -> dict[str, Array]:
             found, noise, errors, size = [], [], [], np.linalg.norm(self.final)
+            alike = partial(noise_like, layout=self.layout, rng=rng, is_inside=is_inside)
             for make in changed.values():
                 theta = make()
                 error = theta - self.final
                 found.append(self.accuracies(theta))
-                draws = [self.test_accuracy(self.final + noise_like(error, self.layout, rng)) for _ in range(repeats)]
+                draws = [self.test_accuracy(self.final + alike(error)) for _ in range(repeats)]
                 noise.append(np.reshape(draws, (repeats, found[-1].shape[1])))
                 errors.append(np.linalg.norm(error) / size if size > 0 else np.nan)
             both = np.array(found)

@@ -7,6 +7,8 @@ matrices of the same Frobenius norms have ("random"): a series that follows it m
     commutator   c, or c / (sqrt(2 / d) |A| |B|), which is 1 for random matrices; its event is the largest value
     pair         pair index of W_t - W_0; its event is the largest value. Near 1 two singular values are equal, as a
                  Fourier frequency makes them; the random column says how often chance does
+    layers       the commutator of a layer over that of the next one; its event is the ratio of the two peaks, wherever
+                 they are. Of random matrices it is the ratio of the norms |A| |B|; normalised: divided by that, so 1
 Events are sought from the fourth snapshot on (paper); a series that does not vary has none. The claim under test: the
 gap is smallest when the commutator peaks, at grokking.
     nearer    share of the snapshots that are at most as far from the grok step (the peak) as the event is
@@ -15,7 +17,8 @@ grok, whatever the grok has to do with it. Whether the two belong together, only
     over random    event of the series over its random value, which norms alone cannot move
 Protocol "paper": layer 0 over the whole attention log, and every event is one of the moving average, the peak of the
 commutator too; at its ends the first and the last value count twice.
-Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4e72f); the rest: minigrok.
+Source: arXiv:2602.18523, weight spectral analysis (layer 0, blocks, c; code aa4e72f), table 12 of its third version
+(peaks of two layers); the rest: minigrok.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +29,16 @@ import numpy as np
 from minigrok.analyses.base import Analysis, Work, attention_steps
 from minigrok.analyses.shared import events
 from minigrok.analyses.weight_spectra.figure import figure
-from minigrok.analyses.weight_spectra.result import FROM, NOWHERE, Event, Result, Series, Settings
+from minigrok.analyses.weight_spectra.result import (
+    COMMUTATOR,
+    FROM,
+    NORMALISED,
+    NOWHERE,
+    Event,
+    Result,
+    Series,
+    Settings,
+)
 from minigrok.analyses.weight_spectra.table import table
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra as spectra
@@ -45,12 +57,14 @@ class Chance:
     ----------
     whole, block, product : (2,)    s_1 - s_2 and s_2 - s_3 of (D, D), of (K, K), of the product
     pair : (draws,)                 pair index of (D, D)
+    layers : (draws,)               normalised commutator of two (D, D) over that of two others
     """
 
     whole: Array
     block: Array
     product: Array
     pair: Array
+    layers: Array
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
@@ -72,12 +86,14 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     grok = min((step for step in groks.values() if step is not None), default=None)
     found = [each for layer in range(layers) for each in _layer(arrays, layer, steps, grok, chance, is_paper)]
     if not is_paper:
+        found += _between_layers(found, layers)
         pairs = spectra.pair_index(arrays["head_delta"])  # (S, N)
         found += [
             _series(-1, f"head {task} - start", "pair", pairs[:, i], float(np.mean(chance.pair)), steps, grok)
             for i, task in enumerate(groks)
         ]
-    return Result(run.folder.name, steps, groks, layers, model.heads, found, arrays, band(chance.pair))
+    bands = band(chance.pair), band(chance.layers)
+    return Result(run.folder.name, steps, groks, layers, model.heads, found, arrays, *bands, settings.draws)
 
 
 def _measured(run: Run, steps: Array, work: Work) -> dict[str, Array]:
@@ -98,8 +114,14 @@ def _chance(D: int, K: int, draws: int, rng: np.random.Generator) -> Chance:
         whole.append(spectra.values(G) / np.linalg.norm(G))
         block.append(spectra.values(B) / np.linalg.norm(B))
         product.append(spectra.product_values(q, k) / (np.linalg.norm(q) * np.linalg.norm(k)))
+    layers = [_normalised(D, rng) / _normalised(D, rng) for _ in range(draws)]
     gaps = [-np.diff(np.mean(each, axis=0))[:2] for each in (whole, block, product)]
-    return Chance(gaps[0], gaps[1], gaps[2], spectra.pair_index(np.array(whole)))
+    return Chance(gaps[0], gaps[1], gaps[2], spectra.pair_index(np.array(whole)), np.array(layers))
+
+
+def _normalised(D: int, rng: np.random.Generator) -> float:
+    A, B = rng.standard_normal((2, D, D))
+    return spectra.commutator(A, B) / spectra.commutator_of_random(A, B)
 
 
 def _layer(
@@ -119,9 +141,9 @@ def _layer(
         for i in range(2):
             name = f"{matrix} s{i + 1} - s{i + 2}"
             yield gap(name, a["values"][:, m], i, a["norms"][:, m], chance.whole)
-    yield other("[W_Q, W_K]", "commutator", a["c"], a["c_random"])
+    yield other(COMMUTATOR, "commutator", a["c"], a["c_random"])
     if not is_paper:
-        yield other("[W_Q, W_K] normalised", "commutator", a["c"] / a["c_random"], 1.0)
+        yield other(f"{COMMUTATOR} {NORMALISED}", "commutator", a["c"] / a["c_random"], 1.0)
     for h in range(a["block_c"].shape[1]):
         for m, matrix in enumerate(ATTENTION[:2]):
             norms = a["block_norms"][:, h, m]
@@ -134,6 +156,21 @@ def _layer(
         pairs = spectra.pair_index(a["delta"])  # (S, 4)
         for m, matrix in enumerate(ATTENTION):
             yield other(f"{matrix} - start", "pair", pairs[:, m], float(np.mean(chance.pair)))
+
+
+def _between_layers(found: list[Series], layers: int) -> Iterator[Series]:
+    """Series of a layer's commutator over that of the next one."""
+    known = {each.layer: each for each in found if each.name == COMMUTATOR}
+    for layer in range(layers - 1):
+        a, b = known[layer], known[layer + 1]
+        with np.errstate(invalid="ignore", divide="ignore"):  # nan: all weights are 0
+            values, random = a.values / b.values, a.random / b.random
+            over = values / random
+        peak, chance = a.event.value / b.event.value, a.event.random / b.event.random
+        name = f"{COMMUTATOR} over layer {layer + 1}"
+        yield Series(layer, name, "layers", values, random, Event(None, peak, chance), Event())
+        normalised = Event(None, peak / chance, 1.0)
+        yield Series(layer, f"{name} {NORMALISED}", "layers", over, np.ones_like(over), normalised, Event())
 
 
 def _series(

@@ -13,14 +13,18 @@ GREYS = ("0.0", "0.35", "0.5", "0.6")
 
 
 def figure(result: Result) -> Figure:
-    """Six panels a layer, and one of the tasks' read-outs."""
+    """Six panels a layer, one of the tasks' read-outs, and one for every two layers that follow."""
     title = f"{result.run}: spectra of queries and keys; vertical lines: grok steps"
     readouts = [each for each in result.series if each.layer < 0]
-    drawn, axes = panel_grid(6 * result.layers + bool(readouts), title, size=(4.4, 3.1))
+    ratios = [each for each in result.series if each.kind == "layers"]
+    panels = 6 * result.layers + bool(readouts) + len(ratios) // 2
+    drawn, axes = panel_grid(panels, title, size=(4.4, 3.1))
     for layer in range(result.layers):
         _draw_layer(axes[6 * layer : 6 * layer + 6], result, layer)
     if readouts:
-        _pairs(axes[-1], result, readouts, "read-outs, W - start")
+        _pairs(axes[6 * result.layers], result, readouts, "read-outs, W - start")
+    for axis, raw, normalised in zip(axes[len(axes) - len(ratios) // 2 :], ratios[::2], ratios[1::2], strict=True):
+        _between_layers(axis, result, raw, normalised)
     return drawn
 
 
@@ -82,6 +86,15 @@ def _pairs(axis: Axes, result: Result, series: list[Series], title: str) -> None
     axis.set_ylim(0, 1.35)
     _frame(axis, result, title, "pair index $(s_2 - s_3) / (s_1 - s_3)$", has_legend=False)
     axis.legend(fontsize=7, loc="upper left", ncols=3)
+
+
+def _between_layers(axis: Axes, result: Result, raw: Series, normalised: Series) -> None:
+    if np.isfinite(result.layers_band).all():
+        axis.axhspan(*result.layers_band, color="0.88", zorder=0, label="random, normalised, 95 % of draws")
+    axis.plot(result.steps, raw.values, color=GREYS[0], linewidth=1.4, label="measured")
+    axis.plot(result.steps, raw.random, color="0.7", linewidth=3, zorder=0, label="random, same norms")
+    axis.plot(result.steps, normalised.values, color=GREYS[1], linestyle="--", linewidth=1.4, label="normalised")
+    _frame(axis, result, f"commutator of layer {raw.layer} over that of layer {raw.layer + 1}", "ratio")
 
 
 def _frame(axis: Axes, result: Result, title: str, label: str, has_legend: bool = True) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import numpy as np
+
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY, Draws
 from minigrok.checks import Between
@@ -10,6 +12,7 @@ from minigrok.engine import Array
 
 FROM = 3  # first snapshot that an event may be at (paper)
 NOWHERE = float("nan")
+COMMUTATOR, NORMALISED = "[W_Q, W_K]", "normalised"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Series:
     Attributes
     ----------
     layer : int              -1: a task's read-out
-    name, kind : str         kind: "gap", "commutator" or "pair"
+    name, kind : str         kind: "gap", "commutator", "pair" or "layers"
     values, random : (S,)    measured; mean over Gaussian matrices of the same norms
     event, over : Event      of the values, and of values / random
     at_peak : float or None  gaps: place in its range, 0 smallest to 1 largest, at the commutator peak
@@ -90,6 +93,8 @@ class Result:
     series : list of Series
     arrays : dict of name to (S, ...)    of attention_spectra.measure
     pair_band : (2,)                     band of the pair index of Gaussian matrices; nan: too few draws
+    layers_band : (2,)                   the same of the ratio of two normalised commutators
+    draws : int                          behind each band
     """
 
     run: str
@@ -100,3 +105,11 @@ class Result:
     series: list[Series]
     arrays: dict[str, Array] = field(repr=False)
     pair_band: Array
+    layers_band: Array
+    draws: int
+
+    def band_of(self, each: Series) -> Array:
+        """Return the band (2,) of a series' random value; nan: it has none."""
+        if each.kind == "layers" and each.name.endswith(NORMALISED):
+            return self.layers_band
+        return self.pair_band if each.kind == "pair" else np.full(2, NOWHERE)
