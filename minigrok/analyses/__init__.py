@@ -7,6 +7,7 @@ from minigrok.analyses import ablation, compression, effective_rank, gram, grok_
 from minigrok.analyses.base import Analysis
 from minigrok.analyses.commutator import analysis as commutator
 from minigrok.analyses.dose_response import analysis as dose_response
+from minigrok.analyses.fourier import analysis as fourier
 from minigrok.analyses.hessian import analysis as hessian
 from minigrok.analyses.onset import analysis as onset
 from minigrok.analyses.phase import analysis as phase
@@ -34,6 +35,7 @@ ANALYSES: dict[str, Analysis] = {
         reconstruction,
         ablation,
         effective_rank,
+        fourier,
     )
 }
 
