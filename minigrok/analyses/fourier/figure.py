@@ -36,7 +36,8 @@ def _spectrum(axis: Axes, result: Result, each: Spectrum) -> None:
     high = 100 * each.random_largest[2]
     if np.isfinite(high):
         axis.axhline(high, color="0.3", linestyle="--", linewidth=1.2, label="largest in random bases, upper end")
-    axis.set_ylim(0)
+    if np.isfinite(top := max(float(last.max()), high if np.isfinite(high) else 0)):
+        axis.set_ylim(0, 1.5 * top or 1)  # room for the legend
     axis.set_title(f"{each.what}, {each.by}: {100 * each.inside[-1]:.0f} % inside")
     axis.set_xlabel("frequency $k$")
     axis.set_ylabel("share of the variance (%)")
@@ -60,22 +61,19 @@ def _single(axis: Axes, result: Result, spectra: list[Spectrum]) -> None:
 
 
 def _losses(axis: Axes, result: Result, each: Ablation) -> None:
-    looks: list[dict[str, Any]] = [
-        {"color": "black", "linestyle": "-"},
-        {"color": COLOURS[0], "linestyle": "-"},
-        {"color": COLOURS[1], "linestyle": "-"},
-    ]
-    for i, (kind, look) in enumerate(zip(("all", "keys alone", "without keys"), looks, strict=True)):
-        axis.plot(result.steps, each.loss[:, i, 1], label=kind, linewidth=1.5, **look)
-        axis.plot(result.steps, each.loss[:, i, 0], linewidth=0.9, **look | {"linestyle": ":"})
-    for i in (1, 2):
-        low, high = each.random_loss[1:, i, 1]
-        if np.isfinite([low, high]).all():
-            at = result.steps[-1]
-            axis.plot([at, at], [low, high], color=COLOURS[i - 1], linewidth=6, alpha=0.35, solid_capstyle="butt")
+    names = {"all": "black", "keys alone": COLOURS[0], "without keys": COLOURS[1]}
+    for i, (kind, colour) in enumerate(names.items()):
+        axis.plot(result.steps, each.loss[:, i, 1], label=kind, linewidth=1.5, color=colour)
+        axis.plot(result.steps, each.loss[:, i, 0], linewidth=0.9, color=colour, linestyle=":")
+        ends = each.random_loss[1:, i, 1]
+        if i and np.isfinite(ends).all():
+            look: dict[str, Any] = {"color": colour, "linewidth": 2.5, "marker": "_", "markersize": 7}
+            label = f"{kind}, in random bases"
+            axis.plot([1.04 * result.steps[-1]] * 2, ends, label=label, **look)
     if (each.loss > 0).all():
         axis.set_yscale("log")
-    axis.set_title(f"{each.task}, {each.by}: test (dotted: train)")
+    has_keys = any(len(x.keys) for x in result.spectra if (x.what, x.by) == (f"logits {each.task}", each.by))
+    axis.set_title(f"{each.task}, {each.by}: {'test (dotted: train)' if has_keys else 'no key frequency'}")
     _frame(axis, result, "cross-entropy (nats)")
 
 
@@ -85,4 +83,5 @@ def _frame(axis: Axes, result: Result, label: str) -> None:
             axis.axvline(step, color="0.3", linestyle=":", linewidth=1.2)
     axis.set_xlabel("optimiser step")
     axis.set_ylabel(label)
+    axis.locator_params(axis="x", nbins=5)
     axis.legend(fontsize=7)

@@ -34,7 +34,7 @@ class Reader:
         self.activations, self.engine = (net := Activations(run, self.data.tokens)), net.net.engines[0]
         self.tokens = np.unique(self.data.tokens)
         of_pairs = characters.of_pairs(self.data.tokens[:, 0], self.data.tokens[:, 1], p)
-        places = [f"L{i} {x}" for i in range(run.config.model.blocks) for x in ("attention", "heads", "neurons")]
+        places = [f"L{i} {x}" for i in range(run.config.model.blocks) for x in ("attention", "head outputs", "neurons")]
         logits = {
             f"logits {task}": characters.of_numbers(y, p, "answer")
             for task, y in zip(self.tasks, self.data.targets, strict=True)
@@ -54,7 +54,7 @@ class Reader:
         found, B = {}, len(logits[0])
         for i, (attend, mlp) in enumerate(tape.blocks):
             found[f"L{i} attention"] = attend.attention.p[:, :, 0, 0]  # of position 0, to token a
-            found[f"L{i} heads"] = _first(attend.out, B)
+            found[f"L{i} head outputs"] = _first(attend.out, B)
             found[f"L{i} neurons"] = _first(mlp.down, B)
         return found | {
             f"logits {task}": x - x.mean(axis=1, keepdims=True) for task, x in zip(self.tasks, logits, strict=True)

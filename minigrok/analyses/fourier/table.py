@@ -16,9 +16,9 @@ def table(result: Result) -> list[Row]:
     rows = [_row(result, each) | _scores(ablations.get((each.what, each.by))) for each in result.spectra]
     empty: Row = dict.fromkeys(rows[0])
     rows += [empty | _span(result, each) for each in result.shared]
-    return [plain_row(row) for row in rows] + (
-        [empty | {"run": result.run, "says": result.says}] if result.says else []
-    )
+    rows += [empty | _cosine(result, each) for each in result.mixed]
+    rows += [empty | {"run": result.run, "says": says} for says in [result.says] if says]
+    return [plain_row(row) for row in rows]
 
 
 def _row(result: Result, each: Spectrum) -> Row:
