@@ -129,6 +129,21 @@ def random_bases(N: int, count: int, rng: np.random.Generator) -> Array:
     return np.asarray(np.linalg.qr(G)[0])
 
 
+def random_characters(N: int, count: int, rng: np.random.Generator) -> Array:
+    """Return `count` bases (count, N, N): the Fourier basis, its even functions mixed at random, and its odd ones.
+
+    Even are functions with f(-a) = f(a): cosines of Z_p, N odd; even frequencies of log a, N = p - 1 even, where -a is
+    half the group away. So a random basis has what evenness alone puts into the characters.
+    """
+    basis, column = fourier_basis(N), np.arange(1, N)
+    is_even = column % 2 == 1 if N % 2 else (column + 1) // 2 % 2 == 0
+    found = np.repeat(basis[None], count, axis=0)
+    for some in (column[is_even], column[~is_even]):
+        turns = np.linalg.qr(rng.standard_normal((count, len(some), len(some))))[0]
+        found[:, :, some] = basis[:, some] @ turns
+    return found
+
+
 def columns(N: int, frequencies: Array) -> Array:
     """Return the columns of a basis (N, N) that belong to these frequencies, in 1 .. N / 2."""
     both = np.concatenate([2 * np.asarray(frequencies, np.int64) - 1, 2 * np.asarray(frequencies, np.int64)])

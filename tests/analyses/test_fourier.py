@@ -81,6 +81,15 @@ def test_a_planted_embedding_shows_in_its_groups_and_in_no_other(reader, rng):
     assert alone[2] > 0.95
 
 
+def test_an_even_embedding_has_no_keys_but_would_have_them_in_bases_that_mix_even_and_odd(reader, rng, monkeypatch):
+    coordinate, f = reader.coordinates["embedding"]["log a"], rng.standard_normal((97, 128))
+    a = reader.tokens
+    F = f[a] + f[97 - a]
+    assert found_keys(F, coordinate, 97, rng).tolist() == []
+    monkeypatch.setattr(measure.bases, "__defaults__", (characters.random_bases,))
+    assert len(found_keys(F, coordinate, 97, rng)) > 10
+
+
 def test_a_random_embedding_has_keys_in_few_draws(rng):
     coordinate = characters.Coordinate(np.arange(1, 23), 23)
     found = [found_keys(rng.standard_normal((22, 8)), coordinate, 23, rng, 39) for _ in range(100)]

@@ -72,8 +72,24 @@ def is_basis(basis):
 @pytest.mark.parametrize("N", [1, 2, 3, 4, 7, 96, 97])
 def test_bases_are_orthonormal_and_begin_with_the_constant(N, rng):
     assert is_basis(fourier_basis(N))
-    for basis in characters.random_bases(N, 3, rng):
+    for basis in (*characters.random_bases(N, 3, rng), *characters.random_characters(N, 3, rng)):
         assert is_basis(basis)
+
+
+@pytest.mark.parametrize("p", [5, 13, 97])
+def test_random_characters_keep_what_is_even_and_nothing_else(p, rng):
+    a, log = np.arange(1, p), characters.logarithms(p)
+    f = rng.standard_normal(p)
+    even = (f[a] + f[-a % p])[:, None]
+    G = Coordinate(log[a], p - 1).push(even)
+    for basis in (fourier_basis(p - 1), *characters.random_characters(p - 1, 2, rng)):
+        assert characters.energies(G, basis)[1::2] == pytest.approx(0, abs=1e-12)
+    G = Coordinate(a, p).push(even)
+    for basis in (fourier_basis(p), *characters.random_characters(p, 2, rng)):
+        assert (basis.T @ G)[2::2] == pytest.approx(0, abs=1e-12)
+    if p > 5:
+        turned = characters.random_characters(p, 1, rng)[0]
+        assert np.abs(turned.T @ fourier_basis(p))[1:, 1:].max() < 0.99
 
 
 def test_a_basis_with_a_wrong_factor_or_without_a_constant_is_seen(rng):

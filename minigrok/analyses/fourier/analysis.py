@@ -18,9 +18,11 @@ share in random bases, and above 2 / (p - 1), which a character of one group has
     restricted      logits with only their constant and the characters of their keys; excluded: without the latter
     span of keys    variance of the embedding in the span of its key characters, by coordinate and of all together
     mixed           cosine of the channels' energies in the keys of two coordinates: 1, the same channels serve both
-Nulls, at the last snapshot, `draws` of each: random orthogonal bases of the same size, constant kept; for ablations the
-same number of frequencies, the strongest ones of each basis; for spans random ones of the same rank; for "mixed" the
-channels of one coordinate permuted. The first snapshot is the untrained network.
+Nulls, at the last snapshot, `draws` of each: random orthogonal bases of the same size; for ablations the same number of
+frequencies, the strongest ones of each basis; for spans random ones of the same rank; for "mixed" the channels of one
+coordinate permuted. A random basis keeps the constant, and which functions are even: a^2 + b^2 makes an embedding with
+E(-a) = E(a), which has the even frequencies of log a alone, without any of them being used. The first snapshot is the
+untrained network.
 Protocol "paper" has no counterpart: the same at the paper's checkpoints.
 Source: Nanda et al. 2023 (arXiv:2301.05217) for a + b, p = 113: shares, units of one frequency, restricted and excluded
 loss, where they keep the constant, too. Groups of the other tasks, rule of keys and nulls: minigrok.
@@ -40,6 +42,7 @@ from minigrok.analyses.fourier.table import table
 from minigrok.analyses.shared import events
 from minigrok.engine import Array
 from minigrok.geometry import characters
+from minigrok.geometry.characters import random_bases
 from minigrok.geometry.lengths import cosine
 from minigrok.statistics.intervals import band
 from minigrok.storage.runs import Run
@@ -92,7 +95,7 @@ def _null(run: Run, reader: Reader, step: int, names: list[Name], settings: Sett
             scores = judge.random(i, families[what], coordinate, count, settings.draws, rng)
             found[f"scores {what}/{by}"] = scores
     for by, Q in _spans(reader, keys).items():
-        spans = (B[:, 1 : 1 + Q.shape[1]] for B in measure.bases(len(Q), settings.draws, rng))
+        spans = (B[:, 1 : 1 + Q.shape[1]] for B in measure.bases(len(Q), settings.draws, rng, random_bases))
         found[f"span {by}"] = np.array([measure.explained(families["embedding"], each) for each in spans])
     return found
 

@@ -1,6 +1,6 @@
 """What fourier measures at one snapshot: families of functions, their spectra, what random bases show, ablations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from minigrok.network.evaluation import is_correct
 from minigrok.storage.runs import Run
 from minigrok.tasks import Pairs, pairs
 
+Draw = Callable[[int, int, np.random.Generator], Array]
 BLOCK = 10  # random bases that are drawn at a time: our choice
 
 
@@ -112,10 +113,10 @@ def chance(coordinate: Coordinate) -> float:
     return (cells - 1) / (M - 1) if M > 1 and cells else float("nan")
 
 
-def bases(N: int, draws: int, rng: np.random.Generator) -> Iterator[Array]:
+def bases(N: int, draws: int, rng: np.random.Generator, drawn: Draw = characters.random_characters) -> Iterator[Array]:
     """Yield random bases, drawn in blocks."""
     for lo in range(0, draws, BLOCK):
-        yield from characters.random_bases(N, min(BLOCK, draws - lo), rng)
+        yield from drawn(N, min(BLOCK, draws - lo), rng)
 
 
 def random_spectra(F: Array, coordinate: Coordinate, draws: int, rng: np.random.Generator) -> Array:
