@@ -61,18 +61,18 @@ def _single(axis: Axes, result: Result, spectra: list[Spectrum]) -> None:
 
 
 def _losses(axis: Axes, result: Result, each: Ablation) -> None:
+    has_keys = any(len(x.keys) for x in result.spectra if (x.what, x.by) == (f"logits {each.task}", each.by))
     names = {"all": "black", "keys alone": COLOURS[0], "without keys": COLOURS[1]}
     for i, (kind, colour) in enumerate(names.items()):
         axis.plot(result.steps, each.loss[:, i, 1], label=kind, linewidth=1.5, color=colour)
         axis.plot(result.steps, each.loss[:, i, 0], linewidth=0.9, color=colour, linestyle=":")
         ends = each.random_loss[1:, i, 1]
-        if i and np.isfinite(ends).all():
+        if i and has_keys and np.isfinite(ends).all():
             look: dict[str, Any] = {"color": colour, "linewidth": 2.5, "marker": "_", "markersize": 7}
             label = f"{kind}, in random bases"
             axis.plot([1.04 * result.steps[-1]] * 2, ends, label=label, **look)
     if (each.loss > 0).all():
         axis.set_yscale("log")
-    has_keys = any(len(x.keys) for x in result.spectra if (x.what, x.by) == (f"logits {each.task}", each.by))
     axis.set_title(f"{each.task}, {each.by}: {'test (dotted: train)' if has_keys else 'no key frequency'}")
     _frame(axis, result, "cross-entropy (nats)")
 
