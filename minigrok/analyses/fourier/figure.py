@@ -52,12 +52,17 @@ def _single(axis: Axes, result: Result, spectra: list[Spectrum]) -> None:
     for i, each in enumerate(spectra):
         look: dict[str, Any] = {"color": COLOURS[i], "linestyle": LINES[i % 4]}
         axis.plot(result.steps, 100 * each.single, label=each.by, linewidth=1.5, **look)
-    low, high = 100 * np.array([each.random_single[1:] for each in spectra]).T
-    if np.isfinite(low).all():
-        axis.axhspan(low.min(), high.max(), color="0.8", zorder=0, label="random bases, last step")
+        if np.isfinite(each.random_single[1:]).all():
+            at = (1.04 + 0.02 * i) * result.steps[-1]
+            axis.plot([at, at], 100 * each.random_single[1:], label="" if i else "its random bases", **_bar(COLOURS[i]))
     axis.set_ylim(0)
     axis.set_title(f"{spectra[0].what}: {spectra[0].channels} channels")
     _frame(axis, result, "share of a channel's best\nfrequency, mean (%)")
+
+
+def _bar(colour: str) -> dict[str, Any]:
+    """Look of a band at the last snapshot."""
+    return {"color": colour, "linewidth": 2.5, "marker": "_", "markersize": 7}
 
 
 def _losses(axis: Axes, result: Result, each: Ablation) -> None:
@@ -68,9 +73,8 @@ def _losses(axis: Axes, result: Result, each: Ablation) -> None:
         axis.plot(result.steps, each.loss[:, i, 0], linewidth=0.9, color=colour, linestyle=":")
         ends = each.random_loss[1:, i, 1]
         if i and has_keys and np.isfinite(ends).all():
-            look: dict[str, Any] = {"color": colour, "linewidth": 2.5, "marker": "_", "markersize": 7}
             label = f"{kind}, in random bases"
-            axis.plot([1.04 * result.steps[-1]] * 2, ends, label=label, **look)
+            axis.plot([1.04 * result.steps[-1]] * 2, ends, label=label, **_bar(colour))
     if (each.loss > 0).all():
         axis.set_yscale("log")
     axis.set_title(f"{each.task}, {each.by}: {'test (dotted: train)' if has_keys else 'no key frequency'}")
