@@ -16,6 +16,7 @@ from minigrok.analyses import (
 from minigrok.analyses.base import Analysis
 from minigrok.analyses.commutator import analysis as commutator
 from minigrok.analyses.dose_response import analysis as dose_response
+from minigrok.analyses.fourier import analysis as fourier
 from minigrok.analyses.hessian import analysis as hessian
 from minigrok.analyses.onset import analysis as onset
 from minigrok.analyses.phase import analysis as phase
@@ -44,6 +45,7 @@ ANALYSES: dict[str, Analysis] = {
         ablation,
         effective_rank,
         connectivity,
+        fourier,
     )
 }
 

@@ -28,13 +28,11 @@ from scipy.stats import beta
 
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.shared.activations import Activations
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, angles, random_angles
 from minigrok.geometry.subspace import orthonormal
-from minigrok.network import model
-from minigrok.network.evaluation import CHUNK
-from minigrok.network.passes import passes
 from minigrok.plotting import Axes, Figure, panel_grid
 from minigrok.statistics.intervals import LEVEL, band, coverage
 from minigrok.storage.runs import Run
@@ -113,13 +111,13 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         return Result(run.folder.name, NOTHING, np.array(steps), rank, settings.draws, [])
     couples = list(combinations(range(len(tasks)), 2))
     data, is_paper = pairs(run.config.task, run.config.seed), settings.protocol == "paper"
-    read = None if is_paper else Reader(run, data.tokens)
+    activations = None if is_paper else Activations(run, data.tokens)
 
     def one(n: int) -> dict[str, Array]:
         theta, rng = run.load_snapshot(steps[n]), work.rng(f"heads/{steps[n]}")
         views = run.layout.views(theta)
         W = [views[f"heads.{task}.weight"].astype(np.float64) for task in tasks]
-        Z = read(theta) if read else None
+        Z = activations(theta, lambda logits, tape: {"z": tape.heads[0]})["z"] if activations else None
         found = [compare(W[i], W[j], Z, rank, settings.draws, rng) for i, j in couples]
         return {name: np.array([each[name] for each in found]) for name in found[0]}
 
@@ -132,30 +130,6 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         by = [{name: a[f"{what} {name}"] for name in NAMES if f"{what} {name}" in a} for what in WHATS]
         found.append(Pair(tasks[i], tasks[j], same, a["cosine"], independent(V * D), a["relabelled"], *by))
     return Result(run.folder.name, "", np.array(steps), rank, settings.draws, found)
-
-
-class Reader:
-    """z of all pairs at any parameters.
-
-    Parameters
-    ----------
-    run : Run
-    tokens : (M, 2) int64
-    """
-
-    def __init__(self, run: Run, tokens: Array) -> None:
-        self.net = passes(run.config, run.config.compute.engine, "float64", 1, 1)
-        self.plans = [self.net.plan(tokens[lo : lo + CHUNK]) for lo in range(0, len(tokens), CHUNK)]
-
-    def __call__(self, theta: Array) -> Array:
-        """Return z (M, D) float64 at theta (P,): what every head takes in."""
-        self.net.theta[:] = theta
-        engine, found = self.net.engines[0], []
-        for plan in self.plans:
-            engine.rewind()
-            _, tape = model.forward(engine, self.net.w, plan)
-            found.append(np.array(tape.heads[0]))
-        return np.concatenate(found)
 
 
 def compare(A: Array, B: Array, Z: Array | None, rank: int, draws: int, rng: np.random.Generator) -> dict[str, Array]:

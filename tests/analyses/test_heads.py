@@ -7,7 +7,6 @@ from synthetic_runs import make, rises, walk
 from minigrok.analyses import heads
 from minigrok.analyses.base import Work
 from minigrok.config import preset, with_settings
-from minigrok.network.params import initial
 
 SHAPE = ["task.p=11", "model.width=32", "model.heads=2", "model.mlp_width=8"]
 CONFIG = with_settings(preset("tiny"), SHAPE)
@@ -54,15 +53,6 @@ def test_heads_that_read_disjoint_coordinates_share_nothing(rng):
     found = heads.compare(A, B, Z, 4, 30, rng)
     assert found["overlap rows"] < 1e-12
     assert found["overlap read z"] < 0.05 < found["overlap_random read z"][0]
-
-
-def test_z_is_what_the_heads_take_in(tmp_path):
-    run = make(tmp_path / "a", settings=SHAPE)
-    theta, tokens = initial(run.config).astype(np.float64), np.array([[1, 2], [3, 4], [1, 5]])
-    reader = heads.Reader(run, tokens)
-    Z, views = reader(theta), run.layout.views(theta)
-    logits, _ = heads.model.forward(reader.net.engines[0], reader.net.w, reader.plans[0])
-    assert Z @ views["heads.mul.weight"].T + views["heads.mul.bias"] == pytest.approx(logits[1])
 
 
 def test_same_label_counts_pairs(tmp_path):

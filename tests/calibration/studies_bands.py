@@ -9,9 +9,11 @@ from grok_times import Rng
 from study import Claim, Outcome, Study, coverage, holds, inside, power, rejects, size
 
 from minigrok.analyses import gram, heads, trajectory_pca
+from minigrok.analyses.fourier import measure
 from minigrok.analyses.weight_spectra.analysis import _chance
 from minigrok.engine import Array
 from minigrok.geometry import attention_spectra, bases, nulls, subspace, updates
+from minigrok.geometry.characters import Coordinate
 from minigrok.geometry.hutchinson import hutchinson
 from minigrok.statistics import intervals
 
@@ -127,6 +129,14 @@ def pair_index(rng: Rng, n: int) -> list[Outcome]:
     return [inside(float(attention_spectra.pair_index(values)), band)]
 
 
+def characters(rng: Rng, n: int, lacks: int) -> list[Outcome]:
+    """Largest share of a frequency, and `single`, of Gaussian functions on a group that lacks some elements."""
+    coordinate, F = Coordinate(np.arange(lacks, 22), 22), rng.standard_normal((22 - lacks, 6))
+    found = measure.spectrum(F, coordinate, np.zeros(0, np.int64))
+    seen, drawn = (found["shares"].max(), found["best"].mean()), measure.random_spectra(F, coordinate, n, rng)
+    return [inside(float(x), intervals.band(d)) for x, d in zip(seen, drawn.T, strict=True)]
+
+
 # --- gram ------------------------------------------------------------------------------------------------
 
 WINDOW = 4
@@ -164,6 +174,7 @@ def order(rng: Rng, n: int, kind: str) -> list[Outcome]:
 
 READ = (*covers("overlap of read z"), *covers("angle of read z"))
 ORDER = (size("p order"), size("p share"))
+CHARACTERS = (*covers("random low, high"), *covers("single low, high"))
 PC1 = (*covers("walk low, high"), *covers("decay low, high"))
 STUDIES = [
     Study("every band", "a skewed null", covers("low, high"), any_band, WIDE, "draws", 2000),
@@ -187,6 +198,8 @@ STUDIES = [
     ),
     Study("subspace", "unrelated bases", (*covers("overlap"), *covers("smallest")), angles, FEW, "draws", 200),
     Study("weight_spectra", "a Gaussian matrix", covers("pair index"), pair_index, FEW, "draws", 200),
+    Study("fourier", "Gaussian functions", CHARACTERS, partial(characters, lacks=0), FEW, "draws", 200),
+    Study("fourier", "Gaussian functions, 0 missing", CHARACTERS, partial(characters, lacks=1), FEW, "draws", 200),
     Study("gram", "a random walk", tuple(x for c in ("g23", "share", "R") for x in covers(c)), walk, FEW, "draws", 200),
     Study("gram", "updates of one law", ORDER, partial(order, kind=""), (12, 20, 40), "updates"),
     Study("gram", "sizes of one law, in any order", ORDER, partial(order, kind="sizes"), (12, 20, 40), "updates"),
