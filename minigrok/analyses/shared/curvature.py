@@ -118,8 +118,10 @@ class Curvature:
         return found
 
     def rest(self, v: Array) -> Array:
-        """Return (H - G) v, which takes two products."""
-        return self.hessian(v) - self.gauss_newton(v)
+        """Return (H - G) v."""
+        found = self._objective.rest_vp(self._theta, v)
+        self._tick()
+        return found
 
 
 @dataclass(frozen=True)
@@ -185,14 +187,13 @@ def ends(
     low: int,
     high: int,
     tolerance: float,
-    each: int = 1,
     task: str | None = None,
 ) -> Ends:
-    """Return the outermost `low` and `high` values of a `spectrum` whose steps took `each` products."""
+    """Return the outermost `low` and `high` values of a `spectrum`."""
     values, residuals = found["values"], found["residuals"]
     good = residuals <= tolerance * np.abs(values)
     lowest, highest = [End(values[x], residuals[x], good[x]) for x in (slice(None, low), slice(None, -high - 1, -1))]
-    return Ends(operator, lowest, highest, each * values.size, task)
+    return Ends(operator, lowest, highest, values.size, task)
 
 
 def inside(product: Product, B: Array) -> Array:
