@@ -12,8 +12,8 @@ Formulas
     rest_vp    (H - G) v = sum_i (dL / dz_i) (d2z_i / dtheta2) v, by the same passes as H v: no difference is taken
 Source: Pearlmutter 1994 (R-operator); Schraudolph 2002 (Gauss-Newton products).
 
-Cost in units of one forward pass: grad 3, hvp and rest_vp 8 for the first direction and 6 for each further one at the same theta,
-because forward and backward passes are kept: several directions at once share them.
+Cost in units of one forward pass: grad 3, hvp and rest_vp 8 for the first direction and 6 for each further one at the
+same theta, because forward and backward passes are kept: several directions at once share them.
 """
 
 from __future__ import annotations

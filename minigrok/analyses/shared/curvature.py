@@ -182,12 +182,7 @@ def spectrum(product: Product, start: Array, steps: int, with_vectors: bool = Fa
 
 
 def ends(
-    operator: str,
-    found: Mapping[str, Array],
-    low: int,
-    high: int,
-    tolerance: float,
-    task: str | None = None,
+    operator: str, found: Mapping[str, Array], low: int, high: int, tolerance: float, task: str | None = None
 ) -> Ends:
     """Return the outermost `low` and `high` values of a `spectrum`."""
     values, residuals = found["values"], found["residuals"]
