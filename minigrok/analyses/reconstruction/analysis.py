@@ -22,7 +22,7 @@ Source: arXiv:2602.18523 (code aa4e72f), reconstruction threshold; the other con
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -49,9 +49,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     for i, name in enumerate(names):
         work.report(i, len(names), name)
         for draw in range(settings.draws if name.endswith("bridge") else 1):
-            found = work.part(
-                f"{name}-{draw}", lambda n=name, d=draw: _track(network, n, d, steps, thetas, settings, work)
-            )  # type: ignore[misc]
+            made = partial(_track, network, name, draw, steps, thetas, settings, work)
+            found = work.part(f"{name}-{draw}", made)
             tracks.append(Track(name, int(found.pop("rows")), **found))
     token0, cosine = memory_of_init(run, network)
     tasks, final = list(run.config.task.operations), network.test_accuracy(network.final)
