@@ -14,9 +14,10 @@ from .ending import three_lines
 from .options import debug_option, json_option, make_ready, set_option
 
 if TYPE_CHECKING:
-    from minigrok.analyses.base import Analysis
     from minigrok.errors import MinigrokError
     from minigrok.storage.runs import Run
+
+    from .beside import Job, Outcome
 
 
 @click.command()
@@ -40,34 +41,47 @@ def analyse(
     Without a NAME the analyses are listed. NAME is one of them, or "all". RUN is the folder of a run, or of a sweep:
     then all its runs that were begun. The exact measurement, or the paper's procedure (--protocol paper). Result,
     arrays, table and figure go to RUN/analysis/NAME; a comparison of several runs goes to the first one's folder. A
-    killed analysis goes on where it was when it is called again. With "all", an analysis that fails says so, the others
-    are made, and the exit code is that of the first failure.
+    killed analysis goes on where it was when it is called again. With "all", two processes share the analyses, one that
+    fails says so, the others are made, and the exit code is that of the first failure.
 
     Example: minigrok analyse trajectory_pca runs/dual-s42
     """
     from minigrok.analyses import chosen
-    from minigrok.errors import MinigrokError
+    from minigrok.engine.threads import available_threads
+
+    from .beside import Job, each, one
 
     if name is None:
         return _list(as_json)
     wanted = chosen(name)
     if not folders:
         raise click.UsageError(f"Missing argument 'RUN...': for example minigrok analyse {name} runs/tiny-s42")
-    runs, failures = _opened(folders), []
+    runs = _opened(folders)
     for run in runs:
         make_ready(run.config)
-    jobs = [(a, group) for a in wanted for group in ([runs] if a.many else [[run] for run in runs])]
-    for analysis, group in jobs:
-        try:
-            _one(analysis, group, protocol, assignments, as_json)
-        except MinigrokError as error:
-            if len(jobs) == 1:
-                raise
-            failures.append((analysis.name, group, error))
-            _say_failure(*failures[-1])
+    jobs = [Job(a, group) for a in wanted for group in ([runs] if a.many else [[run] for run in runs])]
+    failures = []
+
+    def show(i: int, outcome: Outcome) -> None:
+        if outcome.error is None:
+            _show(jobs[i].analysis.name, protocol, outcome, as_json)
+        else:
+            failures.append((jobs[i].analysis.name, outcome.error))
+            _say_failure(jobs[i], outcome.error)
+
+    if len(jobs) == 1:
+        only = one(jobs[0], protocol, assignments)
+        if only.error:
+            raise only.error
+        show(0, only)
+    elif available_threads() > 1:
+        each(jobs, protocol, assignments, show)
+    else:
+        for i, job in enumerate(jobs):
+            show(i, one(job, protocol, assignments))
     if failures:
-        echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, *_ in failures)}", err=True)
-        sys.exit(failures[0][2].exit_code)
+        echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, _ in failures)}", err=True)
+        sys.exit(failures[0][1].exit_code)
 
 
 def _list(as_json: bool) -> None:
@@ -96,27 +110,20 @@ def _opened(folders: tuple[Path, ...]) -> list[Run]:
     ]
 
 
-def _say_failure(name: str, runs: list[Run], error: MinigrokError) -> None:
+def _say_failure(job: Job, error: MinigrokError) -> None:
     """Say on stderr which analysis of which runs failed, and why."""
-    folders = ", ".join(str(run.folder) for run in runs)
-    echo(three_lines(error, f"{name} of {folders} failed"), err=True)
+    folders = ", ".join(str(run.folder) for run in job.runs)
+    echo(three_lines(error, f"{job.analysis.name} of {folders} failed"), err=True)
 
 
-def _one(analysis: Analysis, runs: list[Run], protocol: str, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Say what it will cost, perform it with a progress line, print its table."""
+def _show(name: str, protocol: str, outcome: Outcome, as_json: bool) -> None:
+    """Print the table of an analysis, or its rows."""
     import json
-
-    from minigrok.analyses.perform import perform, settings_for
 
     from .tables import print_rows
 
-    settings = settings_for(analysis, protocol, assignments)
-    echo(f"{analysis.name}: {analysis.question}\ncost: {analysis.cost(runs, settings)}", err=True)
-    done = perform(
-        analysis, runs, settings, lambda i, of, words: echo(f"  {analysis.name}: {i} of {of}, {words}", err=True)
-    )
     if as_json:
-        echo(json.dumps(done.rows))
+        echo(json.dumps(outcome.rows))
     else:
-        print_rows(f"{analysis.name} ({settings.protocol})", done.rows)
-        echo(f"figure, table and arrays: {done.folder}")
+        print_rows(f"{name} ({protocol})", outcome.rows)
+        echo(f"figure, table and arrays: {outcome.folder}")

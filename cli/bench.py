@@ -201,8 +201,8 @@ def progress(name: str) -> Callable[[int, int, str], None]:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print a table a section."""
-    from minigrok.bench.report import table
+    """Print a table a section, and which kernels BLAS took."""
+    from minigrok.bench.report import kernels, table
 
     from .tables import print_table
 
@@ -211,6 +211,7 @@ def show(report: dict[str, Any]) -> None:
         print_table(title, columns, cells)
         if note:
             echo(note + "\n")
+    echo(kernels(report))
 
 
 def keep(report: dict[str, Any], json_file: Path | None, folder: Path | None) -> None:

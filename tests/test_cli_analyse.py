@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from minigrok_cli import beside
 from minigrok_cli.main import main
 
 from minigrok import analyses
@@ -53,6 +54,16 @@ def test_all_of_one_run_and_of_several(tmp_path):
     assert done.exit_code == 0, done.output
     assert {path.name for path in (two / "analysis").iterdir()} == {"trajectory_pca", "heads"}
     assert "grok_order" in {path.name for path in (one / "analysis").iterdir()}
+
+
+def test_outcomes_come_in_the_order_of_the_list_whoever_made_them(tmp_path, monkeypatch):
+    one = run_with(tmp_path / "one", 4)
+    rows = [json.loads(line) for line in analyse("all", one, "--json").stdout.splitlines()]
+    monkeypatch.setattr(beside, "__name__", "minigrok_cli.nothing")  # the other process dies at once
+    again = [json.loads(line) for line in analyse("all", one, "--json").stdout.splitlines()]
+    assert again == rows
+    alone = [json.loads(analyse(name, one, "--json").stdout) for name in analyses.ANALYSES]
+    assert alone == rows
 
 
 def test_one_failure_says_so_and_hides_no_other(tmp_path):

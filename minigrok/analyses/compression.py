@@ -23,7 +23,7 @@ Source: arXiv:2602.18523 (code aa4e72f), compression and snapshot decomposition;
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 from minigrok.analyses import base
@@ -129,7 +129,8 @@ def _changed(
         "remove": (masks, lambda name: maths.kept(delta, ~masks[name])),
         "noise": (settings.noises, lambda size: delta + size * maths.noise_like(delta, layout, rng)),
     }
-    cut = (settings.ranks, lambda rank: maths.truncated(delta, layout, rank, names))
+    factors = cache(lambda: maths.factors(delta, layout, names))  # once for all ranks, and only if one is still to do
+    cut = (settings.ranks, lambda rank: maths.truncated(delta, layout, rank, factors()))
     xs, operation = operations.get(study, cut)
     return {x: partial(lambda x: origin + operation(x), x) for x in xs}
 

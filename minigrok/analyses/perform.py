@@ -15,6 +15,7 @@ from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
 from minigrok.analyses.results import kept_parts, result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
+from minigrok.engine.threads import one_blas_thread
 from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.storage.runs import Run
 
@@ -95,7 +96,8 @@ def perform(
     with kept_parts(parts) as lock:
         work = Work(runs[0].config.seed, parts, fingerprint(analysis, runs, settings), report)
         try:
-            result = analysis.compute(runs, settings, work)
+            with one_blas_thread():
+                result = analysis.compute(runs, settings, work)
         except np.linalg.LinAlgError as error:  # NumPy's word for a matrix that holds NaN or infinity
             do = "take the part of the run before its numbers left the range"
             raise NonFiniteError(f"finite numbers in {runs[0].folder} for {analysis.name}", str(error), do) from error

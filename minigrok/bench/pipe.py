@@ -20,6 +20,7 @@ from minigrok.peers.problem import Work
 TIMEOUT = 1800.0  # seconds that one order may take; torch.compile needs minutes on a busy machine
 LOG_LINES = 5  # of a failed worker that an error shows
 THREADS_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # NPROC is XLA's
+SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # make OpenBLAS take another processor's kernels, or other blocks
 
 
 class PeerError(MinigrokError):
@@ -106,6 +107,7 @@ class Worker:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Environment of a worker: the number of threads, and portable mode if the config asks for it."""
+    """Environment of a worker: without `SLOWING`, with its threads, and portable if the config asks for it."""
     own = {name: str(settings.threads) for name in THREADS_VARIABLES} | {"JAX_PLATFORMS": "cpu"}
-    return os.environ | own | (portable.SETTINGS if settings.config.compute.portable else {})
+    kept = {name: value for name, value in os.environ.items() if name not in SLOWING}
+    return kept | own | (portable.SETTINGS if settings.config.compute.portable else {})

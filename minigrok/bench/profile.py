@@ -10,9 +10,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from minigrok.bench.settings import Progress, Settings
+from minigrok.engine.threads import one_blas_thread
 from minigrok.training.optim import norm
 from minigrok.training.trainer import Trainer
 
@@ -27,7 +27,7 @@ def profile(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
         trainer.step()
     calls = _calls(trainer)
     taken: list[list[float]] = [[] for _ in calls]
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         for done in range(PASSES):
             if done % 10 == 0:
                 progress(done, PASSES, "passes over the calls of a step")

@@ -43,6 +43,17 @@ def table(name: str, rows: Sequence[Row], settings: Row) -> Table:
     return Table(title, TIMED, list(map(_timed, rows)), _note(rows))
 
 
+def kernels(report: Row) -> str:
+    """Say which kernels BLAS took, and which settings were unset for the contenders."""
+    environment = report["environment"]
+    found = f"BLAS: {', '.join(dict.fromkeys(each['kernel'] for each in environment['blas']))} kernels"
+    if unset := environment["unset"]:
+        found += f"; unset for the contenders: {', '.join(f'{name}={value}' for name, value in unset.items())}"
+        if "profile" in report["sections"]:
+            found += "; the profile is of this process, which has them: unset them for it"
+    return found
+
+
 def what(work: Row) -> str:
     """Words for a work."""
     if work["kind"].startswith("sgemm"):

@@ -21,7 +21,7 @@ Source: operations on theta_final - theta_init: arXiv:2602.18523, code aa4e72f; 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from minigrok.network.params import Layout
 
 LEAST = 128  # entries of a matrix that is truncated (paper)
 ENERGY = 0.9  # share that the energy rank keeps: our choice
+Factors = tuple[Array, Array, Array]  # U, s, V^T
 
 
 def matrices(layout: Layout, patterns: str = "", least: int = LEAST) -> list[str]:
@@ -90,15 +91,20 @@ def _queries_and_keys(layout: Layout, prefix: str) -> Array:
     return mask
 
 
-def truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str]) -> Array:
-    """Return delta (P,) with the matrices `names` cut to their first `rank` singular values; the rest as it is."""
+def factors(delta: Array, layout: Layout, names: Sequence[str]) -> dict[str, Factors]:
+    """Return the singular value decompositions of the matrices `names` of delta (P,): one for every rank."""
+    views = layout.views(delta)
+    return {name: np.linalg.svd(views[name], full_matrices=False) for name in names}
+
+
+def truncated(delta: Array, layout: Layout, rank: int, found: Mapping[str, Factors]) -> Array:
+    """Return delta (P,) with the matrices of `factors` cut to their first `rank` singular values; the rest as it is."""
     require(rank >= 0, "rank", "at least 0", rank)
-    found = delta.copy()
-    views = layout.views(found)
-    for name in names:
-        U, s, Vt = np.linalg.svd(views[name], full_matrices=False)
+    cut = delta.copy()
+    views = layout.views(cut)
+    for name, (U, s, Vt) in found.items():
         views[name][:] = (U[:, :rank] * s[:rank]) @ Vt[:rank]
-    return found
+    return cut
 
 
 def random_truncated(delta: Array, layout: Layout, rank: int, names: Sequence[str], rng: np.random.Generator) -> Array:

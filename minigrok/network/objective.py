@@ -9,10 +9,11 @@ Formulas
     jvp        Rz = J v
     hvp        H v = d/ds grad(theta + s v) at s = 0, exactly, by the R-operator
     ggn_vp     G v = J^T (d2L / dz2) J v          (Gauss-Newton: H without the curvature of the network)
+    rest_vp    (H - G) v = sum_i (dL / dz_i) (d2z_i / dtheta2) v, by the same passes as H v: no difference is taken
 Source: Pearlmutter 1994 (R-operator); Schraudolph 2002 (Gauss-Newton products).
 
-Cost in units of one forward pass: grad 3, hvp 8 for the first direction and 6 for each further one at the same theta,
-because forward and backward passes are kept: several directions at once share them.
+Cost in units of one forward pass: grad 3, hvp and rest_vp 8 for the first direction and 6 for each further one at the
+same theta, because forward and backward passes are kept: several directions at once share them.
 """
 
 from __future__ import annotations
@@ -155,6 +156,11 @@ class Objective:
         """Return the Gauss-Newton matrix of `loss` times v: (P,), or (P, k) for k directions at once."""
         self._forward(theta)
         return self._products(self._net.ggn_vp, v, out)
+
+    def rest_vp(self, theta: Array, v: Array, out: Array | None = None) -> Array:
+        """Return what the Gauss-Newton matrix leaves of the Hessian of `loss`, times v: (P,), or (P, k)."""
+        self._backward(theta)
+        return self._products(self._net.rest_vp, v, out)
 
     def jvp(self, theta: Array, v: Array) -> Array:
         """Return the directional derivative of the logits along v (P,): (n_tasks, B, V)."""

@@ -121,6 +121,11 @@ class Passes(ABC):
         self.team.run(lambda s: self._product("ggn_vp", s, self._ggn_vp), len(self.shards))
         self.reduce(out)
 
+    def rest_vp(self, out: Array) -> None:
+        """Fill `out` (P,) with (H - J^T H_logits J) times `self.direction`; needs forward and backward first."""
+        self.team.run(lambda s: self._product("rest_vp", s, self._rest_vp), len(self.shards))
+        self.reduce(out)
+
     def jvp(self, out: Array) -> None:
         """Fill `out` (n_tasks, B, V) with J times `self.direction`; needs forward first."""
         self.team.run(lambda s: self._jvp(self.shards[s], out), len(self.shards))
@@ -157,8 +162,8 @@ class Passes(ABC):
     def _r_forward(self, shard: Shard) -> tuple[list[Array], Any]:
         return model.r_forward(shard.engine, self.w, shard.plan, shard.tape, self._Rw)
 
-    def _Rdlogits(self, shard: Shard, Rlogits: list[Array]) -> list[Array]:
-        weights = self.task_weights / self.size
+    def _Rdlogits(self, shard: Shard, Rlogits: list[Array], factor: float = 1.0) -> list[Array]:
+        weights = factor * self.task_weights / self.size
         return [
             cross_entropy.r_backward(shard.engine, tape, weight, Rx)
             for tape, weight, Rx in zip(shard.loss_tapes, weights, Rlogits, strict=True)
@@ -178,10 +183,13 @@ class Passes(ABC):
             work(s)
         shard.engine.rewind(mark)
 
-    def _hvp(self, s: int) -> None:
+    def _rest_vp(self, s: int) -> None:
+        self._hvp(s, 0.0)  # an R-backward pass of logits whose gradient does not change
+
+    def _hvp(self, s: int, factor: float = 1.0) -> None:
         shard, engine, w, Rw = self.shards[s], self.shards[s].engine, self.w, self._Rw
         Rlogits, rtape = self._r_forward(shard)
-        Rdlogits = self._Rdlogits(shard, Rlogits)
+        Rdlogits = self._Rdlogits(shard, Rlogits, factor)
         model.r_backward(engine, w, shard.plan, shard.tape, shard.dtape, Rw, rtape, Rdlogits, self._dw[s])
 
     def _ggn_vp(self, s: int) -> None:

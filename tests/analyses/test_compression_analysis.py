@@ -147,9 +147,10 @@ def test_svd_of_all_arrays_is_the_first_curve_again(run):
     assert small  # in this model; the paper's has none
     assert (whole.error[:2] > svd.error[:2]).all()
     assert whole.error[-1] == pytest.approx(0, abs=1e-12)
-    network, cut = Network(run, "paper"), maths.truncated
+    network = Network(run, "paper")
     names = [name for name, shape in run.layout.shapes.items() if len(shape) == 2]
-    theta = network.init + cut(network.final - network.init, run.layout, 2, names)
+    delta = network.final - network.init
+    theta = network.init + maths.truncated(delta, run.layout, 2, maths.factors(delta, run.layout, names))
     assert whole.error[1] == pytest.approx(np.linalg.norm(theta - network.final) / np.linalg.norm(network.final))
 
 

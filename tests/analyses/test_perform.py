@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import SMALL, make
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minigrok.analyses import ANALYSES, base, chosen
 from minigrok.analyses.base import Analysis, Work, to_files
@@ -85,6 +86,21 @@ def test_a_killed_analysis_computes_only_what_is_missing(run):
     again = compute([run], Settings(), Work(run.config.seed))
     assert np.array_equal(resumed.result.values, again.values)
     assert not (resumed.folder / "parts").exists()
+
+
+def test_blas_works_on_one_thread_meanwhile_and_on_as_many_as_before_afterwards(run):
+    """Two threads wait for each other in small norms, and cut products otherwise: 20 times the time beside load."""
+
+    def threads():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    def counted(runs, settings, work):
+        assert set(threads()) == {1}
+        return compute(runs, settings, work)
+
+    with threadpool_limits(2, user_api="blas"):
+        perform(Analysis("?", "ours", Settings, counted, TOY.table, TOY.figure), [run], Settings())
+        assert set(threads()) == {2}
 
 
 def test_who_comes_second_to_an_analysis_hears_who_is_at_it(run):

@@ -10,6 +10,7 @@ from minigrok.analyses.reconstruction.conventions import last_grok, rows_of
 from minigrok.analyses.reconstruction.result import AFTER, CONVENTIONS, PARTS, Track
 from minigrok.analyses.reconstruction.table import points
 from minigrok.analyses.shared.curves import Network
+from minigrok.analyses.shared.trajectories import load
 from minigrok.config import preset, with_settings
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.network.params import initial
@@ -94,7 +95,7 @@ def test_pure_decay_is_known_without_a_fit(tmp_path):
     assert result.token0 == pytest.approx(0, abs=1e-12)
     assert result.cosine == pytest.approx(1)
     assert track(result, "uncentred").outside[0] == pytest.approx(0, abs=1e-10)  # PC 1 is the decay
-    rows = rows_of(run, "decay removed", np.array(GRID), theta)
+    rows = rows_of(run, "decay removed", np.array(GRID), load(run, GRID, slice(0, len(theta))), theta)
     assert np.abs(rows.X).max() < 1e-12
     broken = dict(decaying)
     broken[1200] = decaying[1200] + 0.01

@@ -26,18 +26,22 @@ def test_matrices_are_the_two_dimensional_arrays_that_are_large_enough():
     assert compression.matrices(LAYOUT, "self_attn") == [name for name in MATRICES if "self_attn" in name]
 
 
+def found(delta):
+    return compression.factors(delta, LAYOUT, MATRICES)
+
+
 @pytest.mark.parametrize("cut", ["truncated", "random_truncated"])
 def test_full_rank_is_the_identity_and_rank_0_leaves_the_vectors(delta, cut):
     function = getattr(compression, cut)
-    rng = () if cut == "truncated" else (np.random.default_rng(1),)
-    assert function(delta, LAYOUT, 48, MATRICES, *rng) == pytest.approx(delta, abs=1e-12)
-    nothing = LAYOUT.views(function(delta, LAYOUT, 0, MATRICES, *rng))
+    given = [MATRICES, np.random.default_rng(1)] if cut == "random_truncated" else [found(delta)]
+    assert function(delta, LAYOUT, 48, *given) == pytest.approx(delta, abs=1e-12)
+    nothing = LAYOUT.views(function(delta, LAYOUT, 0, *given))
     for name, array in LAYOUT.views(delta).items():
         assert np.array_equal(nothing[name], np.zeros_like(array) if name in MATRICES else array)
 
 
 def test_truncation_has_the_rank_and_no_other_of_that_rank_is_nearer(delta):
-    best = compression.truncated(delta, LAYOUT, 3, MATRICES)
+    best = compression.truncated(delta, LAYOUT, 3, found(delta))
     random = compression.random_truncated(delta, LAYOUT, 3, MATRICES, np.random.default_rng(1))
     for name in MATRICES:
         W, near, far = (LAYOUT.views(each)[name] for each in (delta, best, random))
@@ -120,7 +124,7 @@ def test_effective_ranks_of_known_singular_values_at_any_scale():
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda d: compression.truncated(d, LAYOUT, -1, MATRICES),
+        lambda d: compression.truncated(d, LAYOUT, -1, found(d)),
         lambda d: compression.random_truncated(d, LAYOUT, -1, MATRICES, np.random.default_rng(0)),
         lambda d: compression.pruned(d, 1.01),
         lambda d: compression.pruned(d, -0.01),

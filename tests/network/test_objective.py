@@ -93,7 +93,7 @@ def objective_logits(objective, theta, k):
 
 
 def test_hessian_is_gauss_newton_plus_residual_part_that_vanishes_with_the_residual(rng):
-    """Where every pair is fitted, dL/dz = 0, so H = G: the two products then agree."""
+    """Where every pair is fitted, dL/dz = 0, so H = G, and the product with the rest alone is 0."""
     objective, theta = make("cpu", rng)
     gap = []
     for scale in (1.0, 30.0):
@@ -104,14 +104,16 @@ def test_hessian_is_gauss_newton_plus_residual_part_that_vanishes_with_the_resid
             views[f"heads.{name}.bias"][2] = scale  # every row predicts class 2
         same = Objective(CONFIG, objective.tokens, np.full((2, 17), 2), engine="cpu")
         v = rng.standard_normal(objective.size)
-        gap.append(np.abs(same.hvp(moved, v) - same.ggn_vp(moved, v)).max())
+        Hv, Gv, rest = same.hvp(moved, v), same.ggn_vp(moved, v), same.rest_vp(moved, v)
+        assert np.abs(Hv - Gv - rest).max() < 1e-14 * np.abs(Hv).max() + 1e-18
+        gap.append(np.abs(rest).max())
     assert gap[1] < 1e-10 < gap[0]
 
 
 def test_directions_at_once_are_the_directions_one_by_one(rng):
     objective, theta = make("cpu", rng)
     v = rng.standard_normal((objective.size, 3))
-    for product in (objective.hvp, objective.ggn_vp):
+    for product in (objective.hvp, objective.ggn_vp, objective.rest_vp):
         block = product(theta, v)
         assert all(np.array_equal(block[:, i], product(theta, v[:, i].copy())) for i in range(3))
 

@@ -25,7 +25,6 @@ from minigrok.errors import NonFiniteError
 from minigrok.geometry.bases import Basis
 from minigrok.geometry.hutchinson import hutchinson
 
-PER_STEP = {"H - G": 2}  # products that a step takes, where it is not one
 SPECTRUM = ("values", "weights", "residuals")
 
 
@@ -46,14 +45,14 @@ def plan(settings: Settings, tasks: Sequence[str], K: int) -> list[Part]:
     """Return the parts of one checkpoint, in their order.
 
     Shares of H's products: the top of G needs a quarter; both ends of H - G, which lacks the large eigenvalues, a
-    third, in steps of two products; H outside B starts almost converged; a second start of the density a third.
+    third; H outside B starts almost converged; a second start of the density a third.
     """
     m = settings.products or PRODUCTS
     parts = [Part("point", 0), Part("H", m)]
     if "tasks" in settings.parts and len(tasks) > 1:
         parts += [Part("H", m, task) for task in tasks]
     if "split" in settings.parts:
-        parts += [Part("G", _share(m, 4)), Part("H - G", 2 * _share(m, 3))]
+        parts += [Part("G", _share(m, 4)), Part("H - G", _share(m, 3))]
     if "manifold" in settings.parts and K:
         parts += [Part("H outside B", _share(m, 5)), Part("inside", K * (1 + settings.draws))]
     if "traces" in settings.parts:
@@ -110,8 +109,8 @@ class Site:
     def _ends(self, part: Part) -> Ends:
         """Ends of an operator: only the highest of G >= 0, only the outermost of H outside B, which start close."""
         k = 1 if part.what == "H outside B" else self.settings.values
-        low, each = 0 if part.what == "G" else k, PER_STEP.get(part.what, 1)
-        return ends(part.name, self.found[part.name], low, k, self.settings.tolerance, each, part.task)
+        low = 0 if part.what == "G" else k
+        return ends(part.name, self.found[part.name], low, k, self.settings.tolerance, part.task)
 
     def _part(self, part: Part) -> dict[str, Array]:
         at = self.curvature.at(self.theta, part.task)
@@ -128,7 +127,7 @@ class Site:
                 return self._probes(at, part.products)
         product = {"G": at.gauss_newton, "H - G": at.rest}.get(part.what, at.hessian)
         start = self._rng(part.name).standard_normal(self.theta.size)
-        return spectrum(product, start, part.products // PER_STEP.get(part.what, 1), part.name == "H")
+        return spectrum(product, start, part.products, part.name == "H")
 
     def _point(self) -> dict[str, Array]:
         slopes = np.array([self.curvature.at(self.theta, k).slope() for k in [*self.curvature.tasks, None]])

@@ -21,12 +21,13 @@ network.
 Source: arXiv:2602.18523 (code aa4e72f), reconstruction threshold; the other conventions and nulls: minigrok.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 
 from minigrok.analyses.base import Analysis, Work
-from minigrok.analyses.reconstruction.conventions import after_grok, has_rows, may_lack, rows_of
+from minigrok.analyses.reconstruction.conventions import after_grok, has_rows, may_lack, require_rows, rows_of
 from minigrok.analyses.reconstruction.figure import figure
 from minigrok.analyses.reconstruction.result import CONVENTIONS, PAPER, Result, Settings, Track
 from minigrok.analyses.reconstruction.table import table
@@ -43,11 +44,13 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     run, network = runs[0], Network(runs[0], settings.protocol)
     steps = np.array(subspace.thinned(network.steps, settings.most))
     names, after = plan(run, settings, steps)
+    thetas = cache(lambda: load(run, steps, slice(0, len(network.init))))  # read once, and only if a part is to be made
     tracks = []
     for i, name in enumerate(names):
         work.report(i, len(names), name)
         for draw in range(settings.draws if name.endswith("bridge") else 1):
-            found = work.part(f"{name}-{draw}", lambda n=name, d=draw: _track(network, n, d, steps, settings, work))  # type: ignore[misc]
+            made = partial(_track, network, name, draw, steps, thetas, settings, work)
+            found = work.part(f"{name}-{draw}", made)
             tracks.append(Track(name, int(found.pop("rows")), **found))
     token0, cosine = memory_of_init(run, network)
     tasks, final = list(run.config.task.operations), network.test_accuracy(network.final)
@@ -62,11 +65,13 @@ def plan(run: Run, settings: Settings, steps: Array) -> tuple[list[str], int]:
     """
     there = [name for name in settings.chosen_parts() if not may_lack(name) or has_rows(run, name, steps)]
     if not there:
-        rows_of(run, settings.chosen_parts()[0], steps, run.load_snapshot(int(steps[0])))  # raises
+        require_rows(run, settings.chosen_parts()[0], steps)  # raises
     return there, len(after_grok(run, steps))
 
 
-def _track(network: Network, name: str, draw: int, steps: Array, settings: Settings, work: Work) -> dict[str, Array]:
+def _track(
+    network: Network, name: str, draw: int, steps: Array, thetas: Callable[[], Array], settings: Settings, work: Work
+) -> dict[str, Array]:
     """Return the fields of a `Track` but the name."""
     rng = work.rng(f"reconstruction/{name}/{draw}")
     origin, count, most = network.init, 0, settings.largest
@@ -76,9 +81,9 @@ def _track(network: Network, name: str, draw: int, steps: Array, settings: Setti
         shares = np.zeros(0)
     else:
         if name.endswith("bridge"):
-            X, is_centred = _bridge(network, steps, name, rng), False
+            X, is_centred = _bridge(network, steps, thetas(), name, rng), False
         else:
-            rows = rows_of(network.run, name, steps, network.init)
+            rows = rows_of(network.run, name, steps, thetas(), network.init)
             X, origin, is_centred = rows.X, rows.origin, CONVENTIONS[name].is_centred
         V, shares = maths.directions(X, most, is_centred)
         count = len(X)
@@ -90,11 +95,10 @@ def _track(network: Network, name: str, draw: int, steps: Array, settings: Setti
     return found | {"outside": np.array([built.outside(k) for k in ks])}
 
 
-def _bridge(network: Network, steps: Array, name: str, rng: np.random.Generator) -> Array:
+def _bridge(network: Network, steps: Array, thetas: Array, name: str, rng: np.random.Generator) -> Array:
     """Return the rows of a bridge at these steps, the initial weights taken off and their row dropped."""
     rate = network.run.config.optimiser.decay_rate if name == "decay bridge" else 0.0
     contractions = (1 - rate) ** np.diff(steps).astype(np.float64)
-    thetas = load(network.run, steps, slice(0, len(network.init)))
     path = maths.bridge(network.init, network.final, contractions, maths.moves(thetas, contractions), rng)
     return np.asarray(path[1:] - path[0])
 

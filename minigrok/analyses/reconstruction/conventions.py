@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrok.analyses.reconstruction.result import CONVENTIONS
-from minigrok.analyses.shared.trajectories import load
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.geometry.subspace import thinned
@@ -60,7 +59,7 @@ class Rows:
     origin: Array
 
 
-def rows_of(run: Run, name: str, steps: Array, init: Array) -> Rows:
+def rows_of(run: Run, name: str, steps: Array, thetas: Array, init: Array) -> Rows:
     """Return the rows of a convention.
 
     Parameters
@@ -68,7 +67,8 @@ def rows_of(run: Run, name: str, steps: Array, init: Array) -> Rows:
     run : Run
     name : str          key of CONVENTIONS
     steps : (S,) int    of the snapshots, from 0 to the final one
-    init : (P,)         weights at step 0
+    thetas : (S, P)     the snapshots
+    init : (P,)         weights at step 0, float64
 
     Raises
     ------
@@ -77,9 +77,8 @@ def rows_of(run: Run, name: str, steps: Array, init: Array) -> Rows:
     """
     convention, rate = CONVENTIONS[name], run.config.optimiser.decay_rate
     used = steps_of(run, name, steps)
-    if not has_rows(run, name, steps):
-        raise _too_few(run, name, len(used))
-    X = load(run, used, slice(0, len(init))).astype(np.float64)
+    require_rows(run, name, steps)
+    X = thetas[np.isin(steps, used)].astype(np.float64)
     origin = np.zeros_like(init)
     if convention.origin == "decayed":
         X -= np.outer((1 - rate) ** used, init)
@@ -92,6 +91,12 @@ def rows_of(run: Run, name: str, steps: Array, init: Array) -> Rows:
         origin = X[0].copy()
     X -= origin
     return Rows(X[1:] if convention.origin == "grok" else X, origin)
+
+
+def require_rows(run: Run, name: str, steps: Array) -> None:
+    """Raise a RunFolderError if a run has too few rows for a convention."""
+    if not has_rows(run, name, steps):
+        raise _too_few(run, name, len(steps_of(run, name, steps)))
 
 
 def _too_few(run: Run, name: str, count: int) -> RunFolderError:
