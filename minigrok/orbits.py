@@ -15,6 +15,7 @@ from minigrok.config.operations import Ints
 from minigrok.config.symmetries import Map
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 
 def orbits(tokens: Ints, p: int, maps: Sequence[Map]) -> Ints:
@@ -43,6 +44,16 @@ def orbits(tokens: Ints, p: int, maps: Sequence[Map]) -> Ints:
 def has_partner(orbit: Ints, rows: Ints, among: Ints) -> Bools:
     """Return whether the orbit of each of some rows (n,) has a member among others (m,), (n,) bool."""
     return np.isin(orbit[rows], orbit[among])
+
+
+def lookup_weights(orbit: Ints, rows: Ints, among: Ints) -> Floats:
+    """Return how many of some rows each of the others answers, (m,), if a row asks one of its partners at random.
+
+    Their sum is the number of rows that have a partner; the expected score of the rows that have one is the mean over
+    the others of whether they are answered rightly, with these weights.
+    """
+    asking, answering = (np.bincount(orbit[which], minlength=len(orbit)) for which in (rows, among))
+    return np.asarray(asking[orbit[among]] / answering[orbit[among]])
 
 
 def split_whole(orbit: Ints, order: Ints, fraction: float) -> Bools:

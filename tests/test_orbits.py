@@ -48,9 +48,7 @@ def test_orbits_do_not_depend_on_the_order_of_the_pairs() -> None:
     assert np.array_equal(same, again[:, None] == again[:200])
 
 
-@pytest.mark.parametrize(
-    ("seed", "counts"), [(42, (2330, 612, 36)), (137, (2308, 584, 56)), (2024, (2333, 552, 16))]
-)
+@pytest.mark.parametrize(("seed", "counts"), [(42, (2330, 612, 36)), (137, (2308, 584, 56)), (2024, (2333, 552, 16))])
 def test_test_pairs_without_a_partner_on_the_papers_splits(seed: int, counts: tuple[int, ...]) -> None:
     """.494, .867 and .992 with one for seed 42: a count that was made apart from this code, with other means."""
     task = preset("tri").task

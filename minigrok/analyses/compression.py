@@ -99,6 +99,12 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every changed network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
+    curves = curves_of(network, settings, work)
+    return Result(run.folder.name, network.steps[-1], network.names, curves)
+
+
+def curves_of(network: Network, settings: Settings, work: Work) -> list[Curve]:
+    """Return the curves of every study that is asked for."""
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
     jobs = [(study, reference) for study in settings.chosen_parts() for reference in references]
     curves = []
@@ -106,7 +112,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         work.report(i, len(jobs), f"{study} of {reference}")
         changed = _changed(network, study, reference, settings, work)
         curves.append(network.curve(study, reference, changed, 0 if study == "noise" else repeats, work))
-    return Result(run.folder.name, network.steps[-1], list(run.config.task.operations), curves)
+    return curves
 
 
 def _changed(

@@ -1,7 +1,7 @@
 """The symmetries of the operations: maps of a pair that cost no arithmetic and keep the answer.
 
-A map is an invertible matrix ((r, s), (t, u)) with entries -1, 0 and 1 that takes (a, b) to (r a + s b, t a + u b) mod p.
-Those that keep an operation are a group:
+A map is an invertible matrix ((r, s), (t, u)) with entries -1, 0 and 1 that takes (a, b) to (r a + s b, t a + u b)
+mod p. Those that keep an operation are a group:
 
     add        a + b              2    swap (a, b) -> (b, a)
     mul        a b                4    swap, joint sign (-a, -b)

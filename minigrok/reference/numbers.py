@@ -199,7 +199,11 @@ def beginning(config: Config, last: int) -> list[Expected]:
         if trainer.evaluation_due:
             row = trainer.evaluate()
             step = row.pop("step")
-            found += [_single(f"evaluation at step {step}: {name}", float(x)) for name, x in row.items() if not is_of_group(name)]
+            found += [
+                _single(f"evaluation at step {step}: {name}", float(x))
+                for name, x in row.items()
+                if not is_of_group(name)
+            ]
     return found
 
 

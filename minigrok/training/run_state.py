@@ -18,8 +18,8 @@ from minigrok.config import Config
 from minigrok.engine import Array, Engine, provenance
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.evaluation import Scores
-from minigrok.storage.runs import METRICS, Run
 from minigrok.storage.milestones import GROUPS
+from minigrok.storage.runs import METRICS, Run
 from minigrok.tasks import BatchStream, pairs, with_partner
 from minigrok.training.counters import Counters
 from minigrok.training.optim import Moments, norm

@@ -238,8 +238,8 @@ def test_an_intervention_is_refused_where_no_engine_makes_it() -> None:
 def test_hash_covers_every_setting_but_the_name() -> None:
     base = cf.Config("x", intervention=cf.Intervention("kick", source="a"))
     other = {
-        "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4", "split": "orbits",
-        "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
+        "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4",
+        "split": "orbits", "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
         "cross_entropy": "saturating", "identical_blocks": "false", "generator": "pytorch",
         "learning_rate": "1.0", "weight_decay": "0.5", "beta1": "0.5", "beta2": "0.5", "eps": "1.0", "clip_norm": "2.0",
         "batch_size": "2", "max_steps": "3", "eval_every": "7", "snapshot_every": "7",
