@@ -137,7 +137,7 @@ def test_table_says_what_stands_beside_what():
 
 
 def test_the_unit_of_an_interval_is_the_orbit():
-    """36 pairs of sq without a partner are 5 orbits of the paper's split: whether 0 of 5 is few, 0 of 36 cannot say."""
+    """36 pairs of sq without a partner are 6 orbits of the paper's split: what 0 of 36 would say, 0 of 6 does not."""
     data, found = grouped(preset("tri").task, 42)
     orbit = orbits(data.tokens, 97, group(["sq"]))
     alone = {*orbit[data.test].tolist()} - {*orbit[data.train].tolist()}
