@@ -8,6 +8,9 @@ import numpy as np
 
 from minigrok.config import Task
 from minigrok.config.operations import OPERATIONS, Ints
+from minigrok.config.symmetries import group
+from minigrok.errors import ConfigError
+from minigrok.orbits import Bools, has_partner, orbits, split_whole
 
 
 class Pairs(NamedTuple):
@@ -34,7 +37,14 @@ def pairs(task: Task, seed: int) -> Pairs:
     Returns
     -------
     Pairs
-        int64 arrays; the first floor(train_fraction * M) shuffled rows are train
+        int64 arrays. split "random": the first floor(train_fraction * M) shuffled rows are train. "orbits": of the
+        orbits of each size, the first floor(train_fraction * n) that occur in the shuffled rows; both parts keep the
+        order of these
+
+    Raises
+    ------
+    ConfigError
+        There are too few orbits for both sides of the split.
 
     Source
     ------
@@ -45,8 +55,33 @@ def pairs(task: Task, seed: int) -> Pairs:
     targets = np.stack([OPERATIONS[name](a, b, task.p) for name in task.operations])  # (n_tasks, M)
     order = list(range(task.n_pairs))
     random.Random(seed).shuffle(order)
-    rows = np.array(order, dtype=np.int64)  # (M,)
-    return Pairs(np.stack([a, b], axis=1), targets, rows[: task.n_train], rows[task.n_train :])
+    rows, tokens = np.array(order, dtype=np.int64), np.stack([a, b], axis=1)  # (M,), (M, 2)
+    if task.split == "orbits":
+        return Pairs(tokens, targets, *_whole_orbits(task, tokens, rows))
+    return Pairs(tokens, targets, rows[: task.n_train], rows[task.n_train :])
+
+
+def _whole_orbits(task: Task, tokens: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """Return train and test rows between which no symmetry of any of the operations leads."""
+    orbit = orbits(tokens, task.p, group(task.operations))
+    is_train = split_whole(orbit, rows, task.train_fraction)[rows]
+    if is_train.all() or not is_train.any():
+        required = f"orbits on both sides of the split, of {task.n_pairs} pairs"
+        got = f"{len(np.unique(orbit))} orbits, {task.train_fraction:g} of each size for training"
+        raise ConfigError(required, got, 'take a larger task.p, another task.train_fraction or task.split = "random"')
+    return rows[is_train], rows[~is_train]
+
+
+def with_partner(task: Task, data: Pairs) -> Bools:
+    """Return whether each test pair has a train pair of equal answer by the symmetries of each operation alone.
+
+    Returns
+    -------
+    (n_tasks, n_test) bool
+        In the order of `task.operations` and `data.test`; nowhere true if the split keeps orbits whole.
+    """
+    each = (orbits(data.tokens, task.p, group([name])) for name in task.operations)
+    return np.stack([has_partner(orbit, data.test, data.train) for orbit in each])
 
 
 class BatchStream:

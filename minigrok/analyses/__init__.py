@@ -19,6 +19,7 @@ from minigrok.analyses.dose_response import analysis as dose_response
 from minigrok.analyses.fourier import analysis as fourier
 from minigrok.analyses.hessian import analysis as hessian
 from minigrok.analyses.onset import analysis as onset
+from minigrok.analyses.orbits import analysis as orbits
 from minigrok.analyses.phase import analysis as phase
 from minigrok.analyses.reconstruction import analysis as reconstruction
 from minigrok.analyses.subspace import analysis as subspace
@@ -46,6 +47,7 @@ ANALYSES: dict[str, Analysis] = {
         effective_rank,
         connectivity,
         fourier,
+        orbits,
     )
 }
 

@@ -155,9 +155,15 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every ablated network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
+    curves, matrices = curves_of(network, settings, work)
+    return Result(run.folder.name, settings.protocol, network.steps[-1], network.names, curves, matrices)
+
+
+def curves_of(network: Network, settings: Settings, work: Work) -> tuple[list[Curve], list[list[str]]]:
+    """Return the curves of every study that is asked for, and the matrices of each point's columns."""
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
     jobs = [(name, reference) for name in settings.chosen_parts() for reference in references]
-    steps = attention_steps(run, settings.protocol, 2, settings.own(settings.most, 300))
+    steps = attention_steps(network.run, settings.protocol, 2, settings.own(settings.most, 300))
     columns = {reference: trajectory_columns(network, reference, steps) for reference in references}
     curves, matrices = [], []
     for i, (name, reference) in enumerate(jobs):
@@ -167,8 +173,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         changed = changed_networks(network, reference, kept, _reset(network, STUDIES[name], settings.protocol))
         curves.append(network.curve(name, reference, changed, repeats, work))
         matrices.append([", ".join(dict.fromkeys(c.matrix for c in each.columns)) for each in kept.values()])
-    tasks = list(run.config.task.operations)
-    return Result(run.folder.name, settings.protocol, network.steps[-1], tasks, curves, matrices)
+    return curves, matrices
 
 
 def trajectory_columns(network: Network, reference: str, steps: list[int]) -> list[list[Column]]:

@@ -102,6 +102,12 @@ class Result:
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     """Score every changed network."""
     run, network = runs[0], Network(runs[0], settings.protocol)
+    curves = curves_of(network, settings, work)
+    return Result(run.folder.name, network.steps[-1], network.names, curves)
+
+
+def curves_of(network: Network, settings: Settings, work: Work) -> list[Curve]:
+    """Return the curves of every study that is asked for."""
     references, repeats = (("init",), 0) if settings.protocol == "paper" else (("init", "zero"), settings.repeats)
     jobs = [(study, reference) for study in settings.chosen_parts() for reference in references]
     curves = []
@@ -110,7 +116,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         changed = _changed(network, study, reference, settings, work)
         draws, is_inside = 0 if study == "noise" else repeats, study in ("keep", "remove")
         curves.append(network.curve(study, reference, changed, draws, work, is_inside))
-    return Result(run.folder.name, network.steps[-1], list(run.config.task.operations), curves)
+    return curves
 
 
 def _changed(

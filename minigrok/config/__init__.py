@@ -122,13 +122,15 @@ def to_toml(config: Config) -> str:
     """Write the configuration as TOML text, every setting included; `from_toml` gives it back, equal.
 
     What came later is left out at its default, so that a run has the same text and hash as before: the section of an
-    intervention, the generator of the initial parameters.
+    intervention, the generator of the initial parameters, the split by orbits.
     """
     values = dataclasses.asdict(config)
     if config.intervention == Intervention():
         del values["intervention"]
     if config.init.generator == Init().generator:
         del values["init"]["generator"]
+    if config.task.split == Task().split:
+        del values["task"]["split"]
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
     blocks = [_toml_lines({key: value for key, value in values.items() if key not in sections})]
     blocks += [f"[{key}]\n{_toml_lines(section)}" for key, section in sections.items()]

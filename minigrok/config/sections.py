@@ -16,6 +16,7 @@ CrossEntropy = Literal["stable", "saturating"]
 EngineName = Literal["plain", "cpu", "cuda", "auto"]
 DType = Literal["float32", "float64"]
 InitGenerator = Literal["numpy", "pytorch"]
+Split = Literal["random", "orbits"]
 
 # Bounds of whole numbers, so that whatever reads a configuration ends at once; whether a run has room is reckoned by
 # minigrok.training.budget
@@ -34,15 +35,20 @@ class Task:
     operations : tuple of str       names in `minigrok.tasks.OPERATIONS`, one head each (paper, dual)
     exclude_zero : bool             pairs from 1 .. p-1 instead of 0 .. p-1 (paper)
     train_fraction : float          share of the pairs to train on, between 0 and 1 (paper)
+    split : str                     "random": pair by pair (paper). "orbits": pairs that a symmetry of an operation
+                                    takes to one another are all train or all test pairs, for all operations together
+                                    (our choice; `minigrok.orbits`)
     """
 
     p: int = 97
     operations: tuple[str, ...] = ("add", "mul")
     exclude_zero: bool = True
     train_fraction: float = 0.5
+    split: Split = "random"
 
     def __post_init__(self) -> None:
         from minigrok.config.operations import OPERATIONS
+        from minigrok.config.symmetries import group
 
         check_types(self, "task")
         require(self.p < MODULUS and is_prime(self.p), "task.p", "a prime below two million", self.p)
@@ -58,6 +64,8 @@ class Task:
         require(0 < self.train_fraction < 1, "task.train_fraction", "between 0 and 1", self.train_fraction)
         split = f"{self.n_train} train and {self.n_test} test pairs"
         require(0 < self.n_train < self.n_pairs, "task.train_fraction", "a pair on both sides of the split", split)
+        if self.split == "orbits":
+            group(self.operations)  # raises if the orbits are not small
 
     @property
     def n_pairs(self) -> int:
@@ -66,7 +74,7 @@ class Task:
 
     @property
     def n_train(self) -> int:
-        """Number of train pairs, floor(train_fraction * n_pairs)."""
+        """Number of train pairs, floor(train_fraction * n_pairs); at most that where orbits stay whole."""
         return int(self.train_fraction * self.n_pairs)
 
     @property

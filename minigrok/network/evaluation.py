@@ -17,6 +17,7 @@ class Scores(NamedTuple):
 
     loss: Array  # (n_tasks,) float64, mean cross-entropy in nats
     accuracy: Array  # (n_tasks,) float64, share of pairs whose largest logit is the true class
+    correct: Array  # (n_tasks, M) bool, which pairs those are
 
 
 def is_correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -> None:
@@ -54,7 +55,7 @@ class Evaluation:
         """Return loss and accuracy at the present `net.theta`."""
         self.net.team.run(self._chunk, len(self.rows))
         loss = np.array([np.mean(each, dtype=np.float64) for each in self._losses])
-        return Scores(loss, self._correct.mean(axis=1))
+        return Scores(loss, self._correct.mean(axis=1), self._correct.copy())
 
     def _chunk(self, i: int) -> None:
         engine = self.net.engines[i % self.net.team.size]  # job i belongs to this thread alone: Team.run

@@ -44,7 +44,7 @@ class FleetEvaluation:
         found = [self._chunk(plan, targets) for plan, targets in zip(self.plans, self.targets, strict=True)]
         losses, correct = (np.concatenate(each, axis=2) for each in zip(*found, strict=True))  # (R, n_tasks, M)
         return [
-            Scores(np.array([np.mean(row, dtype=np.float64) for row in loss]), right.mean(axis=1))
+            Scores(np.array([np.mean(row, dtype=np.float64) for row in loss]), right.mean(axis=1), right)
             for loss, right in zip(losses, correct, strict=True)
         ]
 

@@ -83,7 +83,8 @@ class Eval:
 
     def outcome(self) -> dict[str, Array]:
         """Loss and accuracy of each task."""
-        return dict(self.run()._asdict())
+        scores = self.run()
+        return {"loss": scores.loss, "accuracy": scores.accuracy}
 
 
 def open_peer(name: str, problem: Problem) -> Peer:

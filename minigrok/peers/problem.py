@@ -84,7 +84,7 @@ class Problem:
 
     def stream(self) -> BatchStream:
         """Return the stream of batches from its start."""
-        return BatchStream(self.config.seed, self.config.task.n_train, self.config.train.batch_size)
+        return BatchStream(self.config.seed, len(self.table.train), self.config.train.batch_size)
 
     @cached_property
     def rows(self) -> Array:

@@ -10,7 +10,13 @@ from minigrok.errors import RunFolderError
 
 Columns = Mapping[str, npt.NDArray[Any]]
 PARTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")  # columns of each task
+GROUPS = ("test_accuracy_partner", "test_accuracy_alone")  # columns of later runs: test pairs with a partner, without
 MEMORISED = 0.99  # train accuracy above which a task counts as memorised: our choice
+
+
+def is_of_group(column: str) -> bool:
+    """Whether a column is the accuracy of a group of test pairs: only runs of later versions have those."""
+    return column.startswith(GROUPS)
 
 
 class Milestones(NamedTuple):

@@ -70,7 +70,7 @@ def disk(config: Config, keep: int | None = None) -> int:
     train = config.train
     snapshot = layout(config).size * _width(config) + HEADER
     snapshots = train.max_steps // train.snapshot_every + 2
-    rows = (train.max_steps // train.eval_every + 2) * CELL * (3 + 4 * len(config.task.operations))
+    rows = (train.max_steps // train.eval_every + 2) * CELL * (3 + 6 * len(config.task.operations))
     return min(snapshots, keep or snapshots) * snapshot + 3 * snapshot + rows
 
 

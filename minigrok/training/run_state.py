@@ -2,6 +2,7 @@
 
 After step 1 and every `eval_every` steps: loss and accuracy of every task on all train and all test pairs. A task has
 grokked at the third evaluation in a row with test accuracy >= 0.98 (`train.grok_patience`, `train.grok_threshold`).
+The last columns are the accuracies on test pairs with and without a partner in train (`minigrok.orbits`).
 
 Everything that decides the next bit is in the checkpoint. Who makes the steps is another matter: `trainer.Trainer`, or
 a device for many runs at once (`fleet_train`).
@@ -17,8 +18,9 @@ from minigrok.config import Config
 from minigrok.engine import Array, Engine, provenance
 from minigrok.errors import NonFiniteError, RunFolderError
 from minigrok.network.evaluation import Scores
+from minigrok.storage.milestones import GROUPS
 from minigrok.storage.runs import METRICS, Run
-from minigrok.tasks import BatchStream, pairs
+from minigrok.tasks import BatchStream, pairs, with_partner
 from minigrok.training.counters import Counters
 from minigrok.training.optim import Moments, norm
 
@@ -44,6 +46,7 @@ class RunState(ABC):
         parts = {"train": data.train, "test": data.test}
         self.sets = {part: (data.tokens[rows], data.targets[:, rows]) for part, rows in parts.items()}
         self.tokens, self.targets = self.sets["train"]
+        self.groups = groups(config, with_partner(config.task, data))
         self.stream = BatchStream(config.seed, len(data.train), config.train.batch_size)
         tasks = len(config.task.operations)
         self.counters = Counters([0] * tasks, [None] * tasks)
@@ -64,6 +67,8 @@ class RunState(ABC):
                 row[f"{part}_accuracy_{task}"] = float(scores.accuracy[k])
         row["grad_norm"] = self.grad_norm
         row["param_norm"] = norm(self.engine, self.theta)
+        of_test = scores.correct  # the test pairs are the last of the sets
+        row |= {name: float(of_test[k, members].mean()) for name, (k, members) in self.groups.items()}
         accuracies = [row[f"test_accuracy_{task}"] for task in self.config.task.operations]
         self.counters.count(accuracies, self.config.train)
         return row
@@ -170,7 +175,9 @@ class RunState(ABC):
         if self.counters.step == 0 or self.at_end:
             run.save_snapshot(self.counters.step, self.theta)
         for table in self.tables:
-            run.metrics(table)  # an error if an evaluation is missing: it would not be made again
+            columns = run.metrics(table)  # an error if an evaluation is missing: it would not be made again
+            if table == METRICS and columns:  # an earlier minigrok began the table: its columns stay
+                self.groups = {name: group for name, group in self.groups.items() if name in columns}
             run.truncate_metrics(self.counters.step, table)
 
     def _go_on(self, after_grok: int | None, run: Run) -> None:
@@ -193,6 +200,23 @@ class RunState(ABC):
         if snapshot_due:
             run.save_snapshot(self.counters.step, self.theta)
         return row
+
+
+def groups(config: Config, with_partner: Array) -> dict[str, tuple[int, Array]]:
+    """Return the task and the test pairs (n_test,) bool of each group, by its column; a group without pairs has none.
+
+    Parameters
+    ----------
+    config : Config
+    with_partner : (n_tasks, n_test) bool
+    """
+    each = enumerate(config.task.operations)
+    found = {
+        f"{name}_{task}": (k, with_partner[k] == has)
+        for k, task in each
+        for name, has in zip(GROUPS, (True, False), strict=True)
+    }
+    return {name: group for name, group in found.items() if group[1].any()}
 
 
 def _kinds(arrays: Mapping[str, Array]) -> dict[str, str]:

@@ -110,6 +110,8 @@ def test_text_is_complete(config: cf.Config) -> None:
         del expected["intervention"]
     if config.init.generator == "numpy":
         del expected["init"]["generator"]
+    if config.task.split == "random":
+        del expected["task"]["split"]
     assert written.keys() == expected.keys()
     for name, section in expected.items():
         if isinstance(section, dict):
@@ -131,6 +133,8 @@ def test_settings_turn_any_config_into_any_other(start: cf.Config, goal: cf.Conf
         ]
     if "init.generator" not in "".join(assignments):
         assignments.append("init.generator=numpy")
+    if "task.split" not in "".join(assignments):
+        assignments.append("task.split=random")
     assert cf.with_settings(start, assignments) == goal
 
 
@@ -220,6 +224,8 @@ def test_what_came_later_leaves_the_hash_of_a_run_without_it_as_it_was() -> None
     assert "intervention" not in cf.to_toml(cf.preset("dual"))
     assert "generator" not in cf.to_toml(cf.Config("dual"))
     assert 'generator = "pytorch"' in cf.to_toml(cf.preset("dual"))
+    assert "split" not in cf.to_toml(cf.preset("dual"))
+    assert 'split = "orbits"' in cf.to_toml(cf.with_settings(cf.preset("dual"), ["task.split=orbits"]))
     repeat = cf.with_settings(cf.preset("dual"), ["intervention.repeat=1"])
     assert cf.config_hash(repeat) != cf.config_hash(cf.preset("dual"))
 
@@ -233,7 +239,7 @@ def test_hash_covers_every_setting_but_the_name() -> None:
     base = cf.Config("x", intervention=cf.Intervention("kick", source="a"))
     other = {
         "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4",
-        "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
+        "split": "orbits", "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
         "cross_entropy": "saturating", "identical_blocks": "false", "generator": "pytorch",
         "learning_rate": "1.0", "weight_decay": "0.5", "beta1": "0.5", "beta2": "0.5", "eps": "1.0", "clip_norm": "2.0",
         "batch_size": "2", "max_steps": "3", "eval_every": "7", "snapshot_every": "7",

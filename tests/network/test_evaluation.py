@@ -55,6 +55,7 @@ def test_scores_are_argmax_and_log_softmax(engine: str, M: int) -> None:
     scores = Evaluation(net, tokens, targets).scores()
     assert np.allclose(scores.loss, loss, rtol=1e-13, atol=0)
     assert np.array_equal(scores.accuracy, accuracy)
+    assert np.array_equal(scores.correct, [z.argmax(axis=1) == t for z, t in zip(logits, targets, strict=True)])
     assert accuracy[0] >= 0.5
     assert M < 3 or accuracy[1] < 0.5
 

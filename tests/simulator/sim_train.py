@@ -57,6 +57,7 @@ def test_runs_together_are_the_runs_of_the_plain_engine(tmp_path, blocks):
         assert run.snapshots() == alone.snapshots() == ([0, 2, 3] if config.seed == 1 else [0, 1, 2])
         for step in run.snapshots():
             assert np.abs(run.load_snapshot(step) - alone.load_snapshot(step)).max() < 1e-11
+        assert "test_accuracy_partner_mul" in alone.metrics()
         for column, values in alone.metrics().items():
             np.testing.assert_allclose(run.metrics()[column], values, rtol=1e-12, err_msg=column)
 

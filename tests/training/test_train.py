@@ -69,11 +69,13 @@ def script(monkeypatch: pytest.MonkeyPatch, *tasks: str) -> None:
 
     class Scripted:
         def __init__(self, net: Any, tokens: Array, targets: Array) -> None:
+            self.pairs = len(tokens)
             self.rows: Iterator[tuple[str, ...]] = iter(list(zip(*tasks, strict=True)))
 
         def scores(self) -> SimpleNamespace:
             row = next(self.rows)
-            return SimpleNamespace(loss=np.ones(len(row)), accuracy=np.array([answers[c] for c in row]))
+            accuracy = np.array([answers[c] for c in row])
+            return SimpleNamespace(loss=np.ones(len(row)), accuracy=accuracy, correct=np.ones((len(row), self.pairs)))
 
     monkeypatch.setattr("minigrok.training.trainer.Evaluation", Scripted)
 
@@ -209,7 +211,8 @@ def test_evaluations_and_snapshots_are_where_they_belong(run: Run) -> None:
         for task in ("add", "mul")
         for what in ("loss", "accuracy")
     ]
-    assert set(columns) == {"step", "grad_norm", "param_norm", *parts}
+    groups = [f"test_accuracy_{group}_{task}" for task in ("add", "mul") for group in ("partner", "alone")]
+    assert list(columns) == ["step", *parts, "grad_norm", "param_norm", *groups]  # new columns come last
     assert all(rows[i][name] == column[i] for name, column in columns.items() for i in range(11))
     for step in (40, 80, 100):
         norm = np.linalg.norm(run.load_snapshot(step).astype(np.float64))

@@ -44,7 +44,15 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     run, network = runs[0], Network(runs[0], settings.protocol)
     steps = np.array(subspace.thinned(network.steps, settings.most))
     names, after = plan(run, settings, steps)
-    thetas = cache(lambda: load(run, steps, slice(0, len(network.init))))  # read once, and only if a part is to be made
+    tracks = tracks_of(network, names, steps, settings, work)
+    token0, cosine = memory_of_init(run, network)
+    tasks, final = list(run.config.task.operations), network.test_accuracy(network.final)
+    return Result(run.folder.name, settings.protocol, int(steps[-1]), tasks, tracks, final, token0, cosine, after)
+
+
+def tracks_of(network: Network, names: Sequence[str], steps: Array, settings: Settings, work: Work) -> list[Track]:
+    """Rebuild the final network in some conventions and nulls, from the snapshots at `steps` (S,)."""
+    thetas = cache(lambda: load(network.run, steps, slice(0, len(network.init))))  # read once, and only if a part is to be made
     tracks = []
     for i, name in enumerate(names):
         work.report(i, len(names), name)
@@ -52,9 +60,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
             made = partial(_track, network, name, draw, steps, thetas, settings, work)
             found = work.part(f"{name}-{draw}", made)
             tracks.append(Track(name, int(found.pop("rows")), **found))
-    token0, cosine = memory_of_init(run, network)
-    tasks, final = list(run.config.task.operations), network.test_accuracy(network.final)
-    return Result(run.folder.name, settings.protocol, int(steps[-1]), tasks, tracks, final, token0, cosine, after)
+    return tracks
 
 
 def plan(run: Run, settings: Settings, steps: Array) -> tuple[list[str], int]:
@@ -89,8 +95,7 @@ def _track(
         count = len(X)
     ks = np.array([k for k in grid if k <= V.shape[1]], int)
     built = maths.rebuilt(V, origin, network.final)
-    tasks = len(network.run.config.task.operations)
-    both = np.array([network.accuracies(built.theta(k)) for k in ks]).reshape(len(ks), 2, tasks)
+    both = np.array([network.accuracies(built.theta(k)) for k in ks]).reshape(len(ks), 2, len(network.names))
     found = {"rows": np.array(count), "shares": shares, "ks": ks, "train": both[:, 0], "test": both[:, 1]}
     return found | {"outside": np.array([built.outside(k) for k in ks])}
 

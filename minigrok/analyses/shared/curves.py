@@ -64,9 +64,14 @@ class Scorer:
     ----------
     config : Config
     dtype : str        of the arithmetic
+
+    Attributes
+    ----------
+    names : list of str    of what has an accuracy: the tasks; a derived class may score something else
     """
 
     def __init__(self, config: Config, dtype: str) -> None:
+        self.names = list(config.task.operations)
         self.net = passes(config, config.compute.engine, dtype, config.compute.shards)
         data = pairs(config.task, config.seed)
         parts = (data.train, data.test)

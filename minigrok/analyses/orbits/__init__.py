@@ -1,0 +1,1 @@
+"""Orbits: accuracy on test pairs whose answer a symmetry of the operation gives away, and on the others."""
