@@ -52,7 +52,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 def tracks_of(network: Network, names: Sequence[str], steps: Array, settings: Settings, work: Work) -> list[Track]:
     """Rebuild the final network in some conventions and nulls, from the snapshots at `steps` (S,)."""
-    thetas = cache(lambda: load(network.run, steps, slice(0, len(network.init))))  # read once, and only if a part is to be made
+    thetas = cache(lambda: load(network.run, steps, slice(0, len(network.init))))  # once, and only if there is need
     tracks = []
     for i, name in enumerate(names):
         work.report(i, len(names), name)
