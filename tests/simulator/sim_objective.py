@@ -42,6 +42,7 @@ def test_everything_that_an_objective_gives(blocks, B):
                 "hvp": objective.hvp(theta, V),
                 "hvp of a block": block @ V[: block.shape[1], 0],
                 "ggn_vp": objective.ggn_vp(theta, V[:, 0]),
+                "rest_vp": objective.rest_vp(theta, V[:, 0]),
                 "jvp": objective.jvp(theta, V[:, 0]),
             }
         )
