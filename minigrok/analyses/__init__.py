@@ -3,7 +3,7 @@
 The command line, the README and the tests go through `ANALYSES`.
 """
 
-from minigrok.analyses import ablation, compression, effective_rank, gram, grok_order, heads, trajectory_pca
+from minigrok.analyses import ablation, compression, drive, effective_rank, gram, grok_order, heads, trajectory_pca
 from minigrok.analyses.base import Analysis
 from minigrok.analyses.commutator import analysis as commutator
 from minigrok.analyses.dose_response import analysis as dose_response
@@ -34,6 +34,7 @@ ANALYSES: dict[str, Analysis] = {
         reconstruction,
         ablation,
         effective_rank,
+        drive,
     )
 }
 
