@@ -3,7 +3,18 @@
 The command line, the README and the tests go through `ANALYSES`.
 """
 
-from minigrok.analyses import ablation, compression, drive, effective_rank, gram, grok_order, heads, trajectory_pca
+from minigrok.analyses import (
+    ablation,
+    compression,
+    drive,
+    effective_rank,
+    gram,
+    grok_order,
+    heads,
+    linearised,
+    sharpness,
+    trajectory_pca,
+)
 from minigrok.analyses.base import Analysis
 from minigrok.analyses.commutator import analysis as commutator
 from minigrok.analyses.dose_response import analysis as dose_response
@@ -35,6 +46,8 @@ ANALYSES: dict[str, Analysis] = {
         ablation,
         effective_rank,
         drive,
+        sharpness,
+        linearised,
     )
 }
 
