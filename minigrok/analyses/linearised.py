@@ -138,8 +138,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 def anchors(steps: Sequence[int], memorised: int | None, count: int) -> list[int]:
     """Return the anchors' steps: start, memorised, and up to the end, which is none itself."""
-    from_there = [0] if memorised is None else [int(np.searchsorted(steps, memorised))]
-    first = min(from_there[0], len(steps) - 2)
+    there = 0 if memorised is None else int(np.searchsorted(steps, memorised))
+    first = min(there, len(steps) - 2)
     rest = np.linspace(first, len(steps) - 1, count if first else count + 1)[:-1]
     return [int(steps[i]) for i in np.unique([0, *rest.astype(int)])][:count]
 

@@ -18,7 +18,7 @@ Each value comes with its residual: an eigenvalue lies within that distance, and
 Nulls: random directions' Rayleigh quotient r^T A r / |r|^2, `draws` of them, mean and interval (the mean eigenvalue).
 For the preconditioner l1(H) / mean(P), what one that has the same mean and is equal everywhere would give.
 Protocol "paper" has no counterpart: the same, of the paper's checkpoints.
-Source: Cohen et al. 2022, arXiv:2207.14484, sections 2 and 3; clipping factor, nulls: minigrok.
+Source: Cohen et al. 2022, arXiv:2207.14484; clipping factor, nulls: minigrok.
 """
 
 import time

@@ -87,6 +87,6 @@ def test_a_run_that_moves_far_is_not(tmp_path):
 def test_anchors_are_the_start_the_memorised_step_and_equal_distances_from_there():
     steps = list(range(0, 1300, 100))
     assert linearised.anchors(steps, 300, 4) == [0, 300, 600, 900]
-    assert linearised.anchors(steps, None, 4) == [0, 200, 400, 700]
+    assert linearised.anchors(steps, None, 4) == [0, 300, 600, 900]
     assert linearised.anchors(steps, 1200, 2) == [0, 1100]
     assert linearised.anchors(steps, 300, 1) == [0]
