@@ -219,6 +219,7 @@ def figure(result: Result) -> Figure:
         axis.set_ylim(-0.03, 1.03)
         axis.set_title(f"{tasks[k]}, {part} pairs")
         axis.set_xlabel("optimiser step")
+        axis.locator_params(axis="x", nbins=5)
         axis.set_ylabel("accuracy")
     legend_of_all(drawn, axes)
     return drawn

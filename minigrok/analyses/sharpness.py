@@ -11,9 +11,11 @@ Clipping multiplies the gradient by c = min(1, clip / |g|). v holds clipped grad
 gradient shrinks as c: the curvature that acts is "clipped", c l1(P^-1/2 H P^-1/2), c the mean over the replayed steps.
 Weight decay adds wd to the preconditioned curvature (decoupled: Loshchilov & Hutter 2019), 1 beside 38,000.
 Both edges are those of full batches. Noise of small batches keeps curvature below them.
-Moments are in no snapshot: v comes from AdamW's own steps, replayed on the run's own batches from empty moments at the
-last snapshot `warm` or more steps before; beta2^warm = .018 of v's weight is missing then, which the bias correction
-makes up for. "replay": distance of the replayed point to the snapshot over the distance replayed.
+Moments are in no snapshot. The checkpoint holds those of its own step, mostly the last: there they are used ("stored").
+Elsewhere v comes from AdamW's steps, replayed on the run's own batches from empty moments at the last snapshot `warm`
+or more steps before; beta2^warm = .018 of v's weight is missing then, which the bias correction makes up for. "replay"
+is the distance of the replayed point to the snapshot over that between both snapshots, 0 from step 0 on. A start with
+empty moments elsewhere is a kick, and 1 or more says that v is of a neighbouring path, not of the run's own.
 Each value comes with its residual: an eigenvalue lies within that distance, and l1 is never below the value.
 Nulls: random directions' Rayleigh quotient r^T A r / |r|^2, `draws` of them, mean and interval (the mean eigenvalue).
 For the preconditioner l1(H) / mean(P), what one that has the same mean and is equal everywhere would give.
@@ -41,7 +43,6 @@ from minigrok.statistics.intervals import mean_interval
 from minigrok.storage.runs import Run
 from minigrok.training.counters import more_steps
 from minigrok.training.optim import CLIP_EPS, factors
-from minigrok.training.run_state import RunState
 from minigrok.training.train import trainer_of
 
 OPERATORS = {"H": "sharpness", "P": "preconditioned"}
@@ -99,6 +100,7 @@ class Result:
     clipping : (N,)              mean factor c of the replayed steps
     mean_P : (N,)                mean of P's diagonal
     replay : (N,)
+    stored : (N,)                1: v is the checkpoint's own, 0: v is replayed
     """
 
     run: str
@@ -110,6 +112,7 @@ class Result:
     clipping: Array
     mean_P: Array
     replay: Array
+    stored: Array
 
 
 def edges(s: Optimiser) -> tuple[float, float]:
@@ -117,10 +120,10 @@ def edges(s: Optimiser) -> tuple[float, float]:
     return 2 / s.learning_rate, (2 + 2 * s.beta1) / ((1 - s.beta1) * s.learning_rate)
 
 
-def preconditioner(state: RunState) -> Array:
-    """Return the diagonal of P (P,) float64 after the state's last step."""
-    *_, root, eps = factors(state.config.optimiser, state.adamw.steps)
-    return np.asarray(np.sqrt(state.adamw.v.astype(np.float64)) * root + eps)
+def preconditioner(v: Array, n: int, s: Optimiser) -> Array:
+    """Return the diagonal of P (P,) float64 for a second moment v (P,) of n steps."""
+    *_, root, eps = factors(s, n)
+    return np.asarray(np.sqrt(v.astype(np.float64)) * root + eps)
 
 
 def preconditioned(product: Product, diagonal: Array) -> Product:
@@ -147,7 +150,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         for name, step in zip(names, steps, strict=True)
     ]
     raw, seen = (Top(*(np.array([part[f"{key}_{x}"] for part in found]) for x in _FIELDS)) for key in OPERATORS)
-    more = [np.array([float(part[key]) for part in found]) for key in ("clipping", "mean_P", "replay")]
+    more = [np.array([float(part[key]) for part in found]) for key in ("clipping", "mean_P", "replay", "stored")]
     return Result(run.folder.name, np.array(steps), *edges(run.config.optimiser), raw, seen, *more)
 
 
@@ -194,10 +197,19 @@ class Measurement:
             trainer.step()
             scales.append(min(1.0, clip / (trainer.grad_norm + CLIP_EPS)))
         off, walked = np.linalg.norm(trainer.theta - there), np.linalg.norm(there - before)
-        diagonal = preconditioner(trainer)
+        stored = self._stored(step)
+        v, n = stored or (trainer.adamw.v, trainer.adamw.steps)
+        diagonal = preconditioner(v, n, self.run.config.optimiser)
         replay = off / walked if walked > 0 else np.nan
-        numbers = {"clipping": np.mean(scales), "mean_P": diagonal.mean(), "replay": replay}
+        numbers = {"clipping": np.mean(scales), "mean_P": diagonal.mean(), "replay": replay, "stored": bool(stored)}
         return diagonal, {name: np.array(x) for name, x in numbers.items()}
+
+    def _stored(self, step: int) -> tuple[Array, int] | None:
+        """Second moment of the run's own checkpoint and its steps, if the checkpoint is of this step."""
+        checkpoint = self.run.load_checkpoint()
+        if checkpoint is None or checkpoint[1]["step"] != step:
+            return None
+        return checkpoint[0]["adam_v"], step
 
 
 def table(result: Result) -> list[Row]:
@@ -219,7 +231,7 @@ def _row(result: Result, i: int) -> Row:
     clipped = result.clipping[i] * result.preconditioned.values[i]
     row |= {"isotropic P": result.raw.values[i] / result.mean_P[i], "clipping": result.clipping[i], "clipped": clipped}
     row |= {"2 / lr": result.edge, "edge of AdamW": result.adam_edge, "clipped / edge": clipped / result.adam_edge}
-    return plain_row(row | {"replay": result.replay[i], "draws": n})
+    return plain_row(row | {"v": "stored" if result.stored[i] else "replayed", "replay": result.replay[i], "draws": n})
 
 
 def figure(result: Result) -> Figure:

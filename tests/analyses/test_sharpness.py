@@ -9,11 +9,13 @@ from synthetic_runs import SMALL, make, walk
 from minigrok.analyses import sharpness
 from minigrok.analyses.base import Work
 from minigrok.analyses.shared.curvature import spectrum
+from minigrok.analyses.subspace.measure import adam_update
 from minigrok.config import Optimiser, preset, with_settings
 from minigrok.errors import RunFolderError
 from minigrok.network.objective import Objective
 from minigrok.storage.runs import create
 from minigrok.training.train import train
+from minigrok.training.trainer import Trainer
 
 STEPS = 60
 CONFIG = with_settings(preset("tiny"), SMALL)
@@ -60,20 +62,37 @@ def measurement(run, **changes):
     return sharpness.Measurement(run, sharpness.Settings(**changes), Work(), lambda: None)
 
 
-def test_steps_replayed_from_the_start_leave_the_runs_own_second_moment(run):
+def unstored(run, monkeypatch):
+    """Hide the moments of the checkpoint."""
+    monkeypatch.setattr(sharpness.Measurement, "_stored", lambda self, step: None)
+    return run
+
+
+def test_steps_replayed_from_the_start_leave_the_runs_own_second_moment(run, monkeypatch):
+    known, numbers = measurement(run).replayed(STEPS)
+    assert numbers["stored"]
     arrays, _ = run.load_checkpoint()
-    s = run.config.optimiser
-    known = np.sqrt(arrays["adam_v"].astype(np.float64)) / np.sqrt(1 - s.beta2**STEPS) + s.eps
-    diagonal, numbers = measurement(run).replayed(STEPS)
-    assert diagonal == pytest.approx(known, rel=1e-12)
+    assert known == pytest.approx(sharpness.preconditioner(arrays["adam_v"], STEPS, run.config.optimiser))
+    diagonal, numbers = measurement(unstored(run, monkeypatch)).replayed(STEPS)
+    assert not numbers["stored"]
     assert numbers["replay"] == 0
+    assert diagonal == pytest.approx(known, rel=1e-12)
 
 
-def test_moments_of_too_few_steps_are_others_and_the_replay_says_so(run):
+def test_moments_of_too_few_steps_are_others_and_the_replay_says_so(run, monkeypatch):
     exact, _ = measurement(run).replayed(STEPS)
-    short, numbers = measurement(run, warm=1).replayed(STEPS)
+    short, numbers = measurement(unstored(run, monkeypatch), warm=1).replayed(STEPS)
     assert numbers["replay"] > 0.01
     assert np.abs(short / exact - 1).max() > 0.01
+
+
+def test_the_preconditioner_is_the_denominator_of_adamws_update(run):
+    trainer = Trainer(run.config)
+    for _ in range(5):
+        trainer.step()
+    s, v = run.config.optimiser, trainer.adamw.v
+    m = trainer.adamw.m.astype(np.float64) / (1 - s.beta1**5)
+    assert adam_update(trainer) == pytest.approx(-s.learning_rate * m / sharpness.preconditioner(v, 5, s), rel=1e-12)
 
 
 def test_the_top_of_both_operators_is_that_of_scipy(run):
