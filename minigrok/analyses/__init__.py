@@ -7,10 +7,13 @@ from minigrok.analyses import (
     ablation,
     compression,
     connectivity,
+    drive,
     effective_rank,
     gram,
     grok_order,
     heads,
+    linearised,
+    sharpness,
     trajectory_pca,
 )
 from minigrok.analyses.base import Analysis
@@ -48,6 +51,9 @@ ANALYSES: dict[str, Analysis] = {
         connectivity,
         fourier,
         orbits,
+        drive,
+        sharpness,
+        linearised,
     )
 }
 
