@@ -106,14 +106,13 @@ def linearised(base_logits: Array, objective: Objective, anchor: Array, theta: A
 def scores(z: Array, targets: Array) -> Scores:
     """Return loss and accuracy of logits (n_tasks, B, V), targets (n_tasks, B)."""
     engine = open_engine("cpu", "float64")
-    loss, accuracy = [], []
-    for each, target in zip(z, targets, strict=True):
-        found, _ = cross_entropy.forward(engine, np.ascontiguousarray(each), np.ascontiguousarray(target))
-        correct = np.empty(len(target), np.bool_)
-        engine.rows(is_correct, len(target), np.ascontiguousarray(each), np.ascontiguousarray(target), correct)
-        loss.append(float(np.mean(found)))
-        accuracy.append(float(correct.mean()))
-    return Scores(np.array(loss), np.array(accuracy))
+    loss, correct = [], np.empty(targets.shape, np.bool_)
+    for each, target, right in zip(
+        map(np.ascontiguousarray, z), map(np.ascontiguousarray, targets), correct, strict=True
+    ):
+        loss.append(float(np.mean(cross_entropy.forward(engine, each, target)[0])))
+        engine.rows(is_correct, len(target), each, target, right)
+    return Scores(np.array(loss), correct.mean(axis=1), correct)
 
 
 def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:

@@ -6,7 +6,7 @@ from synthetic_runs import SMALL, make, rises, walk
 
 from minigrok.analyses import linearised
 from minigrok.analyses.base import Work
-from minigrok.analyses.heads import Reader
+from minigrok.analyses.shared.activations import Activations
 from minigrok.config import preset, with_settings
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
@@ -27,7 +27,8 @@ def point(tmp_path):
 def test_logits_by_the_heads_own_derivative_are_those_of_the_forward_pass(point):
     run, objective, theta, _ = point
     data = pairs(run.config.task, run.config.seed)
-    Z, views = Reader(run, data.of(data.train)[0])(theta), run.layout.views(theta)
+    activations, views = Activations(run, data.of(data.train)[0]), run.layout.views(theta)
+    Z = activations(theta, lambda logits, tape: {"z": tape.heads[0]})["z"]
     found = linearised.logits(objective, run.layout, theta)
     for task, z in zip(run.config.task.operations, found, strict=True):
         assert z == pytest.approx(Z @ views[f"heads.{task}.weight"].T + views[f"heads.{task}.bias"], abs=1e-12)
