@@ -35,6 +35,7 @@ CORE = {  # what a lecturer projects, in that order: tests/test_core.py keeps it
     "layers/layernorm.py": "a derivative is a projection",
     "layers/gelu.py": "a function of one number, and its two derivatives",
     "layers/attention.py": "softmax and its derivative, diag(p) - p p^T",
+    "layers/uniform.py": "attention that does not attend",
     "layers/cross_entropy.py": "a loss that is exact where it is tiny",
     "layers/sums.py": "three bodies that the layers share",
     "network/params.py": "named arrays in one flat vector",

@@ -12,6 +12,7 @@ from minigrok.checks import between, check_types, is_prime, nearest, require
 from minigrok.config.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.errors import ConfigError
 
+Attention = Literal["softmax", "uniform"]
 CrossEntropy = Literal["stable", "saturating"]
 EngineName = Literal["plain", "cpu", "cuda", "auto"]
 DType = Literal["float32", "float64"]
@@ -22,6 +23,12 @@ InitGenerator = Literal["numpy", "pytorch"]
 MODULUS = 2_000_000  # of p: int64 holds a^3 below it, and trial division takes a millisecond
 BLOCKS = 1000  # of model.blocks: the names of their arrays are a list of some thousands: our choice
 COUNT = 10**12  # of everything else: no run is longer or larger: our choice
+
+
+def _require_parts(key: str, parts: tuple[str, ...]) -> None:
+    """Raise a ConfigError unless the parts of a network are words; whether they are there, `params.members` says."""
+    words = all(part and part.isprintable() for part in parts)
+    require(words, key, "names or patterns of arrays", list(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,8 @@ class Model:
     norm_eps : float        epsilon under the root of LayerNorm (paper: PyTorch's default)
     cross_entropy : str     "stable" keeps a correct gradient at any loss (our choice); "saturating" rounds as
                             the paper's float32 softmax does: the gradient dies once the loss underflows
+    attention : str         "softmax" (paper); "uniform": every token weighs 1 / T (arXiv:2603.05228). Queries and keys
+                            have no gradient then, and decay shrinks them as it does everything
     """
 
     width: int = 128
@@ -96,6 +105,7 @@ class Model:
     blocks: int = 2
     norm_eps: float = 1e-5
     cross_entropy: CrossEntropy = "stable"
+    attention: Attention = "softmax"
 
     def __post_init__(self) -> None:
         check_types(self, "model")
@@ -121,13 +131,16 @@ class Init:
     generator : str            "pytorch": what PyTorch's CPU generator gives for the seed, in the order of the paper's
                                code (paper; its presets have it). "numpy": a stream of our own (from before there was
                                a choice: then no file and no hash mentions it)
+    zero : tuple of str        parts of the network that start at 0, as in optimiser.frozen (paper: none)
     """
 
     identical_blocks: bool = True
     generator: InitGenerator = "numpy"
+    zero: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "init")
+        _require_parts("init.zero", self.zero)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,10 @@ class Optimiser:
     beta1, beta2 : float     decay of the two moments, in [0, 1) (paper)
     eps : float              added to the root of the second moment (paper: PyTorch's default)
     clip_norm : float        largest norm of the whole gradient; inf: no clipping (paper)
+    frozen : tuple of str    parts of the network that stand still, with no update and no decay: names or patterns of
+                             arrays, or "queries", "keys", "values", "outputs" of all blocks; their gradient counts as
+                             0, in the norm that is clipped too, as of PyTorch's requires_grad = False (paper: none)
+    frozen_from : int        first step at which they do (1: from the start)
     """
 
     learning_rate: float = 1e-3
@@ -149,9 +166,13 @@ class Optimiser:
     beta2: float = 0.98
     eps: float = 1e-8
     clip_norm: float = 1.0
+    frozen: tuple[str, ...] = ()
+    frozen_from: int = 1
 
     def __post_init__(self) -> None:
         check_types(self, "optimiser")
+        between(1, COUNT, self, "optimiser", "frozen_from")
+        _require_parts("optimiser.frozen", self.frozen)
         for name in ("learning_rate", "eps"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"optimiser.{name}", "positive and finite", value)
@@ -161,6 +182,10 @@ class Optimiser:
             value = getattr(self, name)
             require(0 <= value < 1, f"optimiser.{name}", "in [0, 1)", value)
         require(self.clip_norm > 0, "optimiser.clip_norm", "positive (inf: no clipping)", self.clip_norm)
+
+    def freezes(self, step: int) -> bool:
+        """Whether the frozen parts stand still at a step."""
+        return bool(self.frozen) and step >= self.frozen_from
 
     @property
     def decay_rate(self) -> float:

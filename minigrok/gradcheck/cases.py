@@ -10,7 +10,7 @@ import numpy as np
 from minigrok.config import Config, Model, Task
 from minigrok.engine import Array, Engine
 from minigrok.gradcheck.laws import Case, Tree, tree_map
-from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, projection, select
+from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, projection, select, uniform
 from minigrok.layers.embedding import Embedding
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
@@ -171,6 +171,22 @@ def attention_case(rng: np.random.Generator, n: Sizes) -> Case:
     )
 
 
+def uniform_case(rng: np.random.Generator, n: Sizes) -> Case:
+    """B pairs; queries and keys change nothing."""
+    q, kv = rng.standard_normal((n.B, n.U, n.H, n.K)), rng.standard_normal((n.B, n.T, 2, n.H, n.K))
+    keys = np.zeros_like(kv)
+    keys[:, :, 0] = rng.standard_normal((n.B, n.T, n.H, n.K))
+    return Case(
+        "uniform",
+        (q, kv),
+        lambda engine, z: uniform.forward(engine, *z),
+        lambda engine, z, tape, dy: uniform.backward(engine, tape, dy),
+        lambda engine, z, tape, Rz: uniform.r_forward(engine, tape, *Rz),
+        lambda engine, z, tape, dtape, Rz, rtape, Rdy: uniform.r_backward(engine, tape, dtape, rtape, Rdy),
+        (rng.standard_normal(q.shape), keys),
+    )
+
+
 def cross_entropy_case(rng: np.random.Generator, n: Sizes) -> Case:
     """Summed loss of B rows, V classes; a constant added to all logits of a row changes nothing."""
     x, target = 2 * rng.standard_normal((n.B, n.V)), rng.integers(0, n.V, n.B)
@@ -212,9 +228,9 @@ def mlp_case(rng: np.random.Generator, n: Sizes) -> Case:
     return _weighted("block: mlp", (w, rng.standard_normal((n.B, n.D))), _MLP)
 
 
-def model_case(rng: np.random.Generator, n: Sizes) -> Case:
+def model_case(rng: np.random.Generator, n: Sizes, **variant: Any) -> Case:
     """The network with two tasks on B pairs; V must be prime. The key biases change nothing."""
-    config = Config("case", task=Task(p=n.V, exclude_zero=False), model=Model(n.D, n.H, n.F, n.L))
+    config = Config("case", task=Task(p=n.V, exclude_zero=False), model=Model(n.D, n.H, n.F, n.L, **variant))
     parts = layout(config)
     theta = 0.5 * rng.standard_normal(parts.size)
     plan = model.plan(config, rng.integers(0, n.V, (n.B, 2)))
@@ -254,8 +270,10 @@ CASES: dict[str, Callable[[np.random.Generator, Sizes], Case]] = {
     "layernorm": layernorm_case,
     "gelu": gelu_case,
     "attention": attention_case,
+    "uniform": uniform_case,
     "cross_entropy": cross_entropy_case,
     "block: attend": attend_case,
     "block: mlp": mlp_case,
     "model": model_case,
+    "model: uniform": lambda rng, n: model_case(rng, n, attention="uniform"),
 }

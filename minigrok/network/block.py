@@ -45,6 +45,7 @@ class Rows(NamedTuple):
     keys: Selection | None  # B T rows; None: the input rows themselves
     queries: Selection | None  # B U rows
     eps: float  # of the LayerNorms
+    attention: Any = attention  # the layer: layers.attention, or layers.uniform
 
 
 class AttendTape(NamedTuple):
@@ -95,7 +96,7 @@ def attend_forward(engine: Engine, w: Attend, rows: Rows, x: Array) -> tuple[Arr
     n, norm = layernorm.forward(engine, w.norm, x, rows.eps)
     q, query = projection.forward(engine, w.query, rows.queries, n)
     kv, keyvalue = projection.forward(engine, w.keyvalue, rows.keys, n)
-    a, att = attention.forward(engine, *_split_heads(rows, q, kv))
+    a, att = rows.attention.forward(engine, *_split_heads(rows, q, kv))
     o, out = linear.forward(engine, w.out, _join_heads(a, x.shape[1]))
     skip = select.forward(engine, rows.queries, x)
     return _add(engine, skip, o), AttendTape(norm, query, keyvalue, att, out)
@@ -111,7 +112,7 @@ def attend_backward(
     # forward: o = out(a)
     da, out = linear.backward(engine, w.out, tape.out, dy, dw and dw.out)
     # forward: a = attention(q, kv)
-    (dq, dkv), att = attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
+    (dq, dkv), att = rows.attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
     dq, dkv = _join_heads(dq, D), _join_heads(dkv, 2 * D)
     # forward: kv = keyvalue(n) and q = query(n), so dn = dn_q + dn_kv
     dn_kv, keyvalue = projection.backward(engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue)
@@ -132,7 +133,7 @@ def attend_r_forward(
     Rq, query = projection.r_forward(engine, w.query, rows.queries, tape.query, Rw.query, Rn)
     Rkv, keyvalue = projection.r_forward(engine, w.keyvalue, rows.keys, tape.keyvalue, Rw.keyvalue, Rn)
     # forward: a = attention(q, kv), o = out(a)
-    Ra, att = attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
+    Ra, att = rows.attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
     Ro, out = linear.r_forward(engine, w.out, tape.out, Rw.out, _join_heads(Ra, Rx.shape[1]))
     # forward: y = skip + o, skip = select(x), so Ry = Rskip + Ro
     Rskip = select.r_forward(engine, rows.queries, Rx)
@@ -157,7 +158,7 @@ def attend_r_backward(
     # backward: da = do W_out, so Rda has a term of Rdo and one of RW_out; likewise in each layer below
     Rda = linear.r_backward(engine, w.out, tape.out, dtape.out, Rw.out, rtape.out, Rdy, Rdw.out)
     Rda = Rda.reshape(tape.attention.q.shape)
-    Rdq, Rdkv = attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
+    Rdq, Rdkv = rows.attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
     Rdq, Rdkv = _join_heads(Rdq, D), _join_heads(Rdkv, 2 * D)
     # backward: dn = dn_q + dn_kv, so Rdn = Rdn_q + Rdn_kv
     Rdn_kv = projection.r_backward(

@@ -18,7 +18,7 @@ import numpy as np
 
 from minigrok.config import Config
 from minigrok.engine.base import Array, Engine
-from minigrok.layers import embedding, layernorm, linear, select
+from minigrok.layers import attention, embedding, layernorm, linear, select, uniform
 from minigrok.layers.embedding import Embedding
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
@@ -26,6 +26,8 @@ from minigrok.layers.select import Selection, selection
 from minigrok.layers.sums import add
 from minigrok.network import block
 from minigrok.network.block import Attend, AttendTape, Mlp, MlpTape, Rows
+
+ATTENTION = {"softmax": attention, "uniform": uniform}  # model.attention -> its layer
 
 
 class Weights(NamedTuple):
@@ -96,8 +98,8 @@ def plan(config: Config, tokens: Array, savings: bool = True) -> Plan:
         queries[-1] = _first_positions(B, T)
     if table and L == 1:
         queries[0] = selection(rows.index[::T], T * p)
-    heads, eps = config.model.heads, config.model.norm_eps
-    blocks = tuple(Rows(B, heads, k, q, eps) for k, q in zip(keys, queries, strict=True))
+    heads, eps, layer = config.model.heads, config.model.norm_eps, ATTENTION[config.model.attention]
+    blocks = tuple(Rows(B, heads, k, q, eps, layer) for k, q in zip(keys, queries, strict=True))
     return Plan(None if table else rows, blocks, None if savings else _first_positions(B, T))
 
 

@@ -140,6 +140,36 @@ def attention_matrices(config: Config) -> dict[str, slice]:
     return found
 
 
+ROWS = {"queries": 0, "keys": 1, "values": 2}  # thirds of in_proj
+
+
+def members(config: Config, parts: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Mask (P,) of parts of the network.
+
+    Parameters
+    ----------
+    config : Config
+    parts : iterable of str
+        Patterns of names as in `Layout.group`; "queries", "keys", "values": those rows of every in_proj_weight and
+        in_proj_bias; "outputs": out_proj_weight and out_proj_bias of every block
+
+    Raises
+    ------
+    ConfigError    a part that is none
+    """
+    D, whole = config.model.width, layout(config)
+    mask = np.zeros(whole.size, dtype=np.bool_)
+    for part in parts:
+        if part in ROWS:
+            rows = slice(ROWS[part] * D, (ROWS[part] + 1) * D)
+            for name, view in whole.views(mask).items():
+                if ".in_proj_" in name:
+                    view[rows] = True
+        else:
+            mask |= whole.group(["*.out_proj.*" if part == "outputs" else part])
+    return mask
+
+
 def _block_shapes(width: int, mlp_width: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes in one nn.TransformerEncoderLayer; linear weights are (out, in)."""
     return {
@@ -181,6 +211,7 @@ def initial(config: Config) -> Array:
 
     Notes
     -----
+    Parts that config.init.zero names are 0; the others are what they are without it.
     init.generator "numpy": the stream "init" of the seed, in the order of theta.
     init.generator "pytorch": the numbers of the paper's own run. Its code seeds PyTorch, splits the pairs by another
     generator, and builds the model on the CPU before it goes to a device, so the model's lines draw first and alone.
@@ -200,6 +231,7 @@ def initial(config: Config) -> Array:
         if torchs and not copied and name.endswith(".out_proj.bias"):
             stream.uniform(0, 1, parts.shapes[name])  # nn.Linear draws it, and attention sets it to 0
         arrays[name][...] = arrays[first] if copied else _draw(name, parts.shapes, stream)
+    theta[members(config, config.init.zero)] = 0
     return theta.astype(config.compute.dtype)
 
 

@@ -27,6 +27,16 @@ Integers = NDArray[np.integer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # of tokens and targets, at a model's parameters
 
 
+class UniformBlock(nn.TransformerEncoderLayer):
+    """PyTorch's block with every token's weight 1 / T: queries and keys are there, and nothing reads them."""
+
+    def _sa_block(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        D, attention = x.shape[-1], self.self_attn
+        v = functional.linear(x, attention.in_proj_weight[2 * D :], attention.in_proj_bias[2 * D :])
+        out: Tensor = attention.out_proj(v.mean(1, keepdim=True).expand_as(v))
+        return out
+
+
 class TorchModel(nn.Module):
     """Pre-norm Transformer that reads every operation's result off position 0 (arXiv:2602.18523).
 
@@ -38,6 +48,8 @@ class TorchModel(nn.Module):
         One read-out head each.
     norm_eps : float
         Of every LayerNorm.
+    attention : str
+        "softmax" or "uniform".
     """
 
     def __init__(
@@ -49,11 +61,12 @@ class TorchModel(nn.Module):
         blocks: int,
         operations: Sequence[str],
         norm_eps: float = 1e-5,
+        attention: str = "softmax",
     ) -> None:
         super().__init__()
         self.tok_emb = nn.Embedding(p, width)  # first, as in the paper's code: after a seed the same numbers
         self.pos_emb = nn.Parameter(torch.randn(2, width) / width**0.5)
-        block = nn.TransformerEncoderLayer(
+        block = (nn.TransformerEncoderLayer if attention == "softmax" else UniformBlock)(
             width,
             heads,
             mlp_width,

@@ -14,6 +14,7 @@ from minigrok.config.arms import ARMS, NO_SOURCE
 from minigrok.errors import ConfigError
 from minigrok.experiments.cells import awaited, open_sweep, sweep_to_json
 from minigrok.experiments.sweep_file import RESERVED, Order, read_sweep, sweep_names, sweep_text
+from minigrok.network.params import layout, members
 
 BASE = 'name = "s"\n[base]\npreset = "tiny"\n'
 AXES = {
@@ -152,7 +153,8 @@ def test_a_file_is_relative_to_the_sweeps_and_the_command_line_wins(tmp_path: Pa
 
 
 def test_the_presets_are_the_papers_lists() -> None:
-    names = [name for name in sweep_names() if not name.startswith("intervention")]
+    ours = ("intervention", "uniform", "frozen", "sphere", "keep-rank")
+    names = [name for name in sweep_names() if not name.startswith(ours)]
     sweeps = {name: read_sweep(sweep_text(name)).configs for name in names}
     counts = {name: len(configs) for name, configs in sweeps.items()}
     assert counts == {
@@ -182,6 +184,25 @@ def test_the_presets_are_the_papers_lists() -> None:
     for config in sweeps["weight-decay"]:
         clock = config.optimiser.weight_decay * config.optimiser.learning_rate
         assert clock == 0 or config.train.max_steps * clock >= 20  # runs grok at 8 to 10
+
+
+def test_the_variants_are_portable_and_of_ten_seeds() -> None:
+    for name in ("uniform-attention", "frozen-attention", "uniform-controls"):
+        configs = read_sweep(sweep_text(name)).configs
+        assert {c.seed for c in configs} == set(range(8, 18))
+        assert all(c.compute.portable for c in configs)
+        assert all(members(c, c.optimiser.frozen).any() == bool(c.optimiser.frozen) for c in configs)
+    arms = [c for c in read_sweep(sweep_text("frozen-attention")).configs if c.seed == 8]
+    assert [c.name for c in arms] == [
+        "dual-frozen_queries_keys-s8",
+        "dual-frozen_values_outputs-s8",
+        "dual-frozen_queries_keys-zero_queries_keys-s8",
+        "dual-frozen_queries_keys-frozen_from1000-s8",
+        "dual-narrow-s8",
+    ]
+    dual, narrow = layout(preset("dual")).size, layout(arms[-1]).size
+    trained = dual - members(arms[0], ["queries", "keys"]).sum()
+    assert (trained, narrow) == (236_866, 236_402)
 
 
 def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_sweep() -> None:
