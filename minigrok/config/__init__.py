@@ -54,6 +54,7 @@ LATER = {  # settings that came later than others of their section; the section 
     "model": ("attention",),
     "init": ("generator", "zero"),
     "optimiser": ("frozen", "frozen_from"),
+    "intervention": ("support",),
 }
 LARGEST = 1_000_000  # bytes of a configuration's file: more is something else, such as a device: our choice
 

@@ -155,8 +155,9 @@ class Optimiser:
     eps : float              added to the root of the second moment (paper: PyTorch's default)
     clip_norm : float        largest norm of the whole gradient; inf: no clipping (paper)
     frozen : tuple of str    parts of the network that stand still, with no update and no decay: names or patterns of
-                             arrays, or "queries", "keys", "values", "outputs" of all blocks; their gradient counts as
-                             0, in the norm that is clipped too, as of PyTorch's requires_grad = False (paper: none)
+                             arrays, or "queries", "keys", "values", "outputs" of all blocks, or all "attention"; their
+                             gradient counts as 0, in the norm that is clipped too, as of PyTorch's requires_grad =
+                             False (paper: none)
     frozen_from : int        first step at which they do (1: from the start)
     """
 
@@ -269,6 +270,8 @@ class Intervention:
     rank : int      directions of the plane (paper: 20)
     basis : str     a key of `minigrok.config.arms.BASES`, for a plane that is not the arm's own; "": the arm's
     every : int     steps between kicks; 0: one, at the start
+    support : tuple of str    parts of the network, as in optimiser.frozen, that a linear arm changes, in a plane that
+                    lies in them; what is elsewhere goes through unchanged. (): the arm's, which for most is everything
     repeat : int    0, or the number of a repeat of the same seed: at the start theta is multiplied by 1 + eps N(0, 1),
                     eps the spacing of numbers at 1. Equal runs have equal bits here; this stands in for the paper's
                     hardware, on which they have not
@@ -282,9 +285,12 @@ class Intervention:
     basis: str = ""
     every: int = 0
     repeat: int = 0
+    support: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "intervention")
+        _require_parts("intervention.support", self.support)
+        require(self.act.mix is not None or not self.support, "intervention.support", "() for this arm", self.support)
         for key, known in (("arm", ARMS), ("basis", {"": "", **BASES})):
             if (value := getattr(self, key)) not in known:
                 required = f"intervention.{key} from {', '.join(filter(None, known))}"
@@ -299,6 +305,11 @@ class Intervention:
         needs = self.plane not in NO_SOURCE
         named = self.source.isprintable() and (bool(self.source) or not needs)
         require(named, "intervention.source", "the folder of the run that spans the plane", repr(self.source))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the network that are changed; (): all."""
+        return self.support or self.act.support
 
     @property
     def act(self) -> Arm:

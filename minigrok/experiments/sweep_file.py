@@ -24,6 +24,7 @@ a folder of its own inside the sweep's.
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -222,7 +223,7 @@ def _unsaid(config: Config, key: str) -> bool:
 
 def _word(value: Any) -> str:
     if isinstance(value, tuple):
-        return "_" + "_".join(value)
+        return "_" + "_".join(re.sub(r"[^A-Za-z0-9._-]", "", part) for part in value)
     return f"_{value}" if isinstance(value, str) else repr(value).removesuffix(".0").replace("+", "")
 
 

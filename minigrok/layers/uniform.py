@@ -1,4 +1,4 @@
-"""Uniform attention: every query gives every one of the pair's T tokens the weight 1 / T, whatever queries and keys are.
+"""Uniform attention: every token weighs 1 / T, whatever queries and keys are.
 
 Symbols (one pair b and one head h; t = query 0 .. U-1, s = token 0 .. T-1), as in attention.py with all scores 0
 Maps

@@ -141,6 +141,7 @@ def attention_matrices(config: Config) -> dict[str, slice]:
 
 
 ROWS = {"queries": 0, "keys": 1, "values": 2}  # thirds of in_proj
+PATTERNS = {"outputs": "*.out_proj.*", "attention": "*.self_attn.*"}
 
 
 def members(config: Config, parts: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -151,7 +152,7 @@ def members(config: Config, parts: Iterable[str]) -> npt.NDArray[np.bool_]:
     config : Config
     parts : iterable of str
         Patterns of names as in `Layout.group`; "queries", "keys", "values": those rows of every in_proj_weight and
-        in_proj_bias; "outputs": out_proj_weight and out_proj_bias of every block
+        in_proj_bias; "outputs": out_proj's weight and bias of every block; "attention": all of these
 
     Raises
     ------
@@ -166,7 +167,7 @@ def members(config: Config, parts: Iterable[str]) -> npt.NDArray[np.bool_]:
                 if ".in_proj_" in name:
                     view[rows] = True
         else:
-            mask |= whole.group(["*.out_proj.*" if part == "outputs" else part])
+            mask |= whole.group([PATTERNS.get(part, part)])
     return mask
 
 

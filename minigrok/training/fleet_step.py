@@ -181,12 +181,7 @@ class FleetStep:
     """
 
     def __init__(
-        self,
-        fleet: Fleet,
-        tokens: Sequence[Array],
-        targets: Sequence[Array],
-        size: int,
-        frozen: Array | None = None,
+        self, fleet: Fleet, tokens: Sequence[Array], targets: Sequence[Array], size: int, frozen: Array | None = None
     ) -> None:
         self.fleet, self.machine, self.size = fleet, fleet.machine, size
         machine, P = self.machine, fleet.layout.size

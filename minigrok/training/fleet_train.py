@@ -172,9 +172,7 @@ class Replicas:
         self.fleet = Fleet(config, config.compute.dtype, len(replicas))
         tokens, targets = [each.tokens for each in replicas], [each.targets for each in replicas]
         frozen = np.stack([members(each.config, each.config.optimiser.frozen) for each in replicas])
-        self.step = FleetStep(
-            self.fleet, tokens, targets, config.train.batch_size, frozen if frozen.any() else None
-        )
+        self.step = FleetStep(self.fleet, tokens, targets, config.train.batch_size, frozen if frozen.any() else None)
         self.load()
         self._batches = BatchesAhead(replicas)
         self.evaluations = {

@@ -31,9 +31,9 @@ def ready(config: Config) -> tuple[Config, str]:
     EngineError
         The engine is not there, or portable mode is asked for and not in force.
     ConfigError
-        A part to freeze, or to start at 0, is not in the network.
+        A part to freeze, to start at 0 or to intervene in is not in the network.
     """
-    members(config, config.optimiser.frozen + config.init.zero)
+    members(config, config.optimiser.frozen + config.init.zero + config.intervention.parts)
     if config.compute.portable:
         portable.require()
     engine, why = chosen(config.compute.engine)

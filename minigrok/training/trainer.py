@@ -109,6 +109,11 @@ class Trainer(RunState):
         """Return loss and accuracy on all "train" or all "test" pairs."""
         return self.evaluations[part].scores()
 
+    def content(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return arrays and state of a checkpoint, the intervention's memory among them."""
+        arrays, state = super().content()
+        return arrays | (self.intervener.memory if self.intervener else {}), state
+
     def more(self) -> dict[str, Any]:
         """Return the intervention's kicks."""
         return {"kicks": self.intervener.kicks} if self.intervener else {}
@@ -118,6 +123,8 @@ class Trainer(RunState):
         super().restore(arrays, state)
         if self.intervener:
             self.intervener.kicks |= state["kicks"]
+            for name, memory in self.intervener.memory.items():
+                memory[:] = arrays[name]
 
     @property
     def tables(self) -> list[str]:

@@ -238,18 +238,18 @@ def test_an_intervention_is_refused_where_no_engine_makes_it() -> None:
 
 
 def test_hash_covers_every_setting_but_the_name() -> None:
-    base = cf.Config("x", intervention=cf.Intervention("kick", source="a"))
+    base = cf.Config("x", intervention=cf.Intervention("removal", source="a"))
     other = {
         "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4",
         "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
-        "cross_entropy": "saturating", "attention": "uniform", "zero": '["keys"]', "frozen": '["keys"]', "frozen_from": "7",
-        "identical_blocks": "false", "generator": "pytorch",
+        "cross_entropy": "saturating", "attention": "uniform", "zero": '["keys"]', "frozen": '["keys"]',
+        "frozen_from": "7", "identical_blocks": "false", "generator": "pytorch",
         "learning_rate": "1.0", "weight_decay": "0.5", "beta1": "0.5", "beta2": "0.5", "eps": "1.0", "clip_norm": "2.0",
         "batch_size": "2", "max_steps": "3", "eval_every": "7", "snapshot_every": "7",
         "grok_threshold": "0.5", "grok_patience": "1", "after_grok": "1", "stop_when_grokked": "false",
         "engine": "plain", "dtype": "float64", "shards": "1", "portable": "true",
-        "arm": "random_kick", "dose": "0.5", "source": "b", "start": "7", "rank": "7", "basis": "random", "every": "7",
-        "repeat": "7",
+        "arm": "deletion", "dose": "0.5", "source": "b", "start": "7", "rank": "7", "basis": "random", "every": "7",
+        "repeat": "7", "support": '["keys"]',
     }  # fmt: skip
     hashes = {cf.config_hash(cf.with_settings(base, [f"{key}={other[key.split('.')[-1]]}"])) for key in _keys()}
     assert len(hashes) == len(_keys()) == len(other)

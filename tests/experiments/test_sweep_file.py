@@ -187,7 +187,7 @@ def test_the_presets_are_the_papers_lists() -> None:
 
 
 def test_the_variants_are_portable_and_of_ten_seeds() -> None:
-    for name in ("uniform-attention", "frozen-attention", "uniform-controls"):
+    for name in ("uniform-attention", "frozen-attention", "uniform-controls", "keep-rank"):
         configs = read_sweep(sweep_text(name)).configs
         assert {c.seed for c in configs} == set(range(8, 18))
         assert all(c.compute.portable for c in configs)
@@ -220,7 +220,12 @@ def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_s
         changed = [c for c in sweeps[name].configs if c.intervention.plane]
         assert {(c.train.max_steps, c.train.eval_every, c.intervention.start) for c in changed} == {(cap, every, 500)}
         assert {c.intervention.rank for c in changed} == {20}
-    assert {c.intervention.arm for c in sweeps["dual"].configs} == set(ARMS) - {"attention"}
+    assert {c.intervention.arm for c in sweeps["dual"].configs} == set(ARMS) - {
+        "attention",
+        "keep_rank",
+        "perp_grad",
+        "slow",
+    }
     for sweep in sweeps.values():
         assert all(awaited(sweep, c) for c in sweep.configs if c.intervention.plane not in NO_SOURCE)
         assert {c.train.snapshot_every for c in sweep.configs if not c.intervention.plane} == {100}  # the paper's log

@@ -42,7 +42,9 @@ def test_it_is_softmax_attention_without_scores(name: str, shape: tuple[int, ...
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_queries_and_keys_have_no_gradient_to_the_last_bit(name: str) -> None:
-    _, dq, dkv, _, Rdq, Rdkv = maps(uniform, open_engine(name, "float32"), *(x.astype("f4") for x in drawn(3, 2, 2, 2, 4)))
+    _, dq, dkv, _, Rdq, Rdkv = maps(
+        uniform, open_engine(name, "float32"), *(x.astype("f4") for x in drawn(3, 2, 2, 2, 4))
+    )
     assert not any(x.any() for x in (dq, dkv[:, :, 0], Rdq, Rdkv[:, :, 0]))
     assert dkv[:, :, VALUE].any()
     assert Rdkv[:, :, VALUE].any()

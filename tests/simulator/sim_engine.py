@@ -30,7 +30,9 @@ def four_maps(name, sizes, engine):
     return [flat(tree) for tree in (y, dz, Ry, Rdz)]
 
 
-@pytest.mark.parametrize(("name", "sizes"), [*((n, SMALL) for n in CASES), *((n, ODD) for n in CASES if not n.startswith("model"))])
+@pytest.mark.parametrize(
+    ("name", "sizes"), [*((n, SMALL) for n in CASES), *((n, ODD) for n in CASES if not n.startswith("model"))]
+)
 def test_every_map_agrees_with_the_plain_engine_beside_a_replica_of_nans(name, sizes):
     plain = four_maps(name, sizes, Engine("float64"))
     cuda = four_maps(name, sizes, HostedCuda("float64", others=1))

@@ -45,7 +45,11 @@ def bits(folder):
 
 @pytest.mark.parametrize("attention", ["softmax", "uniform"])
 def test_frozen_parts_stand_still_on_the_device(tmp_path, attention):
-    changes = [(), ('optimiser.frozen=["queries", "keys"]',), ('optimiser.frozen=["*.linear1.*"]', "optimiser.frozen_from=2")]
+    changes = [
+        (),
+        ('optimiser.frozen=["queries", "keys"]',),
+        ('optimiser.frozen=["*.linear1.*"]', "optimiser.frozen_from=2"),
+    ]
     base = with_settings(config_of(dtype="float64"), (f"model.attention={attention}",))
     runs = [create(tmp_path / str(i), with_settings(base, change)) for i, change in enumerate(changes)]
     together(runs)

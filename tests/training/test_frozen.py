@@ -98,6 +98,7 @@ def test_the_parts_are_those_rows() -> None:
     everything = members(BASE, ["queries", "keys", "values"])
     assert (everything == parts.group(["*.in_proj_*"])).all()
     assert (members(BASE, ["outputs"]) == parts.group(["*.out_proj.*"])).all()
+    assert (members(BASE, ["attention"]) == (everything | members(BASE, ["outputs"]))).all()
     with pytest.raises(ConfigError, match=r"heads\.add\.weight"):
         members(BASE, ["heads.add.weigth"])
 
