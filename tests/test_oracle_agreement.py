@@ -50,6 +50,8 @@ SMALL = Config("small", task=Task(p=7), model=Model(width=8, heads=2, mlp_width=
 DEEP = Config("deep", task=Task(p=11, operations=("add", "mul", "sq")), model=Model(6, 3, 5, blocks=3))
 FLAT = Config("flat", task=Task(p=5, operations=("sub",)), model=Model(4, 1, 7, blocks=1, norm_eps=1e-3))
 UNIFORM = with_settings(SMALL, ["name=uniform", "model.attention=uniform"])
+SPHERE = with_settings(DEEP, ["name=sphere", "model.norm=sphere"])
+BOTH = with_settings(SMALL, ["name=both", "model.norm=sphere", "model.attention=uniform"])
 WEIGHTS = (1.0, 0.5, 2.0)
 
 
@@ -65,7 +67,12 @@ def problem(config: Config, B: int) -> tuple[Array, Array, Array, Array, list[fl
 
 
 CASES = [
-    *((config, B, engine) for config in (SMALL, DEEP, FLAT, UNIFORM) for B in (1, 9, 40) for engine in ENGINES),
+    *(
+        (config, B, engine)
+        for config in (SMALL, DEEP, FLAT, UNIFORM, SPHERE, BOTH)
+        for B in (1, 9, 40)
+        for engine in ENGINES
+    ),
     (preset("dual"), 64, "cpu"),
 ]
 

@@ -154,7 +154,8 @@ class Reader:
         for plan in self.plans:
             engine.rewind()
             _, tape = model.forward(engine, self.net.w, plan)
-            found.append(np.array(tape.heads[0]))
+            head = tape.heads[0]
+            found.append(np.array(getattr(head, "z", head)))  # a linear head keeps its input alone
         return np.concatenate(found)
 
 

@@ -51,7 +51,7 @@ __all__ = [
 T = TypeVar("T")
 PROVENANCE = "minigrok"  # the table that a run folder adds to its config.toml; not a setting
 LATER = {  # settings that came later than others of their section; the section of an intervention came later as a whole
-    "model": ("attention",),
+    "model": ("attention", "norm"),
     "init": ("generator", "zero"),
     "optimiser": ("frozen", "frozen_from"),
     "intervention": ("support",),

@@ -12,6 +12,7 @@ from minigrok.checks import between, check_types, is_prime, nearest, require
 from minigrok.config.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.errors import ConfigError
 
+Norm = Literal["layernorm", "sphere"]
 Attention = Literal["softmax", "uniform"]
 CrossEntropy = Literal["stable", "saturating"]
 EngineName = Literal["plain", "cpu", "cuda", "auto"]
@@ -97,6 +98,9 @@ class Model:
                             the paper's float32 softmax does: the gradient dies once the loss underflows
     attention : str         "softmax" (paper); "uniform": every token weighs 1 / T (arXiv:2603.05228). Queries and keys
                             have no gradient then, and decay shrinks them as it does everything
+    norm : str              "layernorm" (paper); "sphere": rows of unit length before and after each half of a block,
+                            and logits of 10 times the cosine, so no gains, shifts and biases of heads; the other biases
+                            stay (arXiv:2603.05228)
     """
 
     width: int = 128
@@ -106,6 +110,7 @@ class Model:
     norm_eps: float = 1e-5
     cross_entropy: CrossEntropy = "stable"
     attention: Attention = "softmax"
+    norm: Norm = "layernorm"
 
     def __post_init__(self) -> None:
         check_types(self, "model")

@@ -46,7 +46,13 @@ SHORT = {  # in names; the seed comes last
     "intervention.repeat": "r",
     "seed": "s",
 }
-VARIANTS = ("model.attention", "init.zero", "optimiser.frozen", "optimiser.frozen_from")  # in names where they are used
+VARIANTS = (
+    "model.attention",
+    "model.norm",
+    "init.zero",
+    "optimiser.frozen",
+    "optimiser.frozen_from",
+)  # in names where they are used
 RESERVED = ("sweep.json", "table.csv", "status.png", "status.svg", "failures", "logs")  # files of a sweep's folder
 MOST = 10_000  # runs of a sweep: more is a slip in a grid: our choice
 DEEPEST = 8  # tables in one another; a setting has two: our choice

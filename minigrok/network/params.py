@@ -125,6 +125,8 @@ def layout(config: Config) -> Layout:
     shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
     for operation in config.task.operations:
         shapes |= {f"heads.{operation}.weight": (p, width), f"heads.{operation}.bias": (p,)}
+    if config.model.norm == "sphere":  # no gains and shifts, and no biases of the heads
+        shapes = {name: shape for name, shape in shapes.items() if not re.search(r"norm|heads.*bias", name)}
     return Layout(shapes)
 
 

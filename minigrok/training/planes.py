@@ -182,6 +182,7 @@ def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:
         got, do = f"{found.rank} directions in {len(steps)} snapshots of {source.folder}", "lower intervention.rank"
         raise RunFolderError(f"a trajectory of {settings.rank} directions", got, do)
     B = embed(found.blocks, found.size)  # (P, K)
+    B[~inside] = 0  # not rounding of the orthonormalisation; again below
     stream = rng(config.seed, f"intervention/{settings.plane}")
     if settings.plane == "minus_pc1":
         B = B[:, 1:]
@@ -189,6 +190,7 @@ def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:
         B = orthonormal(stream.standard_normal(B.shape) * inside[:, None])
     if settings.plane == "matched":
         B = _matched(B, list(source.layout.slices.values()), stream, inside)
+    B[~inside] = 0
     return np.ascontiguousarray(B.T), steps
 
 

@@ -35,6 +35,7 @@ models = st.builds(
     norm_eps=rates,
     cross_entropy=st.sampled_from(["stable", "saturating"]),
     attention=st.sampled_from(["softmax", "uniform"]),
+    norm=st.sampled_from(["layernorm", "sphere"]),
 )
 parts = st.lists(st.sampled_from(["queries", "keys", "*.bias", "pos_emb"]), unique=True).map(tuple)
 optimisers = st.builds(
@@ -242,8 +243,8 @@ def test_hash_covers_every_setting_but_the_name() -> None:
     other = {
         "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4",
         "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
-        "cross_entropy": "saturating", "attention": "uniform", "zero": '["keys"]', "frozen": '["keys"]',
-        "frozen_from": "7", "identical_blocks": "false", "generator": "pytorch",
+        "cross_entropy": "saturating", "attention": "uniform", "norm": "sphere", "zero": '["keys"]',
+        "frozen": '["keys"]', "frozen_from": "7", "identical_blocks": "false", "generator": "pytorch",
         "learning_rate": "1.0", "weight_decay": "0.5", "beta1": "0.5", "beta2": "0.5", "eps": "1.0", "clip_norm": "2.0",
         "batch_size": "2", "max_steps": "3", "eval_every": "7", "snapshot_every": "7",
         "grok_threshold": "0.5", "grok_patience": "1", "after_grok": "1", "stop_when_grokked": "false",

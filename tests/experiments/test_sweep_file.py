@@ -187,7 +187,7 @@ def test_the_presets_are_the_papers_lists() -> None:
 
 
 def test_the_variants_are_portable_and_of_ten_seeds() -> None:
-    for name in ("uniform-attention", "frozen-attention", "uniform-controls", "keep-rank"):
+    for name in ("uniform-attention", "frozen-attention", "uniform-controls", "keep-rank", "sphere"):
         configs = read_sweep(sweep_text(name)).configs
         assert {c.seed for c in configs} == set(range(8, 18))
         assert all(c.compute.portable for c in configs)
