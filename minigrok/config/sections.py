@@ -295,7 +295,6 @@ class Intervention:
     def __post_init__(self) -> None:
         check_types(self, "intervention")
         _require_parts("intervention.support", self.support)
-        require(self.act.mix is not None or not self.support, "intervention.support", "() for this arm", self.support)
         for key, known in (("arm", ARMS), ("basis", {"": "", **BASES})):
             if (value := getattr(self, key)) not in known:
                 required = f"intervention.{key} from {', '.join(filter(None, known))}"
@@ -303,6 +302,8 @@ class Intervention:
         between(1, COUNT, self, "intervention", "start", "rank")
         between(0, COUNT, self, "intervention", "every", "repeat")
         is_kick, is_some = self.act.target == "parameters", self.arm != "none"
+        is_linear = self.act.mix is not None
+        require(is_linear or not self.support, "intervention.support", "() for this arm", list(self.support))
         doses = self.act.doses if is_some else "0 without an arm"
         require(self.act.takes(self.dose) if is_some else self.dose == 0, "intervention.dose", doses, self.dose)
         require(is_kick or not self.every, "intervention.every", "0: only a kick is repeated", self.every)
