@@ -44,7 +44,7 @@ def intervene(
 
     RUN gives the configuration, and its trajectory the plane that the intervention acts in. The new run is a run like
     others: resume, plot and analyse it. Changed settings may be those of the intervention (intervention.start, rank,
-    basis, every, repeat) and of training (train.max_steps, train.eval_every).
+    basis, support, every, repeat) and of training (train.max_steps, train.eval_every).
 
     Example: minigrok intervene runs/dual-s42 --arm deletion --dose 0.1 --set train.max_steps=50_000
     """

@@ -31,7 +31,7 @@ def twin(config: Config) -> Any:
     """PyTorch's model of a configuration, float64."""
     model, task = config.model, config.task
     sizes = model.width, model.heads, model.mlp_width, model.blocks
-    return oracle.OracleModel(task.p, *sizes, task.operations, model.norm_eps)
+    return oracle.OracleModel(task.p, *sizes, task.operations, model.norm_eps, model.attention, model.norm)
 
 
 def error(found: Array, expected: Array) -> float:

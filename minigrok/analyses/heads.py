@@ -28,7 +28,7 @@ from scipy.stats import beta
 
 from minigrok.analyses import base
 from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, checkpoint_steps, plain_row
-from minigrok.analyses.shared.activations import Activations
+from minigrok.analyses.shared.activations import Activations, read_by_heads
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, angles, random_angles
@@ -117,7 +117,7 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
         theta, rng = run.load_snapshot(steps[n]), work.rng(f"heads/{steps[n]}")
         views = run.layout.views(theta)
         W = [views[f"heads.{task}.weight"].astype(np.float64) for task in tasks]
-        Z = activations(theta, lambda logits, tape: {"z": tape.heads[0]})["z"] if activations else None
+        Z = activations(theta, read_by_heads)["z"] if activations else None
         found = [compare(W[i], W[j], Z, rank, settings.draws, rng) for i, j in couples]
         return {name: np.array([each[name] for each in found]) for name in found[0]}
 

@@ -23,6 +23,7 @@ from minigrok.errors import ConfigError
 from minigrok.foreign import read_file
 
 __all__ = [
+    "LATER",
     "Compute",
     "Config",
     "Init",
@@ -49,6 +50,13 @@ __all__ = [
 
 T = TypeVar("T")
 PROVENANCE = "minigrok"  # the table that a run folder adds to its config.toml; not a setting
+LATER = {  # settings that came later than others of their section; the section of an intervention came later as a whole
+    "task": ("split",),
+    "model": ("attention", "norm"),
+    "init": ("generator", "zero"),
+    "optimiser": ("frozen", "frozen_from"),
+    "intervention": ("support",),
+}
 LARGEST = 1_000_000  # bytes of a configuration's file: more is something else, such as a device: our choice
 
 
@@ -121,16 +129,16 @@ def read_toml(source: Path | str, what: str) -> dict[str, Any]:
 def to_toml(config: Config) -> str:
     """Write the configuration as TOML text, every setting included; `from_toml` gives it back, equal.
 
-    What came later is left out at its default, so that a run has the same text and hash as before: the section of an
-    intervention, the generator of the initial parameters, the split by orbits.
+    What came later is left out at its default, so that a run has the same text and hash as before: `LATER`.
     """
     values = dataclasses.asdict(config)
     if config.intervention == Intervention():
         del values["intervention"]
-    if config.init.generator == Init().generator:
-        del values["init"]["generator"]
-    if config.task.split == Task().split:
-        del values["task"]["split"]
+    for section, names in LATER.items():
+        default = type(getattr(config, section))()
+        for name in names:
+            if section in values and getattr(getattr(config, section), name) == getattr(default, name):
+                del values[section][name]
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
     blocks = [_toml_lines({key: value for key, value in values.items() if key not in sections})]
     blocks += [f"[{key}]\n{_toml_lines(section)}" for key, section in sections.items()]

@@ -9,10 +9,13 @@ Every linear arm replaces a vector x by a(s) x + b(s) P x, s the dose and P the 
 
 x is the clipped gradient, AdamW's update, or the decay. AdamW divides a factor common to all gradients out again, up to
 eps, and deletion is (1 - s) times amplification: under AdamW the two are one intervention, and scaling is none.
-Kicks add a vector to theta instead.
+With a support, x is the part of it in the support, and so is P; the rest of x goes through as it is.
+Kicks add a vector to theta instead. The slow filter gives AdamW g + s h, h <- 0.98 h + 0.02 g, both after clipping.
 Arm norm gives the key biases, whose exact gradient is 0, a gradient along themselves, which AdamW brings to full size:
 from rounding errors of 1e-11 they came to 0.7 in 350 steps of the tiny model, where without the arm they stay at 1e-11.
-Source: deletion of the gradient: arXiv:2602.18523, code aa4e72f; everything else: controls of minigrok.
+Source: deletion of the gradient: arXiv:2602.18523, code aa4e72f; keep_rank: arXiv:2604.25143; perp_grad:
+arXiv:2501.04697, its formula, for theta as one vector; slow: arXiv:2405.20233 (Grokfast-EMA), which does not clip;
+everything else: controls of minigrok.
 """
 
 from collections.abc import Callable
@@ -41,12 +44,13 @@ class Arm:
     Attributes
     ----------
     does : str         in one line
-    target : str       "gradient", "update", "decay" or "parameters"
+    target : str       "gradient", "update", "decay", "parameters" or "filter"
     basis : str        of its plane, a key of BASES, unless the setting says another
     source : str
-    mix : function     (a, b) of a dose; None: a kick
+    mix : function     (a, b) of a dose; None: a kick or a filter
     most : float       largest dose
     closed : bool      whether the largest dose itself is allowed
+    support : tuple    parts of the network that it changes, unless the setting says others; (): all
     """
 
     does: str
@@ -56,6 +60,7 @@ class Arm:
     mix: Mix | None = None
     most: float = 1.0
     closed: bool = True
+    support: tuple[str, ...] = ()
 
     @property
     def doses(self) -> str:
@@ -84,6 +89,7 @@ def _scaling(s: float) -> tuple[float, float]:
 
 
 PAPER, OURS = "arXiv:2602.18523, gradient interventions", "control of minigrok"
+RANK, PERP, SLOW = "arXiv:2604.25143", "Prieto et al. 2025, arXiv:2501.04697", "Lee et al. 2024, arXiv:2405.20233"
 NO_LIMIT = float("inf")
 
 ARMS = {
@@ -118,6 +124,29 @@ ARMS = {
         "source",
         OURS,
         _deletion,
+    ),
+    "keep_rank": Arm(
+        "deletion in the attention arrays alone: at dose 1 their gradient keeps to the plane (paper: of rank 3)",
+        "gradient",
+        "source",
+        RANK,
+        _deletion,
+        support=("attention",),
+    ),
+    "perp_grad": Arm(
+        "removal along theta itself: at dose 1 the gradient is perpendicular to theta",
+        "gradient",
+        "norm",
+        PERP,
+        _removal,
+    ),
+    "slow": Arm(
+        "gradient plus s times its running mean over some 50 steps (paper: s = 2)",
+        "filter",
+        "",
+        SLOW,
+        most=NO_LIMIT,
+        closed=False,
     ),
     "decay_exempt": Arm("decay: the part outside the plane times 1 - s", "decay", "source", OURS, _deletion),
     "kick": Arm(

@@ -12,6 +12,8 @@ from minigrok.checks import between, check_types, is_prime, nearest, require
 from minigrok.config.arms import ARMS, BASES, NO_SOURCE, Arm
 from minigrok.errors import ConfigError
 
+Norm = Literal["layernorm", "sphere"]
+Attention = Literal["softmax", "uniform"]
 CrossEntropy = Literal["stable", "saturating"]
 EngineName = Literal["plain", "cpu", "cuda", "auto"]
 DType = Literal["float32", "float64"]
@@ -23,6 +25,12 @@ Split = Literal["random", "orbits"]
 MODULUS = 2_000_000  # of p: int64 holds a^3 below it, and trial division takes a millisecond
 BLOCKS = 1000  # of model.blocks: the names of their arrays are a list of some thousands: our choice
 COUNT = 10**12  # of everything else: no run is longer or larger: our choice
+
+
+def _require_parts(key: str, parts: tuple[str, ...]) -> None:
+    """Raise a ConfigError unless the parts of a network are words; whether they are there, `params.members` says."""
+    words = all(part and part.isprintable() for part in parts)
+    require(words, key, "names or patterns of arrays", list(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,11 @@ class Model:
     norm_eps : float        epsilon under the root of LayerNorm (paper: PyTorch's default)
     cross_entropy : str     "stable" keeps a correct gradient at any loss (our choice); "saturating" rounds as
                             the paper's float32 softmax does: the gradient dies once the loss underflows
+    attention : str         "softmax" (paper); "uniform": every token weighs 1 / T (arXiv:2603.05228). Queries and keys
+                            have no gradient then, and decay shrinks them as it does everything
+    norm : str              "layernorm" (paper); "sphere": rows of unit length before and after each half of a block,
+                            and logits of 10 times the cosine, so no gains, shifts and biases of heads; the other biases
+                            stay (arXiv:2603.05228)
     """
 
     width: int = 128
@@ -104,6 +117,8 @@ class Model:
     blocks: int = 2
     norm_eps: float = 1e-5
     cross_entropy: CrossEntropy = "stable"
+    attention: Attention = "softmax"
+    norm: Norm = "layernorm"
 
     def __post_init__(self) -> None:
         check_types(self, "model")
@@ -129,13 +144,16 @@ class Init:
     generator : str            "pytorch": what PyTorch's CPU generator gives for the seed, in the order of the paper's
                                code (paper; its presets have it). "numpy": a stream of our own (from before there was
                                a choice: then no file and no hash mentions it)
+    zero : tuple of str        parts of the network that start at 0, as in optimiser.frozen (paper: none)
     """
 
     identical_blocks: bool = True
     generator: InitGenerator = "numpy"
+    zero: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "init")
+        _require_parts("init.zero", self.zero)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +167,11 @@ class Optimiser:
     beta1, beta2 : float     decay of the two moments, in [0, 1) (paper)
     eps : float              added to the root of the second moment (paper: PyTorch's default)
     clip_norm : float        largest norm of the whole gradient; inf: no clipping (paper)
+    frozen : tuple of str    parts of the network that stand still, with no update and no decay: names or patterns of
+                             arrays, or "queries", "keys", "values", "outputs" of all blocks, or all "attention"; their
+                             gradient counts as 0, in the norm that is clipped too, as of PyTorch's requires_grad =
+                             False (paper: none)
+    frozen_from : int        first step at which they do (1: from the start)
     """
 
     learning_rate: float = 1e-3
@@ -157,9 +180,13 @@ class Optimiser:
     beta2: float = 0.98
     eps: float = 1e-8
     clip_norm: float = 1.0
+    frozen: tuple[str, ...] = ()
+    frozen_from: int = 1
 
     def __post_init__(self) -> None:
         check_types(self, "optimiser")
+        between(1, COUNT, self, "optimiser", "frozen_from")
+        _require_parts("optimiser.frozen", self.frozen)
         for name in ("learning_rate", "eps"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"optimiser.{name}", "positive and finite", value)
@@ -169,6 +196,10 @@ class Optimiser:
             value = getattr(self, name)
             require(0 <= value < 1, f"optimiser.{name}", "in [0, 1)", value)
         require(self.clip_norm > 0, "optimiser.clip_norm", "positive (inf: no clipping)", self.clip_norm)
+
+    def freezes(self, step: int) -> bool:
+        """Whether the frozen parts stand still at a step."""
+        return bool(self.frozen) and step >= self.frozen_from
 
     @property
     def decay_rate(self) -> float:
@@ -252,6 +283,8 @@ class Intervention:
     rank : int      directions of the plane (paper: 20)
     basis : str     a key of `minigrok.config.arms.BASES`, for a plane that is not the arm's own; "": the arm's
     every : int     steps between kicks; 0: one, at the start
+    support : tuple of str    parts of the network, as in optimiser.frozen, that a linear arm changes, in a plane that
+                    lies in them; what is elsewhere goes through unchanged. (): the arm's, which for most is everything
     repeat : int    0, or the number of a repeat of the same seed: at the start theta is multiplied by 1 + eps N(0, 1),
                     eps the spacing of numbers at 1. Equal runs have equal bits here; this stands in for the paper's
                     hardware, on which they have not
@@ -265,9 +298,11 @@ class Intervention:
     basis: str = ""
     every: int = 0
     repeat: int = 0
+    support: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "intervention")
+        _require_parts("intervention.support", self.support)
         for key, known in (("arm", ARMS), ("basis", {"": "", **BASES})):
             if (value := getattr(self, key)) not in known:
                 required = f"intervention.{key} from {', '.join(filter(None, known))}"
@@ -275,6 +310,8 @@ class Intervention:
         between(1, COUNT, self, "intervention", "start", "rank")
         between(0, COUNT, self, "intervention", "every", "repeat")
         is_kick, is_some = self.act.target == "parameters", self.arm != "none"
+        is_linear = self.act.mix is not None
+        require(is_linear or not self.support, "intervention.support", "() for this arm", list(self.support))
         doses = self.act.doses if is_some else "0 without an arm"
         require(self.act.takes(self.dose) if is_some else self.dose == 0, "intervention.dose", doses, self.dose)
         require(is_kick or not self.every, "intervention.every", "0: only a kick is repeated", self.every)
@@ -282,6 +319,11 @@ class Intervention:
         needs = self.plane not in NO_SOURCE
         named = self.source.isprintable() and (bool(self.source) or not needs)
         require(named, "intervention.source", "the folder of the run that spans the plane", repr(self.source))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the network that are changed; (): all."""
+        return self.support or self.act.support
 
     @property
     def act(self) -> Arm:

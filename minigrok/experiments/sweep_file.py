@@ -24,6 +24,7 @@ a folder of its own inside the sweep's.
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -45,6 +46,13 @@ SHORT = {  # in names; the seed comes last
     "intervention.repeat": "r",
     "seed": "s",
 }
+VARIANTS = (
+    "model.attention",
+    "model.norm",
+    "init.zero",
+    "optimiser.frozen",
+    "optimiser.frozen_from",
+)  # in names where they are used
 RESERVED = ("sweep.json", "table.csv", "status.png", "status.svg", "failures", "logs")  # files of a sweep's folder
 MOST = 10_000  # runs of a sweep: more is a slip in a grid: our choice
 DEEPEST = 8  # tables in one another; a setting has two: our choice
@@ -209,8 +217,10 @@ def _suffix(config: Config, varied: list[str]) -> str:
 
 
 def _unsaid(config: Config, key: str) -> bool:
-    """Whether a setting of an intervention is left out of names: its default, but for the dose of an arm."""
+    """Whether a setting is left out of names: the default of a variant or an intervention, but for an arm's dose."""
     section, _, name = key.rpartition(".")
+    if key in VARIANTS:
+        return bool(value_of(config, key) == value_of(Config("any"), key))
     if section != "intervention":
         return False
     is_default = value_of(config, key) == getattr(Intervention(), name)
@@ -219,7 +229,7 @@ def _unsaid(config: Config, key: str) -> bool:
 
 def _word(value: Any) -> str:
     if isinstance(value, tuple):
-        return "_" + "_".join(value)
+        return "_" + "_".join(re.sub(r"[^A-Za-z0-9._-]", "", part) for part in value)
     return f"_{value}" if isinstance(value, str) else repr(value).removesuffix(".0").replace("+", "")
 
 

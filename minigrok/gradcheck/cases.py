@@ -10,7 +10,20 @@ import numpy as np
 from minigrok.config import Config, Model, Task
 from minigrok.engine import Array, Engine
 from minigrok.gradcheck.laws import Case, Tree, tree_map
-from minigrok.layers import attention, cross_entropy, embedding, gelu, layernorm, linear, projection, select
+from minigrok.layers import (
+    attention,
+    cosine,
+    cross_entropy,
+    embedding,
+    gelu,
+    layernorm,
+    linear,
+    projection,
+    select,
+    sphere,
+    uniform,
+)
+from minigrok.layers.cosine import Cosine
 from minigrok.layers.embedding import Embedding
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
@@ -143,6 +156,28 @@ def layernorm_case(rng: np.random.Generator, n: Sizes) -> Case:
     return _weighted("layernorm", (w, x), _LAYERNORM, null=null if n.D > 1 else None)
 
 
+def sphere_case(rng: np.random.Generator, n: Sizes) -> Case:
+    """B rows; the length of a row changes nothing."""
+    x = rng.standard_normal((n.B, n.D))
+    return Case(
+        "sphere",
+        x,
+        sphere.forward,
+        lambda engine, z, tape, dy: sphere.backward(engine, tape, dy),
+        lambda engine, z, tape, Rz: sphere.r_forward(engine, tape, Rz),
+        lambda engine, z, tape, dtape, Rz, rtape, Rdy: sphere.r_backward(engine, tape, dtape, rtape, Rdy),
+        x * rng.standard_normal((n.B, 1)),
+    )
+
+
+def cosine_case(rng: np.random.Generator, n: Sizes) -> Case:
+    """B rows and V classes; the length of a class's vector changes nothing."""
+    w, z = Cosine(rng.standard_normal((n.V, n.D))), rng.standard_normal((n.B, n.D))
+    return _weighted(
+        "cosine", (w, z), cosine, null=(Cosine(w.weight * rng.standard_normal((n.V, 1))), np.zeros_like(z))
+    )
+
+
 def gelu_case(rng: np.random.Generator, n: Sizes) -> Case:
     """B rows of width F."""
     return Case(
@@ -168,6 +203,22 @@ def attention_case(rng: np.random.Generator, n: Sizes) -> Case:
         lambda engine, z, tape, Rz: attention.r_forward(engine, tape, *Rz),
         lambda engine, z, tape, dtape, Rz, rtape, Rdy: attention.r_backward(engine, tape, dtape, rtape, Rdy),
         (np.zeros_like(q), shift) if n.T > 1 else None,
+    )
+
+
+def uniform_case(rng: np.random.Generator, n: Sizes) -> Case:
+    """B pairs; queries and keys change nothing."""
+    q, kv = rng.standard_normal((n.B, n.U, n.H, n.K)), rng.standard_normal((n.B, n.T, 2, n.H, n.K))
+    keys = np.zeros_like(kv)
+    keys[:, :, 0] = rng.standard_normal((n.B, n.T, n.H, n.K))
+    return Case(
+        "uniform",
+        (q, kv),
+        lambda engine, z: uniform.forward(engine, *z),
+        lambda engine, z, tape, dy: uniform.backward(engine, tape, dy),
+        lambda engine, z, tape, Rz: uniform.r_forward(engine, tape, *Rz),
+        lambda engine, z, tape, dtape, Rz, rtape, Rdy: uniform.r_backward(engine, tape, dtape, rtape, Rdy),
+        (rng.standard_normal(q.shape), keys),
     )
 
 
@@ -212,9 +263,9 @@ def mlp_case(rng: np.random.Generator, n: Sizes) -> Case:
     return _weighted("block: mlp", (w, rng.standard_normal((n.B, n.D))), _MLP)
 
 
-def model_case(rng: np.random.Generator, n: Sizes) -> Case:
+def model_case(rng: np.random.Generator, n: Sizes, **variant: Any) -> Case:
     """The network with two tasks on B pairs; V must be prime. The key biases change nothing."""
-    config = Config("case", task=Task(p=n.V, exclude_zero=False), model=Model(n.D, n.H, n.F, n.L))
+    config = Config("case", task=Task(p=n.V, exclude_zero=False), model=Model(n.D, n.H, n.F, n.L, **variant))
     parts = layout(config)
     theta = 0.5 * rng.standard_normal(parts.size)
     plan = model.plan(config, rng.integers(0, n.V, (n.B, 2)))
@@ -252,10 +303,15 @@ CASES: dict[str, Callable[[np.random.Generator, Sizes], Case]] = {
     "linear": linear_case,
     "projection": projection_case,
     "layernorm": layernorm_case,
+    "sphere": sphere_case,
     "gelu": gelu_case,
     "attention": attention_case,
+    "uniform": uniform_case,
+    "cosine": cosine_case,
     "cross_entropy": cross_entropy_case,
     "block: attend": attend_case,
     "block: mlp": mlp_case,
     "model": model_case,
+    "model: uniform": lambda rng, n: model_case(rng, n, attention="uniform"),
+    "model: sphere": lambda rng, n: model_case(rng, n, norm="sphere"),
 }

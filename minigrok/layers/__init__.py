@@ -19,7 +19,10 @@ LAYERS = (
     Layer("linear", "y = x W^T + b"),
     Layer("projection", "y = select(x) W^T + b, in the cheaper order"),
     Layer("layernorm", "y = gain (x - mean x) / sqrt(var x + eps) + shift"),
+    Layer("sphere", "y = x / |x|"),
     Layer("attention", "y_t = sum_s softmax_s(q_t . k_s / sqrt K) v_s"),
+    Layer("uniform", "y_t = sum_s v_s / T"),
     Layer("gelu", "y = x (1 + erf(x / sqrt 2)) / 2"),
+    Layer("cosine", "y = 10 z . n, n = sphere(W)"),
     Layer("cross_entropy", "loss = -log softmax(x)_k"),
 )

@@ -13,17 +13,18 @@ torch.nn.TransformerEncoderLayer(norm_first=True).
 from typing import Any, NamedTuple
 
 from minigrok.engine.base import Array, Engine
-from minigrok.layers import attention, gelu, layernorm, linear, projection, select
+from minigrok.layers import attention, gelu, linear, projection, select
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
 from minigrok.layers.select import Selection
 from minigrok.layers.sums import add, plus
+from minigrok.network import norms
 
 
 class Attend(NamedTuple):
     """Weights of the attention half."""
 
-    norm: Norm
+    norm: Norm | None  # None: the unit sphere
     query: Linear  # (D, D) rows 0 .. D-1 of PyTorch's in_proj
     keyvalue: Linear  # (2D, D) its other rows
     out: Linear  # (D, D)
@@ -32,7 +33,7 @@ class Attend(NamedTuple):
 class Mlp(NamedTuple):
     """Weights of the MLP half."""
 
-    norm: Norm
+    norm: Norm | None  # None: the unit sphere
     up: Linear  # (F, D)
     down: Linear  # (D, F)
 
@@ -45,6 +46,7 @@ class Rows(NamedTuple):
     keys: Selection | None  # B T rows; None: the input rows themselves
     queries: Selection | None  # B U rows
     eps: float  # of the LayerNorms
+    attention: Any = attention  # the layer: layers.attention, or layers.uniform
 
 
 class AttendTape(NamedTuple):
@@ -92,10 +94,10 @@ def _sum(engine: Engine, x: Array, y: Array) -> Array:
 
 def attend_forward(engine: Engine, w: Attend, rows: Rows, x: Array) -> tuple[Array, AttendTape]:
     """Return y (B U, D) and the tape; x (R, D) distinct rows."""
-    n, norm = layernorm.forward(engine, w.norm, x, rows.eps)
+    n, norm = norms.forward(engine, w.norm, x, rows.eps)
     q, query = projection.forward(engine, w.query, rows.queries, n)
     kv, keyvalue = projection.forward(engine, w.keyvalue, rows.keys, n)
-    a, att = attention.forward(engine, *_split_heads(rows, q, kv))
+    a, att = rows.attention.forward(engine, *_split_heads(rows, q, kv))
     o, out = linear.forward(engine, w.out, _join_heads(a, x.shape[1]))
     skip = select.forward(engine, rows.queries, x)
     return _add(engine, skip, o), AttendTape(norm, query, keyvalue, att, out)
@@ -111,14 +113,14 @@ def attend_backward(
     # forward: o = out(a)
     da, out = linear.backward(engine, w.out, tape.out, dy, dw and dw.out)
     # forward: a = attention(q, kv)
-    (dq, dkv), att = attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
+    (dq, dkv), att = rows.attention.backward(engine, tape.attention, da.reshape(tape.attention.q.shape))
     dq, dkv = _join_heads(dq, D), _join_heads(dkv, 2 * D)
     # forward: kv = keyvalue(n) and q = query(n), so dn = dn_q + dn_kv
     dn_kv, keyvalue = projection.backward(engine, w.keyvalue, rows.keys, tape.keyvalue, dkv, dw and dw.keyvalue)
     dn_q, query = projection.backward(engine, w.query, rows.queries, tape.query, dq, dw and dw.query)
     dn = _add(engine, dn_q, dn_kv)
     # forward: n = norm(x); x feeds norm and skip, so dx is the sum of both
-    dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
+    dx, norm = norms.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
     return _sum(engine, dskip, dx), AttendTape(norm, query, keyvalue, att, out)
 
 
@@ -127,12 +129,12 @@ def attend_r_forward(
 ) -> tuple[Array, AttendTape]:
     """Return Ry (B U, D) and the R-tape."""
     # forward: n = norm(x)
-    Rn, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
+    Rn, norm = norms.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
     # forward: q = query(n), kv = keyvalue(n)
     Rq, query = projection.r_forward(engine, w.query, rows.queries, tape.query, Rw.query, Rn)
     Rkv, keyvalue = projection.r_forward(engine, w.keyvalue, rows.keys, tape.keyvalue, Rw.keyvalue, Rn)
     # forward: a = attention(q, kv), o = out(a)
-    Ra, att = attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
+    Ra, att = rows.attention.r_forward(engine, tape.attention, *_split_heads(rows, Rq, Rkv))
     Ro, out = linear.r_forward(engine, w.out, tape.out, Rw.out, _join_heads(Ra, Rx.shape[1]))
     # forward: y = skip + o, skip = select(x), so Ry = Rskip + Ro
     Rskip = select.r_forward(engine, rows.queries, Rx)
@@ -157,7 +159,7 @@ def attend_r_backward(
     # backward: da = do W_out, so Rda has a term of Rdo and one of RW_out; likewise in each layer below
     Rda = linear.r_backward(engine, w.out, tape.out, dtape.out, Rw.out, rtape.out, Rdy, Rdw.out)
     Rda = Rda.reshape(tape.attention.q.shape)
-    Rdq, Rdkv = attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
+    Rdq, Rdkv = rows.attention.r_backward(engine, tape.attention, dtape.attention, rtape.attention, Rda)
     Rdq, Rdkv = _join_heads(Rdq, D), _join_heads(Rdkv, 2 * D)
     # backward: dn = dn_q + dn_kv, so Rdn = Rdn_q + Rdn_kv
     Rdn_kv = projection.r_backward(
@@ -168,13 +170,13 @@ def attend_r_backward(
     )
     Rdn = _add(engine, Rdn_q, Rdn_kv)
     # backward: dx is the sum of dskip and norm's dx, so Rdx is the sum of Rdskip and norm's Rdx
-    Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
+    Rdx = norms.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
     return _add(engine, Rdskip, Rdx)
 
 
 def mlp_forward(engine: Engine, w: Mlp, eps: float, x: Array) -> tuple[Array, MlpTape]:
     """Return y (N, D) and the tape; x (N, D)."""
-    n, norm = layernorm.forward(engine, w.norm, x, eps)
+    n, norm = norms.forward(engine, w.norm, x, eps)
     h, up = linear.forward(engine, w.up, n)
     g, act = gelu.forward(engine, h)
     o, down = linear.forward(engine, w.down, g)
@@ -189,14 +191,14 @@ def mlp_backward(engine: Engine, w: Mlp, tape: MlpTape, dy: Array, dw: Mlp | Non
     dh, act = gelu.backward(engine, tape.gelu, dg)
     dn, up = linear.backward(engine, w.up, tape.up, dh, dw and dw.up)
     # forward: n = norm(x); x feeds norm and y = x + o, so dx is the sum of both
-    dx, norm = layernorm.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
+    dx, norm = norms.backward(engine, w.norm, tape.norm, dn, dw and dw.norm)
     return _sum(engine, dy, dx), MlpTape(norm, up, act, down)
 
 
 def mlp_r_forward(engine: Engine, w: Mlp, tape: MlpTape, Rw: Mlp, Rx: Array) -> tuple[Array, MlpTape]:
     """Return Ry (N, D) and the R-tape."""
     # forward: n = norm(x), h = up(n), g = gelu(h), o = down(g)
-    Rn, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
+    Rn, norm = norms.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
     Rh, up = linear.r_forward(engine, w.up, tape.up, Rw.up, Rn)
     Rg, act = gelu.r_forward(engine, tape.gelu, Rh)
     Ro, down = linear.r_forward(engine, w.down, tape.down, Rw.down, Rg)
@@ -212,6 +214,6 @@ def mlp_r_backward(
     Rdg = linear.r_backward(engine, w.down, tape.down, dtape.down, Rw.down, rtape.down, Rdy, Rdw.down)
     Rdh = gelu.r_backward(engine, tape.gelu, dtape.gelu, rtape.gelu, Rdg)
     Rdn = linear.r_backward(engine, w.up, tape.up, dtape.up, Rw.up, rtape.up, Rdh, Rdw.up)
-    Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
+    Rdx = norms.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdn, Rdw.norm)
     # backward: dx is the sum of dy and norm's dx, so Rdx is the sum of Rdy and norm's Rdx
     return _add(engine, Rdy, Rdx)

@@ -18,14 +18,19 @@ import numpy as np
 
 from minigrok.config import Config
 from minigrok.engine.base import Array, Engine
-from minigrok.layers import embedding, layernorm, linear, select
+from minigrok.layers import attention, cosine, embedding, linear, select, uniform
+from minigrok.layers.cosine import Cosine
 from minigrok.layers.embedding import Embedding
 from minigrok.layers.layernorm import Norm
 from minigrok.layers.linear import Linear
 from minigrok.layers.select import Selection, selection
 from minigrok.layers.sums import add
-from minigrok.network import block
+from minigrok.network import block, norms, sphere_block
 from minigrok.network.block import Attend, AttendTape, Mlp, MlpTape, Rows
+
+ATTENTION = {"softmax": attention, "uniform": uniform}  # model.attention -> its layer
+HALVES = {"layernorm": block, "sphere": sphere_block}  # model.norm -> the halves of its block
+HEADS = {"layernorm": linear, "sphere": cosine}  # model.norm -> the layer of its heads
 
 
 class Weights(NamedTuple):
@@ -33,8 +38,8 @@ class Weights(NamedTuple):
 
     embedding: Embedding
     blocks: tuple[tuple[Attend, Mlp], ...]
-    norm: Norm
-    heads: tuple[Linear, ...]
+    norm: Norm | None  # None: the unit sphere
+    heads: tuple[Linear | Cosine, ...]
 
 
 class Plan(NamedTuple):
@@ -43,6 +48,8 @@ class Plan(NamedTuple):
     batch: Selection | None  # rows of the table that enter the first block; None: the table itself
     blocks: tuple[Rows, ...]
     readout: Selection | None  # rows of the last block that the heads read; None: all that it makes
+    halves: Any  # of a block: block, or sphere_block
+    head: Any  # the layer: layers.linear, or layers.cosine
 
 
 class Tape(NamedTuple):
@@ -55,10 +62,13 @@ class Tape(NamedTuple):
 
 def weights(views: dict[str, Array], config: Config) -> Weights:
     """Return the `Weights` of named views (`Layout.views`) of a flat vector."""
-    D = config.model.width
+    D, is_sphere = config.model.width, config.model.norm == "sphere"
 
-    def norm(name: str) -> Norm:
-        return Norm(views[f"{name}.weight"], views[f"{name}.bias"])
+    def norm(name: str) -> Norm | None:
+        return None if is_sphere else Norm(views[f"{name}.weight"], views[f"{name}.bias"])
+
+    def head(name: str) -> Linear | Cosine:
+        return Cosine(views[f"{name}.weight"]) if is_sphere else lin(name)
 
     def lin(name: str) -> Linear:
         return Linear(views[f"{name}.weight"], views[f"{name}.bias"])
@@ -73,7 +83,7 @@ def weights(views: dict[str, Array], config: Config) -> Weights:
         Embedding(views["pos_emb"], views["tok_emb.weight"]),
         tuple(one_block(f"encoder.layers.{layer}") for layer in range(config.model.blocks)),
         norm("norm"),
-        tuple(lin(f"heads.{operation}") for operation in config.task.operations),
+        tuple(head(f"heads.{operation}") for operation in config.task.operations),
     )
 
 
@@ -96,9 +106,10 @@ def plan(config: Config, tokens: Array, savings: bool = True) -> Plan:
         queries[-1] = _first_positions(B, T)
     if table and L == 1:
         queries[0] = selection(rows.index[::T], T * p)
-    heads, eps = config.model.heads, config.model.norm_eps
-    blocks = tuple(Rows(B, heads, k, q, eps) for k, q in zip(keys, queries, strict=True))
-    return Plan(None if table else rows, blocks, None if savings else _first_positions(B, T))
+    heads, eps, layer = config.model.heads, config.model.norm_eps, ATTENTION[config.model.attention]
+    blocks = tuple(Rows(B, heads, k, q, eps, layer) for k, q in zip(keys, queries, strict=True))
+    readout, norm = None if savings else _first_positions(B, T), config.model.norm
+    return Plan(None if table else rows, blocks, readout, HALVES[norm], HEADS[norm])
 
 
 def drawn(plan: Plan) -> tuple[Selection, Selection | None]:
@@ -127,14 +138,14 @@ def forward(engine: Engine, w: Weights, plan: Plan) -> tuple[list[Array], Tape]:
     x = select.forward(engine, plan.batch, embedding.forward(engine, w.embedding))
     blocks = []
     for (attend, mlp), rows in zip(w.blocks, plan.blocks, strict=True):
-        x, attend_tape = block.attend_forward(engine, attend, rows, x)
-        x, mlp_tape = block.mlp_forward(engine, mlp, rows.eps, x)
+        x, attend_tape = plan.halves.attend_forward(engine, attend, rows, x)
+        x, mlp_tape = plan.halves.mlp_forward(engine, mlp, rows.eps, x)
         blocks.append((attend_tape, mlp_tape))
     x = select.forward(engine, plan.readout, x)
-    z, norm = layernorm.forward(engine, w.norm, x, plan.blocks[-1].eps)
+    z, norm = norms.forward(engine, w.norm, x, plan.blocks[-1].eps)
     logits, heads = [], []
     for head in w.heads:
-        y, head_tape = linear.forward(engine, head, z)
+        y, head_tape = plan.head.forward(engine, head, z)
         logits.append(y)
         heads.append(head_tape)
     return logits, Tape(tuple(blocks), norm, tuple(heads))
@@ -145,19 +156,19 @@ def backward(engine: Engine, w: Weights, plan: Plan, tape: Tape, dlogits: list[A
     # forward: logits_k = head_k(z), so dz is the sum over the heads
     dzs, heads = [], []
     for k, head in enumerate(w.heads):
-        dz, head_dtape = linear.backward(engine, head, tape.heads[k], dlogits[k], dw and dw.heads[k])
+        dz, head_dtape = plan.head.backward(engine, head, tape.heads[k], dlogits[k], dw and dw.heads[k])
         dzs.append(dz)
         heads.append(head_dtape)
     # forward: z = norm(x), x = select(x, readout)
-    dx, norm = layernorm.backward(engine, w.norm, tape.norm, _sum(engine, dzs), dw and dw.norm)
+    dx, norm = norms.backward(engine, w.norm, tape.norm, _sum(engine, dzs), dw and dw.norm)
     dx = select.backward(engine, plan.readout, dx)
     # forward: x = attend(x), x = mlp(x) in each block, so mlp first, from the last block to the first
     blocks = []
     for i in reversed(range(len(w.blocks))):
         (attend, mlp), rows, (attend_tape, mlp_tape) = w.blocks[i], plan.blocks[i], tape.blocks[i]
         dattend, dmlp = dw.blocks[i] if dw else (None, None)
-        dx, mlp_dtape = block.mlp_backward(engine, mlp, mlp_tape, dx, dmlp)
-        dx, attend_dtape = block.attend_backward(engine, attend, rows, attend_tape, dx, dattend)
+        dx, mlp_dtape = plan.halves.mlp_backward(engine, mlp, mlp_tape, dx, dmlp)
+        dx, attend_dtape = plan.halves.attend_backward(engine, attend, rows, attend_tape, dx, dattend)
         blocks.append((attend_dtape, mlp_dtape))
     # forward: x = select(table, batch), table = embedding(w)
     if dw:
@@ -173,15 +184,15 @@ def r_forward(engine: Engine, w: Weights, plan: Plan, tape: Tape, Rw: Weights) -
     blocks = []
     for i, ((attend, mlp), rows) in enumerate(zip(w.blocks, plan.blocks, strict=True)):
         (attend_tape, mlp_tape), (Rattend, Rmlp) = tape.blocks[i], Rw.blocks[i]
-        Rx, attend_rtape = block.attend_r_forward(engine, attend, rows, attend_tape, Rattend, Rx)
-        Rx, mlp_rtape = block.mlp_r_forward(engine, mlp, mlp_tape, Rmlp, Rx)
+        Rx, attend_rtape = plan.halves.attend_r_forward(engine, attend, rows, attend_tape, Rattend, Rx)
+        Rx, mlp_rtape = plan.halves.mlp_r_forward(engine, mlp, mlp_tape, Rmlp, Rx)
         blocks.append((attend_rtape, mlp_rtape))
     # forward: x = select(x, readout), z = norm(x), logits_k = head_k(z)
     Rx = select.r_forward(engine, plan.readout, Rx)
-    Rz, norm = layernorm.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
+    Rz, norm = norms.r_forward(engine, w.norm, tape.norm, Rw.norm, Rx)
     Rlogits, heads = [], []
     for k, head in enumerate(w.heads):
-        Ry, head_rtape = linear.r_forward(engine, head, tape.heads[k], Rw.heads[k], Rz)
+        Ry, head_rtape = plan.head.r_forward(engine, head, tape.heads[k], Rw.heads[k], Rz)
         Rlogits.append(Ry)
         heads.append(head_rtape)
     return Rlogits, Tape(tuple(blocks), norm, tuple(heads))
@@ -202,20 +213,20 @@ def r_backward(
     # backward: dz is the sum over the heads, so Rdz is the sum of their Rdz
     Rdzs = []
     for k, head in enumerate(w.heads):
-        Rdz = linear.r_backward(
+        Rdz = plan.head.r_backward(
             engine, head, tape.heads[k], dtape.heads[k], Rw.heads[k], rtape.heads[k], Rdlogits[k], Rdw.heads[k]
         )
         Rdzs.append(Rdz)
     Rdz = _sum(engine, Rdzs)
-    Rdx = layernorm.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdz, Rdw.norm)
+    Rdx = norms.r_backward(engine, w.norm, tape.norm, dtape.norm, Rw.norm, rtape.norm, Rdz, Rdw.norm)
     Rdx = select.r_backward(engine, plan.readout, Rdx)
     # backward: dx through mlp, then attend, from the last block to the first, each at its tape, cotangents and R-tape
     for i in reversed(range(len(w.blocks))):
         (attend, mlp), (Rattend, Rmlp), (Rdattend, Rdmlp) = w.blocks[i], Rw.blocks[i], Rdw.blocks[i]
         (attend_tape, mlp_tape), (attend_dtape, mlp_dtape) = tape.blocks[i], dtape.blocks[i]
         attend_rtape, mlp_rtape = rtape.blocks[i]
-        Rdx = block.mlp_r_backward(engine, mlp, mlp_tape, mlp_dtape, Rmlp, mlp_rtape, Rdx, Rdmlp)
-        Rdx = block.attend_r_backward(
+        Rdx = plan.halves.mlp_r_backward(engine, mlp, mlp_tape, mlp_dtape, Rmlp, mlp_rtape, Rdx, Rdmlp)
+        Rdx = plan.halves.attend_r_backward(
             engine, attend, plan.blocks[i], attend_tape, attend_dtape, Rattend, attend_rtape, Rdx, Rdattend
         )
     # backward: dtable = select.backward(dx, batch), from which embedding fills dw: linear, so the same of Rdx

@@ -125,6 +125,8 @@ def layout(config: Config) -> Layout:
     shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
     for operation in config.task.operations:
         shapes |= {f"heads.{operation}.weight": (p, width), f"heads.{operation}.bias": (p,)}
+    if config.model.norm == "sphere":  # no gains and shifts, and no biases of the heads
+        shapes = {name: shape for name, shape in shapes.items() if not re.search(r"norm|heads.*bias", name)}
     return Layout(shapes)
 
 
@@ -138,6 +140,37 @@ def attention_matrices(config: Config) -> dict[str, slice]:
             found[f"L{block} {matrix}"] = slice(fused.start + i * D * D, fused.start + (i + 1) * D * D)
         found[f"L{block} WO"] = slices[f"{name}.out_proj.weight"]
     return found
+
+
+ROWS = {"queries": 0, "keys": 1, "values": 2}  # thirds of in_proj
+PATTERNS = {"outputs": "*.out_proj.*", "attention": "*.self_attn.*"}
+
+
+def members(config: Config, parts: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Mask (P,) of parts of the network.
+
+    Parameters
+    ----------
+    config : Config
+    parts : iterable of str
+        Patterns of names as in `Layout.group`; "queries", "keys", "values": those rows of every in_proj_weight and
+        in_proj_bias; "outputs": out_proj's weight and bias of every block; "attention": all of these
+
+    Raises
+    ------
+    ConfigError    a part that is none
+    """
+    D, whole = config.model.width, layout(config)
+    mask = np.zeros(whole.size, dtype=np.bool_)
+    for part in parts:
+        if part in ROWS:
+            rows = slice(ROWS[part] * D, (ROWS[part] + 1) * D)
+            for name, view in whole.views(mask).items():
+                if ".in_proj_" in name:
+                    view[rows] = True
+        else:
+            mask |= whole.group([PATTERNS.get(part, part)])
+    return mask
 
 
 def _block_shapes(width: int, mlp_width: int) -> dict[str, tuple[int, ...]]:
@@ -181,6 +214,7 @@ def initial(config: Config) -> Array:
 
     Notes
     -----
+    Parts that config.init.zero names are 0; the others are what they are without it.
     init.generator "numpy": the stream "init" of the seed, in the order of theta.
     init.generator "pytorch": the numbers of the paper's own run. Its code seeds PyTorch, splits the pairs by another
     generator, and builds the model on the CPU before it goes to a device, so the model's lines draw first and alone.
@@ -200,6 +234,7 @@ def initial(config: Config) -> Array:
         if torchs and not copied and name.endswith(".out_proj.bias"):
             stream.uniform(0, 1, parts.shapes[name])  # nn.Linear draws it, and attention sets it to 0
         arrays[name][...] = arrays[first] if copied else _draw(name, parts.shapes, stream)
+    theta[members(config, config.init.zero)] = 0
     return theta.astype(config.compute.dtype)
 
 

@@ -27,7 +27,9 @@ CHUNKS = (512, 2048)  # pairs at once in an evaluation, besides all
 def build(config: Config, theta: Array) -> twin.TorchModel:
     """Return the model of a configuration at theta (P,)."""
     task, m = config.task, config.model
-    model = twin.TorchModel(task.p, m.width, m.heads, m.mlp_width, m.blocks, task.operations, m.norm_eps)
+    model = twin.TorchModel(
+        task.p, m.width, m.heads, m.mlp_width, m.blocks, task.operations, m.norm_eps, m.attention, m.norm
+    )
     twin.load(model, theta)
     return model
 

@@ -129,6 +129,34 @@ def step_of(
         step_chunks(lo, hi, g, 1, scale, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], m, v, theta)
 
 
+def still(lo: int, hi: int, cursor: Array, table: Array, frozen: Array, g: Array) -> None:
+    """g = 0 where a parameter stands still at this step."""
+    for i in range(lo, hi):
+        if frozen[i] and table[cursor[0], 9] > 0:
+            g[i] = 0
+
+
+def step_of_trained(
+    lo: int,
+    hi: int,
+    cursor: Array,
+    table: Array,
+    state: Array,
+    frozen: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    theta: Array,
+) -> None:
+    """Make `step_of`, and undo it where a parameter stands still: `optim.Frozen.after`."""
+    for i in range(lo, hi):
+        kept = theta[i]
+        step_of(i, i + 1, cursor, table, state, g, m, v, theta)
+        if frozen[i] and table[cursor[0], 9] > 0 and state[1] > 0:
+            theta[i] = kept
+            m[i] = 0
+
+
 def advance(lo: int, hi: int, cursor: Array, state: Array) -> None:
     """Go on to the next step."""
     for _ in range(lo, hi):
@@ -148,13 +176,18 @@ class FleetStep:
     targets : sequence of (n_tasks, n_train) int64
     size : int
         Pairs of a batch.
+    frozen : (R, P) bool, optional
+        Parameters that the settings of `block` freeze.
     """
 
-    def __init__(self, fleet: Fleet, tokens: Sequence[Array], targets: Sequence[Array], size: int) -> None:
+    def __init__(
+        self, fleet: Fleet, tokens: Sequence[Array], targets: Sequence[Array], size: int, frozen: Array | None = None
+    ) -> None:
         self.fleet, self.machine, self.size = fleet, fleet.machine, size
         machine, P = self.machine, fleet.layout.size
         self.m, self.v = machine.zeros((P,)), machine.zeros((P,))
         self.state = machine.zeros((3,))
+        self._frozen = None if frozen is None else machine.stack(frozen)
         self._sums, self._sizes = (machine.zeros((chunks(fleet.gradients),)) for _ in range(2))
         self._cursor = machine.zeros((1,), np.int64)
         self._tokens, self._targets = machine.stack(np.stack(tokens)), machine.stack(np.stack(targets))
@@ -179,7 +212,10 @@ class FleetStep:
         """
         steps = batches.shape[1]
         table = np.array(
-            [[(s.clip_norm, *factors(s, t + 1 + j)) for j in range(steps)] for s, t in zip(settings, done, strict=True)]
+            [
+                [(s.clip_norm, *factors(s, t + 1 + j), s.freezes(t + 1 + j)) for j in range(steps)]
+                for s, t in zip(settings, done, strict=True)
+            ]
         )
         if steps > self._room:  # other arrays: the recording is of the old ones
             self._batches = self.machine.zeros((steps, self.size), np.int64)
@@ -207,6 +243,8 @@ class FleetStep:
                 self._invert(selection)
         fleet.forward_and_backward(0)
         g, least = fleet.gradients, least_sum(CHUNK, fleet.dtype)
+        if self._frozen is not None:
+            machine.rows(still, fleet.layout.size, self._cursor, self._table, self._frozen, g)
         machine.rows(sum_of_squares, self._sums.size, g, CHUNK, self._sums)
         machine.rows(lengths, self._sizes.size, g, CHUNK, self._sums, least, self._sizes)
         least = least_sum(fleet.layout.size, fleet.dtype)
@@ -214,7 +252,11 @@ class FleetStep:
         for loss in shard.losses:
             machine.rows(judge_losses, 1, loss, self.state)
         vectors = g, self.m, self.v, fleet.theta
-        machine.rows(step_of, fleet.layout.size, self._cursor, self._table, self.state, *vectors)
+        when = self._cursor, self._table, self.state
+        if self._frozen is None:
+            machine.rows(step_of, fleet.layout.size, *when, *vectors)
+        else:
+            machine.rows(step_of_trained, fleet.layout.size, *when, self._frozen, *vectors)
         machine.rows(advance, 1, self._cursor, self.state)
 
     def _invert(self, selection: Selection) -> None:

@@ -21,7 +21,7 @@ from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.network.evaluation import Scores
 from minigrok.network.fleet import Fleet
 from minigrok.network.fleet_evaluation import FleetEvaluation
-from minigrok.network.params import initial
+from minigrok.network.params import initial, members
 from minigrok.storage.runs import Run
 from minigrok.training.fleet_step import FleetStep
 from minigrok.training.loop import Sitting, until_one_ends
@@ -171,7 +171,8 @@ class Replicas:
         self.replicas = replicas
         self.fleet = Fleet(config, config.compute.dtype, len(replicas))
         tokens, targets = [each.tokens for each in replicas], [each.targets for each in replicas]
-        self.step = FleetStep(self.fleet, tokens, targets, config.train.batch_size)
+        frozen = np.stack([members(each.config, each.config.optimiser.frozen) for each in replicas])
+        self.step = FleetStep(self.fleet, tokens, targets, config.train.batch_size, frozen if frozen.any() else None)
         self.load()
         self._batches = BatchesAhead(replicas)
         self.evaluations = {

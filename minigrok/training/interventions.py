@@ -6,7 +6,9 @@ linear change before it, with the factor of the unchanged gradient, is the same 
     gradient      AdamW gets a g + b P g
     update        theta <- (1 - lr wd) theta + (a u + b P u),            u AdamW's update without the decay
     decay         theta <- theta + (a d + b P d) + u,                    d = -lr wd theta
+    filter        AdamW gets g + s h,        h <- ALPHA h + (1 - ALPHA) g, from 0 at the start
     parameters    after AdamW: theta <- theta + s |u| n,                 n a unit vector outside the plane: a kick
+With a support, a, b and P act on the part of the vector there, and the rest goes through.
 a and b follow from the dose s: `minigrok.config.arms`. Before the start, and at dose 0, a step is that of
 `minigrok.training.optim`.
 
@@ -25,15 +27,17 @@ from minigrok.engine import Array
 from minigrok.errors import ConfigError
 from minigrok.geometry import brackets, lengths
 from minigrok.network.objective import Objective
+from minigrok.network.params import members
 from minigrok.network.sharded import Sharded
 from minigrok.rng import rng
 from minigrok.tasks import pairs
-from minigrok.training.optim import AdamW, norm
+from minigrok.training.optim import CLIP_EPS, AdamW, norm
 from minigrok.training.planes import Plane
 
 TABLE = "intervention.csv"  # a row an evaluation, in the run's folder
 DEFECT_EVERY = 5  # evaluations between two measurements of D, which takes the time of some 15 steps: our choice
 ROUNDING = 32  # eps: what is left of a unit vector outside the plane, and not more than that, is rounding (our choice)
+ALPHA = 0.98  # of the slow filter (arXiv:2405.20233)
 QUANTILES = {"added_50": 0.5, "added_90": 0.9, "added_99": 0.99}  # of s |P g|_i / |g_i| over the parameters
 
 Row = dict[str, float]
@@ -57,6 +61,9 @@ class Intervener:
         self.config, self.settings, self.act = config, config.intervention, config.intervention.act
         self.theta, self.engine, self.adamw = net.theta, net.engine, adamw
         self._is_norm = self.settings.plane == "norm"
+        parts = self.settings.parts
+        self._outside = np.flatnonzero(~members(config, parts)) if parts else np.empty(0, np.intp)
+        self.memory = {"slow": np.zeros_like(self.theta)} if self.act.target == "filter" else {}
         rows = np.zeros((1, self.theta.size)) if self._is_norm else B
         if rows is None and self.settings.plane:
             do = "pass plane = planes.plane_of(run), as minigrok.training.train.train does"
@@ -73,8 +80,10 @@ class Intervener:
         if number == self.settings.start and self.settings.repeat:
             self._nudge()
         if self._is_norm and self.plane:
-            size_of_theta = norm(self.engine, self.theta)
-            self.plane.B[0] = self.theta / self.engine.dtype.type(size_of_theta) if size_of_theta > 0 else 0
+            inside = self.theta.copy()
+            inside[self._outside] = 0
+            size_inside = norm(self.engine, inside)
+            self.plane.B[0] = inside / self.engine.dtype.type(size_inside) if size_inside > 0 else 0
         is_on = self._is_on(number)
         self._given = g
         if is_on and self.act.target in ("update", "decay"):
@@ -82,6 +91,8 @@ class Intervener:
             return
         if is_on and self.act.target == "gradient":
             self._given = self._mixed(g)
+        if is_on and self.act.target == "filter":
+            self._given = self._filtered(g, size)
         self.adamw.step(self.theta, self._given, size)
         if is_on and self.act.target == "parameters" and self._kick_due(number):
             self._kick(number)
@@ -111,13 +122,25 @@ class Intervener:
         return number >= self.settings.start and self.settings.dose > 0
 
     def _mix(self, x: Array, out: Array) -> None:
-        """out = a x + b P x."""
+        """out = a x + b P x; x itself outside the support."""
         assert self.act.mix
+        elsewhere = x[self._outside]
         a, b = self.act.mix(self.settings.dose)
         if self.plane is None or b == 0:
             np.multiply(x, x.dtype.type(a), out=out)
         else:
             self.plane.mix(a, b, self.plane.coordinates(x), x, out)
+        out[self._outside] = elsewhere
+
+    def _filtered(self, g: Array, size: float) -> Array:
+        """g + s h of the clipped gradient, before the clipping that AdamW does."""
+        real, h = g.dtype.type, self.memory["slow"]
+        scale = min(1.0, self.adamw.settings.clip_norm / (size + CLIP_EPS))
+        h *= real(ALPHA)
+        h += real((1 - ALPHA) * scale) * g
+        np.multiply(h, real(self.settings.dose / scale), out=self._changed)
+        self._changed += g
+        return self._changed
 
     def _mixed(self, x: Array) -> Array:
         self._mix(x, self._changed)

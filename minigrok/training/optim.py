@@ -6,7 +6,8 @@ Formulas (t = 1, 2, ... the step; all element by element but the norm)
     m      <- beta1 m + (1 - beta1) g
     v      <- beta2 v + (1 - beta2) g^2
     theta  <- theta - lr / (1 - beta1^t)  m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-The decay acts on every parameter: embeddings, gains and biases too.
+The decay acts on every parameter: embeddings, gains and biases too. A frozen parameter keeps its theta; its g counts as
+0, also in |g|, and its m as 0.
 Source: Loshchilov & Hutter 2019, algorithm 2; the 1e-6 and the place of eps as in PyTorch 2 (clip_grad_norm_, AdamW).
 """
 
@@ -129,6 +130,32 @@ def factors(settings: Optimiser, t: int) -> tuple[float, ...]:
     s = settings
     keep, step = 1 - s.decay_rate, s.learning_rate / (1 - s.beta1**t)
     return s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, keep, step, 1 / math.sqrt(1 - s.beta2**t), s.eps
+
+
+class Frozen:
+    """Parameters that stand still: what is done before the norm of the gradient, and after the step.
+
+    Parameters
+    ----------
+    settings : Optimiser
+    mask : (P,) bool
+        Which ones; from which step on, the settings say.
+    """
+
+    def __init__(self, settings: Optimiser, mask: Array) -> None:
+        self.settings, self.places = settings, np.flatnonzero(mask)
+
+    def before(self, step: int, g: Array, theta: Array) -> Array | None:
+        """Write 0 into g (P,) at the parameters that stand still at a step, and return their theta; None: none does."""
+        if not self.settings.freezes(step):
+            return None
+        g[self.places] = 0
+        return theta[self.places]
+
+    def after(self, kept: Array | None, theta: Array, m: Array) -> None:
+        """Undo what the step did to them."""
+        if kept is not None:
+            theta[self.places], m[self.places] = kept, 0
 
 
 class Moments:

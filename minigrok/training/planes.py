@@ -25,7 +25,7 @@ from minigrok.engine.threads import one_blas_thread
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.geometry.bases import Basis, Trajectory
 from minigrok.geometry.subspace import embed, orthonormal, thinned
-from minigrok.network.params import attention_matrices
+from minigrok.network.params import attention_matrices, members
 from minigrok.rng import rng
 from minigrok.storage.cadence import cadence
 from minigrok.storage.files import read_arrays, write_arrays
@@ -175,18 +175,22 @@ def _rows(config: Config, source: Run) -> tuple[Array, list[int]]:
     settings, steps = config.intervention, _steps(config, source)
     X = np.stack([source.load_snapshot(step) for step in steps])
     X -= X[0].copy()
+    inside = members(config, settings.parts or ("*",))  # the support of the arm
+    X[:, ~inside] = 0
     found = _components(config, X)
     if found.rank < settings.rank and settings.plane != "past":
         got, do = f"{found.rank} directions in {len(steps)} snapshots of {source.folder}", "lower intervention.rank"
         raise RunFolderError(f"a trajectory of {settings.rank} directions", got, do)
     B = embed(found.blocks, found.size)  # (P, K)
+    B[~inside] = 0  # not rounding of the orthonormalisation; again below
     stream = rng(config.seed, f"intervention/{settings.plane}")
     if settings.plane == "minus_pc1":
         B = B[:, 1:]
     if settings.plane == "random":
-        B = orthonormal(stream.standard_normal(B.shape))
+        B = orthonormal(stream.standard_normal(B.shape) * inside[:, None])
     if settings.plane == "matched":
-        B = _matched(B, list(source.layout.slices.values()), stream)
+        B = _matched(B, list(source.layout.slices.values()), stream, inside)
+    B[~inside] = 0
     return np.ascontiguousarray(B.T), steps
 
 
@@ -202,8 +206,8 @@ def _components(config: Config, X: Array) -> Basis:
     return Trajectory(X, places).attention(settings.rank // len(places))
 
 
-def _matched(B: Array, places: list[slice], stream: np.random.Generator) -> Array:
-    """Random orthonormal directions (P, K), each with the energy of a column of B in every place.
+def _matched(B: Array, places: list[slice], stream: np.random.Generator, inside: Array | None = None) -> Array:
+    """Random orthonormal directions (P, K), each with the energy of a column of B in every place, 0 outside a mask.
 
     R <- R_b |B_bk| / |R_bk| in each place b, then R <- R (R^T R)^(-1/2), the nearest orthonormal columns: either undoes
     some of the other, less each time. They end when energies, which sum to 1, are within MATCHED.
@@ -213,7 +217,7 @@ def _matched(B: Array, places: list[slice], stream: np.random.Generator) -> Arra
     ConfigError
         They do not come that near.
     """
-    R: Array = stream.standard_normal(B.shape)
+    R: Array = stream.standard_normal(B.shape) * (1 if inside is None else inside[:, None])
     wanted = _energies(B, places)
     for _ in range(ROUNDS):
         factors = np.sqrt(np.divide(wanted, _energies(R, places), out=np.zeros_like(wanted), where=wanted > 0))

@@ -11,6 +11,7 @@ from minigrok.config import Config
 from minigrok.config.sections import EngineName
 from minigrok.engine import chosen, open_engine, portable
 from minigrok.errors import RunFolderError
+from minigrok.network.params import members
 from minigrok.storage.runs import Run
 from minigrok.training.budget import require_room
 from minigrok.training.counters import Counters
@@ -29,7 +30,10 @@ def ready(config: Config) -> tuple[Config, str]:
     ------
     EngineError
         The engine is not there, or portable mode is asked for and not in force.
+    ConfigError
+        A part to freeze, to start at 0 or to intervene in is not in the network.
     """
+    members(config, config.optimiser.frozen + config.init.zero + config.intervention.parts)
     if config.compute.portable:
         portable.require()
     engine, why = chosen(config.compute.engine)

@@ -11,11 +11,11 @@ from minigrok.config import Config
 from minigrok.engine import Array, portable
 from minigrok.errors import NonFiniteError
 from minigrok.network.evaluation import Evaluation, Scores
-from minigrok.network.params import initial
+from minigrok.network.params import initial, members
 from minigrok.network.sharded import Sharded
 from minigrok.storage.runs import METRICS, Run
 from minigrok.training.interventions import TABLE, intervener
-from minigrok.training.optim import AdamW, has_square, norm
+from minigrok.training.optim import AdamW, Frozen, has_square, norm
 from minigrok.training.run_state import Row, RunState
 
 
@@ -51,6 +51,7 @@ class Trainer(RunState):
         adamw = AdamW(config.optimiser, self.net.engine, self.net.layout.size)
         super().__init__(config, self.net.engine, self.net.theta, adamw)
         self.intervener = intervener(config, self.net, self.adamw, plane)
+        self.frozen = Frozen(config.optimiser, members(config, config.optimiser.frozen))
         self.grad = np.zeros_like(self.net.theta)
         self.evaluations = {part: Evaluation(self.net, *both) for part, both in self.sets.items()}
 
@@ -73,6 +74,7 @@ class Trainer(RunState):
         batch = self.stream.next()
         # forward and backward
         losses = self.net.gradient(self.tokens[batch], self.targets[:, batch], self.grad)
+        kept = self.frozen.before(self.adamw.steps + 1, self.grad, self.net.theta)
         grad_norm = norm(self.engine, self.grad)
         # a step that could not be finite is not made: the stream goes back
         is_finite = np.isfinite(losses).all() and np.isfinite(grad_norm)
@@ -89,6 +91,7 @@ class Trainer(RunState):
             self.intervener.step(self.grad, grad_norm)
         else:
             self.adamw.step(self.net.theta, self.grad, grad_norm)
+        self.frozen.after(kept, self.net.theta, self.adamw.m)
         self.counters.step += 1
         return losses
 
@@ -106,6 +109,11 @@ class Trainer(RunState):
         """Return loss and accuracy on all "train" or all "test" pairs."""
         return self.evaluations[part].scores()
 
+    def content(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return arrays and state of a checkpoint, the intervention's memory among them."""
+        arrays, state = super().content()
+        return arrays | (self.intervener.memory if self.intervener else {}), state
+
     def more(self) -> dict[str, Any]:
         """Return the intervention's kicks."""
         return {"kicks": self.intervener.kicks} if self.intervener else {}
@@ -115,6 +123,8 @@ class Trainer(RunState):
         super().restore(arrays, state)
         if self.intervener:
             self.intervener.kicks |= state["kicks"]
+            for name, memory in self.intervener.memory.items():
+                memory[:] = arrays[name]
 
     @property
     def tables(self) -> list[str]:

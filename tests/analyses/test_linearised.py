@@ -6,7 +6,7 @@ from synthetic_runs import SMALL, make, rises, walk
 
 from minigrok.analyses import linearised
 from minigrok.analyses.base import Work
-from minigrok.analyses.shared.activations import Activations
+from minigrok.analyses.shared.activations import Activations, read_by_heads
 from minigrok.config import preset, with_settings
 from minigrok.network.objective import Objective
 from minigrok.network.params import initial, layout
@@ -28,7 +28,7 @@ def test_logits_by_the_heads_own_derivative_are_those_of_the_forward_pass(point)
     run, objective, theta, _ = point
     data = pairs(run.config.task, run.config.seed)
     activations, views = Activations(run, data.of(data.train)[0]), run.layout.views(theta)
-    Z = activations(theta, lambda logits, tape: {"z": tape.heads[0]})["z"]
+    Z = activations(theta, read_by_heads)["z"]
     found = linearised.logits(objective, run.layout, theta)
     for task, z in zip(run.config.task.operations, found, strict=True):
         assert z == pytest.approx(Z @ views[f"heads.{task}.weight"].T + views[f"heads.{task}.bias"], abs=1e-12)

@@ -10,9 +10,9 @@ from minigrok.errors import ConfigError
 
 
 def test_every_arm_has_a_known_plane_and_target():
-    assert {arm.target for arm in ARMS.values()} == {"gradient", "update", "decay", "parameters"}
-    assert {arm.basis for name, arm in ARMS.items() if name != "none"} == set(BASES)
-    assert [name for name, arm in ARMS.items() if arm.mix is None] == ["none", "kick", "random_kick"]
+    assert {arm.target for arm in ARMS.values()} == {"gradient", "update", "decay", "parameters", "filter"}
+    assert {arm.basis for name, arm in ARMS.items() if name not in ("none", "slow")} == set(BASES)
+    assert [name for name, arm in ARMS.items() if arm.mix is None] == ["none", "slow", "kick", "random_kick"]
 
 
 @pytest.mark.parametrize("arm", [name for name, arm in ARMS.items() if arm.mix])
@@ -53,6 +53,8 @@ def test_deletion_is_amplification_times_1_minus_s(dose):
         {"arm": "minus_pc1", "rank": 1},
         {"arm": "deletion", "every": 5},
         {"arm": "kick", "every": -1},
+        {"arm": "kick", "support": ["pos_emb"]},
+        {"arm": "removal", "support": [""]},
         {"repeat": -1},
         {"repeat": 1.5},
     ],

@@ -14,6 +14,7 @@ from minigrok.config.arms import ARMS, NO_SOURCE
 from minigrok.errors import ConfigError
 from minigrok.experiments.cells import awaited, open_sweep, sweep_to_json
 from minigrok.experiments.sweep_file import RESERVED, Order, read_sweep, sweep_names, sweep_text
+from minigrok.network.params import layout, members
 
 BASE = 'name = "s"\n[base]\npreset = "tiny"\n'
 AXES = {
@@ -152,7 +153,8 @@ def test_a_file_is_relative_to_the_sweeps_and_the_command_line_wins(tmp_path: Pa
 
 
 def test_the_presets_are_the_papers_lists() -> None:
-    names = [name for name in sweep_names() if not name.startswith("intervention")]
+    ours = ("intervention", "uniform", "frozen", "sphere", "keep-rank")
+    names = [name for name in sweep_names() if not name.startswith(ours)]
     sweeps = {name: read_sweep(sweep_text(name)).configs for name in names}
     counts = {name: len(configs) for name, configs in sweeps.items()}
     assert counts == {
@@ -184,6 +186,25 @@ def test_the_presets_are_the_papers_lists() -> None:
         assert clock == 0 or config.train.max_steps * clock >= 20  # runs grok at 8 to 10
 
 
+def test_the_variants_are_portable_and_of_ten_seeds() -> None:
+    for name in ("uniform-attention", "frozen-attention", "uniform-controls", "keep-rank", "sphere"):
+        configs = read_sweep(sweep_text(name)).configs
+        assert {c.seed for c in configs} == set(range(8, 18))
+        assert all(c.compute.portable for c in configs)
+        assert all(members(c, c.optimiser.frozen).any() == bool(c.optimiser.frozen) for c in configs)
+    arms = [c for c in read_sweep(sweep_text("frozen-attention")).configs if c.seed == 8]
+    assert [c.name for c in arms] == [
+        "dual-frozen_queries_keys-s8",
+        "dual-frozen_values_outputs-s8",
+        "dual-frozen_queries_keys-zero_queries_keys-s8",
+        "dual-frozen_queries_keys-frozen_from1000-s8",
+        "dual-narrow-s8",
+    ]
+    dual, narrow = layout(preset("dual")).size, layout(arms[-1]).size
+    trained = dual - members(arms[0], ["queries", "keys"]).sum()
+    assert (trained, narrow) == (236_866, 236_402)
+
+
 def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_sweep() -> None:
     names = [name for name in sweep_names() if name.startswith("intervention")]
     sweeps = {name.removeprefix("intervention-"): read_sweep(sweep_text(name)) for name in names}
@@ -199,7 +220,12 @@ def test_the_interventions_have_the_papers_doses_and_caps_and_sources_in_their_s
         changed = [c for c in sweeps[name].configs if c.intervention.plane]
         assert {(c.train.max_steps, c.train.eval_every, c.intervention.start) for c in changed} == {(cap, every, 500)}
         assert {c.intervention.rank for c in changed} == {20}
-    assert {c.intervention.arm for c in sweeps["dual"].configs} == set(ARMS) - {"attention"}
+    assert {c.intervention.arm for c in sweeps["dual"].configs} == set(ARMS) - {
+        "attention",
+        "keep_rank",
+        "perp_grad",
+        "slow",
+    }
     for sweep in sweeps.values():
         assert all(awaited(sweep, c) for c in sweep.configs if c.intervention.plane not in NO_SOURCE)
         assert {c.train.snapshot_every for c in sweep.configs if not c.intervention.plane} == {100}  # the paper's log

@@ -32,7 +32,7 @@ def test_a_broken_layer_breaks_its_laws_and_no_others(monkeypatch):
     break_gelu(monkeypatch)
     broken = {(v.case, v.law) for v in run_checks(Sizes(), "plain") if not v.holds}
     assert ("gelu", "taylor 2") in broken
-    assert {case for case, _ in broken} == {"gelu", "block: mlp", "model"}
+    assert {case for case, _ in broken} == {"gelu", "block: mlp", "model", "model: uniform", "model: sphere"}
 
 
 def test_seeds_give_other_points_and_one_seed_the_same():

@@ -30,11 +30,22 @@ def four_maps(name, sizes, engine):
     return [flat(tree) for tree in (y, dz, Ry, Rdz)]
 
 
-@pytest.mark.parametrize(("name", "sizes"), [*((n, SMALL) for n in CASES), *((n, ODD) for n in CASES if n != "model")])
+@pytest.mark.parametrize(
+    ("name", "sizes"), [*((n, SMALL) for n in CASES), *((n, ODD) for n in CASES if not n.startswith("model"))]
+)
 def test_every_map_agrees_with_the_plain_engine_beside_a_replica_of_nans(name, sizes):
     plain = four_maps(name, sizes, Engine("float64"))
     cuda = four_maps(name, sizes, HostedCuda("float64", others=1))
-    products = name not in ("embedding", "select", "layernorm", "gelu", "attention", "cross_entropy")
+    products = name not in (
+        "embedding",
+        "select",
+        "layernorm",
+        "sphere",
+        "gelu",
+        "attention",
+        "uniform",
+        "cross_entropy",
+    )
     for a, b in zip(cuda, plain, strict=True):
         same_bits = device.simulated() and not products  # a device has its own exp and erf
         assert np.abs(a - b).max() <= (0 if same_bits else 1e-13 * max(1, np.abs(b).max())), "rows: the same bits"

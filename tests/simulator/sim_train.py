@@ -11,7 +11,7 @@ from minigrok.engine.cuda import CudaEngine
 from minigrok.errors import ConfigError, EngineError, NonFiniteError
 from minigrok.layers.select import selection
 from minigrok.network import model
-from minigrok.network.params import initial
+from minigrok.network.params import initial, members
 from minigrok.storage.runs import create, open_run
 from minigrok.tasks import BatchStream
 from minigrok.training.counters import Counters
@@ -41,6 +41,29 @@ def bits(folder):
     snapshots = [run.load_snapshot(step).tobytes() for step in run.snapshots()]
     checkpoint = {name: array.tobytes() for name, array in arrays.items()}, state | {"seconds": 0}
     return (folder / "metrics.csv").read_bytes(), run.snapshots(), snapshots, checkpoint
+
+
+@pytest.mark.parametrize("attention", ["softmax", "uniform"])
+def test_frozen_parts_stand_still_on_the_device(tmp_path, attention):
+    changes = [
+        (),
+        ('optimiser.frozen=["queries", "keys"]',),
+        ('optimiser.frozen=["*.linear1.*"]', "optimiser.frozen_from=2"),
+    ]
+    base = with_settings(config_of(dtype="float64"), (f"model.attention={attention}",))
+    runs = [create(tmp_path / str(i), with_settings(base, change)) for i, change in enumerate(changes)]
+    together(runs)
+    for i, run in enumerate(runs):
+        run.close()
+        with create(tmp_path / f"plain{i}", with_settings(run.config, ("compute.engine=plain",))) as alone:
+            train(alone)
+        mine, plain = (each.load_checkpoint()[0] for each in (run, alone))
+        for name in ("theta", "adam_m", "adam_v"):
+            assert np.abs(mine[name] - plain[name]).max() < 1e-11
+        mask = members(run.config, run.config.optimiser.frozen)
+        start, second, last = (run.load_snapshot(step)[mask] for step in (0, 2, 3))
+        assert (last == second).all()  # frozen from step 2 on, at the latest
+        assert (second == start).all() == (i < 2)
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

@@ -19,7 +19,7 @@ from minigrok.errors import ConfigError
 from minigrok.geometry import brackets, lengths
 from minigrok.geometry.subspace import orthonormal
 from minigrok.network.objective import Objective
-from minigrok.network.params import initial, layout
+from minigrok.network.params import initial, layout, members
 from minigrok.rng import rng
 from minigrok.storage.runs import create, open_run
 from minigrok.training.interventions import TABLE
@@ -69,7 +69,7 @@ def by_the_book(config: Config, steps: int = 12) -> Array:
     o, s = config.optimiser, config.intervention
     source = Trainer(dataclasses.replace(config, intervention=Intervention()), 1, THETA)
     theta = source.net.theta.copy()
-    m, v, found = np.zeros(P), np.zeros(P), []
+    m, v, h, found = np.zeros(P), np.zeros(P), np.zeros(P), []
     for t in range(1, steps + 1):
         source.net.theta[:] = theta
         rows = source.stream.next()
@@ -78,6 +78,9 @@ def by_the_book(config: Config, steps: int = 12) -> Array:
         Q = (theta / np.linalg.norm(theta))[None] if s.plane == "norm" else B
         target, f = (s.act.target, formula(s, Q)) if t >= s.start else ("", np.copy)
         g = f(g) if target == "gradient" else g
+        if target == "filter":
+            h = 0.98 * h + 0.02 * g
+            g = g + s.dose * h
         m, v = o.beta1 * m + (1 - o.beta1) * g, o.beta2 * v + (1 - o.beta2) * g * g
         u = -o.learning_rate * (m / (1 - o.beta1**t)) / (np.sqrt(v / (1 - o.beta2**t)) + o.eps)
         d = -o.learning_rate * o.weight_decay * theta
@@ -88,8 +91,11 @@ def by_the_book(config: Config, steps: int = 12) -> Array:
 
 def formula(s: Intervention, Q: Array):  # type: ignore[no-untyped-def]
     """What the table of arms says, written here on its own."""
-    dose = s.dose
+    dose, inside = s.dose, members(BASE, s.parts or ("*",))
     formulas = {
+        "keep_rank": lambda x: np.where(inside, x - dose * (x - Q.T @ (Q @ x)), x),
+        "perp_grad": lambda x: x - dose * Q.T @ (Q @ x),
+        "slow": np.copy,
         "scaling": lambda x: x * (1 - dose),
         "amplification": lambda x: x + (1 / (1 - dose) - 1) * Q.T @ (Q @ x),
         "removal": lambda x: x - dose * Q.T @ (Q @ x),
@@ -97,7 +103,7 @@ def formula(s: Intervention, Q: Array):  # type: ignore[no-untyped-def]
     return formulas.get(s.arm, lambda x: x - dose * (x - Q.T @ (Q @ x)))  # the paper's deletion
 
 
-@pytest.mark.parametrize("arm", LINEAR)
+@pytest.mark.parametrize("arm", [*LINEAR, "slow"])
 def test_an_arm_is_its_formula(arm: str) -> None:
     config = intervened(arm, 0.3)
     expected = by_the_book(config)
@@ -149,7 +155,7 @@ def test_the_log_says_what_was_done() -> None:
     )
 
 
-@pytest.mark.parametrize("arm", ["deletion", "update_deletion", "kick", "norm"])
+@pytest.mark.parametrize("arm", ["deletion", "update_deletion", "kick", "norm", "keep_rank", "slow"])
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path: Path, arm: str) -> None:
     """In float32, on another number of threads, and without the source: the plane is in the folder."""
     source = with_values(BASE, {"compute.dtype": "float32", "compute.shards": 2, "train.grok_threshold": 1e-9})
@@ -282,6 +288,29 @@ def test_key_biases_grow_out_of_rounding_under_arm_norm_and_under_no_other() -> 
     assert max(size["none"], size["scaling"]) < 1e-7
     assert size["norm"] > 1e-3
     assert "chaotic" in ARMS["norm"].does
+
+
+def test_removal_in_a_support_is_the_rest_of_what_keep_rank_keeps_there() -> None:
+    inside = members(BASE, ["attention"])
+    B_inside = orthonormal(np.random.default_rng(0).standard_normal((P, 3)) * inside[:, None]).T
+    given = {}
+    for arm, more in (("keep_rank", {}), ("removal", {"support": ["attention"]})):
+        trainer = Trainer(intervened(arm, 1.0, start=1, **more), 1, THETA, B_inside)
+        trainer.step()
+        given[arm], g = trainer.intervener._given, trainer.grad  # type: ignore[union-attr]
+    assert all(np.array_equal(each[~inside], g[~inside]) for each in given.values())
+    assert np.abs((given["keep_rank"] + given["removal"] - g)[inside]).max() < 1e-15
+    assert np.linalg.matrix_rank(np.vstack([B_inside, given["keep_rank"] * inside])) == 3
+
+
+def test_perp_grad_is_perpendicular_to_theta_and_to_a_part_of_it_with_a_support() -> None:
+    for support in ((), ("attention",)):
+        trainer = Trainer(intervened("perp_grad", 1.0, start=1, support=support), 1, THETA)
+        trainer.step()
+        inside, given = members(BASE, support or ("*",)), trainer.intervener._given  # type: ignore[union-attr]
+        assert abs(given[inside] @ THETA[inside]) < 1e-14
+        assert abs(trainer.grad[inside] @ THETA[inside]) > 1e-6
+        assert np.array_equal(given[~inside], trainer.grad[~inside])
 
 
 def test_a_sustained_kick_comes_every_so_many_steps() -> None:

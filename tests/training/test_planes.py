@@ -15,7 +15,7 @@ from minigrok.engine import Array, open_engine
 from minigrok.engine.threads import Team, TeamEngine
 from minigrok.errors import ConfigError, MinigrokError, RunFolderError
 from minigrok.geometry.subspace import orthonormal
-from minigrok.network.params import attention_matrices, layout
+from minigrok.network.params import attention_matrices, layout, members
 from minigrok.storage.files import read_arrays, write_arrays
 from minigrok.storage.runs import Run, create, open_run
 from minigrok.training.planes import CHUNK, FILE, MATCHED, Plane, _energies, _matched, find_source, plane_of
@@ -148,6 +148,22 @@ def test_a_plane_in_the_attention_matrices_has_as_many_components_of_each(top: P
     assert same_span(B, expected)
     with pytest.raises(ConfigError, match="a rank that 8 attention matrices share evenly"):
         plane_of(intervened(top, basis="attention", rank=12))
+
+
+@pytest.mark.parametrize("basis", ["source", "matched", "random"])
+@pytest.mark.parametrize("support", [("attention",), ("queries", "keys")])
+def test_with_a_support_a_plane_lies_in_it(top: Path, basis: str, support: tuple[str, ...]) -> None:
+    run = intervened(top, arm="keep_rank", basis=basis, support=list(support))
+    B, inside = plane_of(run), members(CONFIG, support)
+    assert B is not None
+    assert not B[:, ~inside].any()
+    assert np.abs(B @ B.T - np.eye(3)).max() < 1e-6
+    X = trajectory(top, 12, "source") * inside
+    components = np.linalg.svd(X, full_matrices=False)[2][:3]
+    assert same_span(B, components) == (basis == "source")
+    if basis == "matched":
+        places = list(run.layout.slices.values())
+        assert np.abs(_energies(B.T, places) - _energies(components.T, places)).max() < 2e-6
 
 
 def test_a_source_as_long_as_the_papers_gives_its_checkpoints_alone(tmp_path: Path) -> None:

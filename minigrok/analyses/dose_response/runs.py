@@ -12,7 +12,7 @@ from minigrok.engine import Array
 from minigrok.storage.runs import Run
 from minigrok.training.interventions import TABLE
 
-DETAILS = ("basis", "start", "rank", "every")  # settings that make another arm where they vary
+DETAILS = ("basis", "start", "rank", "every", "support")  # settings that make another arm where they vary
 
 
 def lives_of(runs: Sequence[Run], horizon: int) -> list[Life]:
@@ -45,7 +45,8 @@ def _life(run: Run, name: str, horizon: int, varied: Sequence[str], references: 
 def _arm(settings: Intervention, varied: Sequence[str]) -> str:
     if settings.dose == 0:
         return BASELINE
-    details = [f"{key} {value}" for key in varied if (value := getattr(settings, key)) or key != "basis"]
+    said = {key: " ".join(value) if isinstance(value := getattr(settings, key), tuple) else value for key in varied}
+    details = [f"{key} {value}" for key, value in said.items() if value or key not in ("basis", "support")]
     return ", ".join([settings.arm, *details])
 
 

@@ -35,7 +35,8 @@ class Reader:
         self.activations, self.engine = (net := Activations(run, self.data.tokens)), net.net.engines[0]
         self.tokens = np.unique(self.data.tokens)
         of_pairs = characters.of_pairs(self.data.tokens[:, 0], self.data.tokens[:, 1], p)
-        places = [f"L{i} {x}" for i in range(run.config.model.blocks) for x in ("attention", "head outputs", "neurons")]
+        names = ("attention",) * (run.config.model.attention == "softmax") + ("head outputs", "neurons")
+        places = [f"L{i} {x}" for i in range(run.config.model.blocks) for x in names]
         logits = {
             f"logits {task}": characters.of_numbers(y, p, "answer")
             for task, y in zip(self.tasks, self.data.targets, strict=True)
@@ -53,8 +54,10 @@ class Reader:
 
     def _kept(self, logits: list[Array], tape: model.Tape) -> dict[str, Array]:
         found, B = {}, len(logits[0])
-        for i, (attend, mlp) in enumerate(tape.blocks):
-            found[f"L{i} attention"] = attend.attention.p[:, :, 0, 0]  # of position 0, to token a
+        for i, halves in enumerate(tape.blocks):
+            attend, mlp = (getattr(half, "half", half) for half in halves)  # inside the spheres, where there are some
+            if hasattr(attend.attention, "p"):  # else it is uniform
+                found[f"L{i} attention"] = attend.attention.p[:, :, 0, 0]  # of position 0, to token a
             found[f"L{i} head outputs"] = _first(attend.out, B)
             found[f"L{i} neurons"] = _first(mlp.down, B)
         return found | {

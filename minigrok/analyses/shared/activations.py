@@ -33,3 +33,9 @@ class Activations:
             chunk = kept(*model.forward(engine, self.net.w, plan))
             found.append({name: np.array(x) for name, x in chunk.items()})
         return {name: np.concatenate([chunk[name] for chunk in found]) for name in found[0]}
+
+
+def read_by_heads(logits: list[Array], tape: model.Tape) -> dict[str, Array]:
+    """Return what every head takes in, "z" (B, D)."""
+    head = tape.heads[0]
+    return {"z": getattr(head, "z", head)}  # a linear head keeps its input alone
