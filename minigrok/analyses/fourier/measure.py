@@ -1,7 +1,7 @@
 """What fourier measures at one snapshot: families of functions, their spectra, what random bases show, ablations."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Reader:
     def _kept(self, logits: list[Array], tape: model.Tape) -> dict[str, Array]:
         found, B = {}, len(logits[0])
         for i, halves in enumerate(tape.blocks):
-            attend, mlp = (getattr(half, "half", half) for half in halves)  # inside the spheres, where there are some
+            attend, mlp = (_inner(half) for half in halves)
             if hasattr(attend.attention, "p"):  # else it is uniform
                 found[f"L{i} attention"] = attend.attention.p[:, :, 0, 0]  # of position 0, to token a
             found[f"L{i} head outputs"] = _first(attend.out, B)
@@ -63,6 +63,11 @@ class Reader:
         return found | {
             f"logits {task}": x - x.mean(axis=1, keepdims=True) for task, x in zip(self.tasks, logits, strict=True)
         }
+
+
+def _inner(half: Any) -> Any:
+    """Return the tape of half a block: where rows are kept on spheres, that between them."""
+    return getattr(half, "half", half)
 
 
 def _first(x: Array, B: int) -> Array:
