@@ -45,7 +45,7 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
     rng : numpy Generator
         Used when there are more than MOST permutations.
     """
-    ranks = [(_centred_ranks(x), _centred_ranks(y)) for x, y in groups if len(x) > 1]
+    ranks = [(centred_ranks(x), centred_ranks(y)) for x, y in groups if len(x) > 1]
     n = sum(len(x) for x, _ in ranks)
     size = math.sqrt(sum(float(x @ x) for x, _ in ranks) * sum(float(y @ y) for _, y in ranks))
     if size == 0:
@@ -59,6 +59,11 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
     as_far = int((np.abs(sums) >= abs(observed) - 1e-9 * size).sum())
     p = as_far / orders if is_exact else (as_far + 1) / (MOST + 1)
     return RankTest(observed / size, n, p)
+
+
+def centred_ranks(x: Array) -> Array:
+    """Return the ranks of x (n,), ties shared, less their mean."""
+    return np.asarray(rankdata(x) - (len(x) + 1) / 2, np.float64)
 
 
 def auc(early: Sequence[float], late: Sequence[float]) -> float:
@@ -78,10 +83,6 @@ def exponent(t: Array, y: Array) -> float:
     u, v = np.log(t), np.log(y)
     u = u - u.mean()
     return float(u @ v / (u @ u))
-
-
-def _centred_ranks(x: Array) -> Array:
-    return np.asarray(rankdata(x) - (len(x) + 1) / 2, np.float64)
 
 
 def _all_sums(ranks: list[tuple[Array, Array]]) -> Iterator[float]:
