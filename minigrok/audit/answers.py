@@ -15,7 +15,7 @@ from minigrok.engine import Array
 from minigrok.statistics.decisions import equivalence, share_p, unlike
 from minigrok.statistics.exchange import SIGNIFICANT, exchanged, least_p, p_value
 from minigrok.statistics.intervals import mean_interval, next_interval, share_interval
-from minigrok.statistics.small_samples import centred_ranks, sign_test
+from minigrok.statistics.small_samples import centred_ranks, flip_test
 from minigrok.statistics.survival import log_rank
 
 YES, NO, UNDECIDED = "yes", "no", "undecided"
@@ -164,16 +164,16 @@ def chance_before(case: Case) -> float:
     return float(np.clip((case.target - case.start) / (case.end - case.start), 0, 1)) if case.end > case.start else 1.0
 
 
-def scatters_less(cases: Sequence[Case], i: int) -> float:
-    """Sign test: |ln(target / event)| about its median is smaller than that of trivial predictor i; 1 if larger."""
+def scatters_less(cases: Sequence[Case], i: int, rng: np.random.Generator) -> float:
+    """Sign flips: |ln(target / event)| about its median is smaller than that of trivial predictor i; 1 if larger."""
     known = [case for case in cases if case.exact[0] > 0 and case.trivial[i] > 0]
     if not known:
         return NAN
     target = np.log([case.target for case in known])
     each = target - np.log([[case.exact[0], case.trivial[i]] for case in known]).T  # (2, n)
     off = np.abs(each - np.median(each, axis=1, keepdims=True))
-    plus, minus = int((off[0] < off[1]).sum()), int((off[0] > off[1]).sum())
-    return sign_test(plus, minus) if plus > minus else 1.0
+    gain = off[1] - off[0]
+    return flip_test(gain, rng) if gain.sum() > 0 else 1.0
 
 
 def rank(

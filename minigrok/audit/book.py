@@ -63,7 +63,8 @@ def load(path: Path | None = None) -> Book:
     require(not seen, "confirmation seeds", "were never looked at", seen)
     digest = hashlib.sha256("\0".join([text, *map(_file, RULES)]).encode()).hexdigest()
     seal = read_toml(_file("sealed.toml"), "a seal")
-    changed = str(seal["changed"]) if seal["sha256"] == digest else ""
+    own = str(rules.get("changed", ""))  # of another file of claims: its author's word
+    changed = own if path is not None else str(seal["changed"]) if seal["sha256"] == digest else ""
     return Book(claims, groups, settings, confirm, tuple(rules["exploratory"]), digest, changed)
 
 

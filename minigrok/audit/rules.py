@@ -112,7 +112,7 @@ def event(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, exchang
     """Reproduces: share of seeds with the event before. Supported: against three nulls.
 
     Dates shifted at random: the event is uniform between start and end of its run. Trivial predictors: log(target /
-    event) scatters less about its median than that of each trivial event, sign test. Controls: the event is rarer.
+    event) scatters less about its median than that of each trivial event, sign flips. Controls: the event is rarer.
     """
     own, controls = of(cases, "case"), of(cases, "control")
     own = [case for case in own if case.target == case.target]
@@ -121,7 +121,7 @@ def event(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, exchang
     k, n = int((before > 0).sum()), len(before)
     chances = [chance_before(case) for case in own if case.exact[0] == case.exact[0] or case.end == case.end]
     shifted = min(2 * at_least(k, chances), 1.0) if chances else NAN
-    trivial = [scatters_less(own, i) for i in range(len(claim.trivial))]
+    trivial = [scatters_less(own, i, rng) for i in range(len(claim.trivial))]
     alarms = by_seed(controls, lambda case: float(np.isfinite(case.exact[0])))
     fired = int((alarms > 0).sum())
     alone = unlike(k, n, fired, len(alarms)) if fired * n < k * len(alarms) else 1.0

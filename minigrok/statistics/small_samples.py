@@ -1,10 +1,11 @@
 """Tests that are exact for a handful of runs.
 
     sign test          p = P(a count this far from n/2 or farther) for n fair coins
+    sign flips         p of a sum of n paired differences over all 2^n choices of their signs
     rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
     discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y): Mann and Whitney's U of y, over n m
     exponent           slope of least squares through (ln t, ln y)
-Source: Lehmann 1975 (sign, rank, Mann-Whitney).
+Source: Lehmann 1975 (sign, rank, Mann-Whitney); Fisher 1935 (sign flips).
 """
 
 import math
@@ -33,6 +34,23 @@ def sign_test(plus: int, minus: int) -> float:
     """Return the two-sided exact p of `plus` against `minus`, ties left out before; 1 for none at all."""
     n = plus + minus
     return float(binomtest(plus, n).pvalue) if n else 1.0
+
+
+def flip_test(differences: Array, rng: np.random.Generator) -> float:
+    """Return the two-sided p of the sum of paired differences (n,), their signs flipped; 1 for none.
+
+    Parameters
+    ----------
+    differences : (n,) float
+    rng : numpy Generator
+        Used when there are more than MOST choices of signs.
+    """
+    x = np.asarray(differences, np.float64)
+    n = len(x)
+    is_exact = 2**n <= MOST
+    bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 if is_exact else rng.integers(0, 2, (MOST, n))
+    as_far = int((np.abs((2 * bits - 1) @ x) >= abs(x.sum()) - 1e-9 * np.abs(x).sum()).sum())
+    return as_far / len(bits) if is_exact else (as_far + 1) / (MOST + 1)
 
 
 def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
