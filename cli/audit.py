@@ -25,9 +25,7 @@ MISSING = "audit-missing.toml"
 @click.option(
     "--out", default="audit.json", show_default=True, type=click.Path(path_type=Path), help="Where the audit is kept."
 )
-@click.option(
-    "--missing", is_flag=True, help=f"Write {MISSING}: runs that would decide more; price it."
-)
+@click.option("--missing", is_flag=True, help=f"Write {MISSING}: runs that would decide more; price it.")
 @click.option("--expect", type=click.Path(path_type=Path), help="Exit 1 if a verdict is not that of this audit.json.")
 @json_option
 @debug_option

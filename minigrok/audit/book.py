@@ -54,7 +54,8 @@ def load(path: Path | None = None) -> Book:
         for name in ANALYSES
         for protocol in ("exact", "paper")
     }
-    claims = tuple(_claim(entry, groups) for entry in table["claim"])
+    measured = [entry.get("family") for entry in table["claim"] if entry.get("kind") != UNMEASURABLE]
+    claims = tuple(_claim(entry, groups, measured.count(entry.get("family"))) for entry in table["claim"])
     repeated = sorted({one.id for one in claims if sum(one.id == other.id for other in claims) > 1})
     require(not repeated, "ids of claims", "differ", repeated)
     rules = table["rules"]
@@ -93,7 +94,7 @@ def slug(group: str) -> str:
     return group.replace(" %", "").replace(" ", "-")
 
 
-def _claim(entry: Mapping[str, Any], groups: Mapping[str, Group]) -> Claim:
+def _claim(entry: Mapping[str, Any], groups: Mapping[str, Group], size: int) -> Claim:
     """Return a claim, every part checked; errors begin with its id."""
     name = str(entry.get("id", "a claim without id"))
     try:
@@ -109,7 +110,7 @@ def _claim(entry: Mapping[str, Any], groups: Mapping[str, Group]) -> Claim:
         for group in claim.groups:
             if group not in groups:
                 raise ConfigError("the name of a group of runs", repr(group), nearest(group, groups))
-        require_fallible(claim)
+        require_fallible(claim, size)
     except ConfigError as error:
         raise ConfigError(f"claim {name}: {error.required}", error.got, error.do) from error
     return claim
@@ -123,8 +124,11 @@ def _require_fields(claim: Claim, entry: Mapping[str, Any]) -> None:
     require(drawn, "drawn", "says how the null is drawn", "nothing")
 
 
-def require_fallible(claim: Claim) -> None:
-    """Raise a ConfigError for a rule that its null always passes, or nothing can: by logic, and by simulation."""
+def require_fallible(claim: Claim, size: int) -> None:
+    """Raise a ConfigError for a rule that its null always passes, or nothing can: by logic, and by simulation.
+
+    Nothing can if the least number of seeds cannot give p <= .05 after Holm's correction for a family of that size.
+    """
     low, high = claim.range or (float("-inf"), float("inf"))
     vacuous, paper = "a rule that its own null can fail", claim.paper
     if claim.kind in ("order", "count", "event"):
@@ -142,7 +146,8 @@ def require_fallible(claim: Claim) -> None:
         width = (high - low) / (2 if claim.kind == "invariance" else 1)
         require(claim.sesoi < width, "sesoi", f"is smaller than the range: {vacuous}", claim.sesoi)
     least = least_of(claim)
-    require(least <= SIGNIFICANT, "least", "can give p <= .05", f"{claim.least}, with p >= {least:.3g}")
+    rule = f"can give p <= .05 among {size} claims of the family"
+    require(size * least <= SIGNIFICANT, "least", rule, f"{claim.least}, with p >= {least:.3g}")
     share = passes_of_null(claim, np.random.default_rng(0))
     require(share <= 0.5, "the rule", f"is one that its null does not always pass: {vacuous}", f"{share:.0%} of draws")
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrok.analyses import ANALYSES, results
 from minigrok.analyses.base import Work, fingerprint
 from minigrok.analyses.perform import perform
@@ -101,8 +103,9 @@ class Reader:
             self.held = {known: value for known, value in self.held.items() if known[0] == run.folder}
             try:
                 self.held[key] = self._result(run, quantity.analysis, quantity.protocol)
-            except MinigrokError as error:
-                self.held[key] = f"{run.folder.name}: {quantity.analysis} ({quantity.protocol}): {error.got}"
+            except (MinigrokError, np.linalg.LinAlgError) as error:  # NumPy's word for a matrix that holds NaN
+                why = getattr(error, "got", str(error))
+                self.held[key] = f"{run.folder.name}: {quantity.analysis} ({quantity.protocol}): {why}"
         found = self.held[key]
         return (NAN, found) if isinstance(found, str) else (number(found, quantity.field), "")
 

@@ -109,6 +109,14 @@ def test_a_file_that_is_no_book_of_claims_is_refused(tmp_path, head, words):
         load(tmp_path, entry("value"), head=head)
 
 
+def test_a_rule_that_holm_makes_hopeless_is_refused(tmp_path):
+    """Eight seeds give p = .008, enough for six claims and not for seven."""
+    six = [entry("order", id=f"T{i}") for i in range(6)]
+    assert len(load(tmp_path, *six).claims) == 6
+    with pytest.raises(ConfigError, match="among 7 claims"):
+        load(tmp_path, *six, entry("order", id="T6"))
+
+
 def test_two_claims_of_one_id_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="ids of claims"):
         load(tmp_path, entry("value"), entry("order"))
