@@ -41,11 +41,11 @@ def audit(
     expect: Path | None,
     as_json: bool,
 ) -> None:
-    """Decide the paper's claims from runs, by rules written before them.
+    """Decide the paper's claims by rules written before the runs.
 
     RUN is the folder of a run, SWEEP that of a sweep: then all its runs that were begun. Analyses that a claim needs
     are made where they are missing, and a killed audit goes on where it was. Without a folder every row says what it
-    lacks. The rules: minigrok help audit.
+    lacks. The rules: minigrok help claims.
 
     Example: minigrok audit runs/paper-dual --claims C1
     """

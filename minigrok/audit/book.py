@@ -6,7 +6,7 @@ and [[claim]] entries. `sealed.toml` says when the rules last changed: `.ci/seal
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import MISSING, fields
 from importlib import resources
 from pathlib import Path
@@ -72,11 +72,20 @@ def load(path: Path | None = None) -> Book:
 def require_waiting(waits: str) -> None:
     """Raise a ConfigError for a quantity that waits for what is there: its field must be named now."""
     what, _, name = waits.partition(" ")
-    there = {"analysis": ANALYSES, "arm": ARMS, "setting": keys()}
+    there: dict[str, Container[str]] = {"analysis": ANALYSES, "arm": ARMS, "setting": keys(), "field": ()}
     if what not in there:
-        raise ConfigError("waits = 'analysis NAME', 'arm NAME' or 'setting KEY'", repr(waits), nearest(what, there))
-    if name in there[what]:  # type: ignore[operator]
+        ways = "waits = 'analysis NAME', 'field ANALYSIS PATH', 'arm NAME' or 'setting KEY'"
+        raise ConfigError(ways, repr(waits), nearest(what, there))
+    if name in there[what] or (what == "field" and _is_field(*name.split(" ", 1))):
         raise ConfigError(f"a quantity that names a field of {name}", f"waits = {waits!r}, which exists", "name it")
+
+
+def _is_field(analysis: str, path: str = "") -> bool:
+    try:
+        require_field(ANALYSES[analysis], path)
+    except (ConfigError, KeyError):
+        return False
+    return True
 
 
 def _file(name: str) -> str:
@@ -105,6 +114,7 @@ def _claim(entry: Mapping[str, Any], groups: Mapping[str, Group], size: int) -> 
             return claim
         require(claim.kind in STATISTICS, "kind", f"is one of {', '.join((*STATISTICS, UNMEASURABLE))}", claim.kind)
         _require_fields(claim, entry)
+        require(len(claim.exact) > 0, "exact", "has one quantity or more", "none")
         require(claim.statistic == STATISTICS[claim.kind], "statistic", f"is {STATISTICS[claim.kind]}", claim.statistic)
         require(claim.direction in ("+", "-"), "direction", "is + or -", claim.direction)
         for group in claim.groups:

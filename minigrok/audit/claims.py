@@ -47,7 +47,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry; what is what: docs/audit.md. Quantities that are left out do not exist for this kind of claim."""
+    """One entry; what is what: docs/claims.md. Quantities that are left out do not exist for this kind of claim."""
 
     id: str
     says: str

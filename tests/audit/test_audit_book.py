@@ -58,6 +58,8 @@ REFUSED = {
     "not a path": (entry("value", exact=[TIME | {"field": "runs[0"}]), "a path such as"),
     "unknown function": (entry("value", exact=[TIME | {"field": "runs[0].steps|magic"}]), "a function of a field"),
     "waits for what is there": (entry("value", exact=[{"waits": "analysis gram"}]), "names a field of gram"),
+    "waits for a field that is there": (entry("value", exact=[{"waits": "field gram draws"}]), "names a field"),
+    "nothing exact": (entry("value", exact=[]), "exact has one quantity"),
     "waits for nothing known": (entry("value", exact=[{"waits": "better times"}]), "waits ="),
     "vacuous effect": (entry("value", sesoi=-1.0), "sesoi is an effect"),
     "vacuous range": (entry("value", range=[1.0, 2.0]), "tolerance leaves a value out"),

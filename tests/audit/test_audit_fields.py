@@ -72,5 +72,6 @@ def test_functions():
     assert np.isnan(FUNCTIONS["below"](np.array([0.95])))
     assert FUNCTIONS["lead"](np.array([1.0, 5.0, 2.0]), 1) == 3
     assert FUNCTIONS["fold"](np.arange(4.0), 2).tolist() == [1, 2]
+    assert FUNCTIONS["best"](np.array([[0.9, 0.2], [0.4, 0.5]])) == 0.4
     assert FUNCTIONS["fall"](np.array([2.0, 8.0, 4.0])) == 2
     assert FUNCTIONS["outside"](np.array(0.75)) == 0.5
