@@ -56,6 +56,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "latest": np.max,  # of times: nan if one was never reached
     "reached": lambda x: float(np.sum(np.isfinite(x))),
     "reciprocal": lambda x: 1 / x,
+    "negative": lambda x: -x,
     "outside": lambda share: np.sqrt(1 - np.minimum(share, 1)),  # length outside a plane that has this share of energy
     "fall": lambda x: np.nanmax(x) / x[-1],
     "rise": lambda x: x[-1] - x[0],
@@ -93,8 +94,9 @@ def number(result: Any, path: str) -> float:
     try:
         for token in walk:
             value = _step(value, token, result)
-        for name, *numbers in functions:
-            value = FUNCTIONS[name](np.asarray(value, np.float64), *numbers)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for name, *numbers in functions:
+                value = FUNCTIONS[name](np.asarray(value, np.float64), *numbers)
         found = np.asarray(value, np.float64).reshape(-1)
     except (IndexError, KeyError, TypeError, ValueError):  # a list without such a member, None on the way
         return float("nan")
