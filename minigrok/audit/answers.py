@@ -6,7 +6,7 @@ A case is what one run says of a claim. A seed is one unit: what it has in sever
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,14 +59,14 @@ def of(cases: Sequence[Case], role: str) -> list[Case]:
     return [case for case in cases if case.role == role]
 
 
-def by_seed(cases: Sequence[Case], take: Callable[[Case], float]) -> Array:
-    """Return the mean of a number over the conditions of each seed (seeds,), seeds without one left out."""
+def by_seed(cases: Sequence[Case], take: Callable[[Case], float], join: Callable[[Array], Any] = np.mean) -> Array:
+    """Return a number of each seed (seeds,), the mean over its conditions; seeds without one are left out."""
     found: dict[int, list[float]] = {}
     for case in cases:
         number = take(case)
         if not math.isnan(number):
             found.setdefault(case.seed, []).append(number)
-    return np.array([np.mean(found[seed]) for seed in sorted(found)])
+    return np.array([float(join(np.array(found[seed]))) for seed in sorted(found)])
 
 
 def paper_of(case: Case) -> float:
@@ -155,8 +155,8 @@ def all_of(answers: Sequence[Answer]) -> Answer:
 
 
 def before_target(cases: Sequence[Case], take: Callable[[Case], float]) -> Array:
-    """+1 if the event came before its target, else -1: an event that never came is none before."""
-    return np.sign(by_seed(cases, lambda case: 1.0 if take(case) < case.target else -1.0))
+    """+1 if the event came before its target in every condition of a seed, else -1, as for one that never came."""
+    return by_seed(cases, lambda case: 1.0 if take(case) < case.target else -1.0, np.min)
 
 
 def chance_before(case: Case) -> float:
@@ -172,7 +172,8 @@ def scatters_less(cases: Sequence[Case], i: int, rng: np.random.Generator) -> fl
     target = np.log([case.target for case in known])
     each = target - np.log([[case.exact[0], case.trivial[i]] for case in known]).T  # (2, n)
     off = np.abs(each - np.median(each, axis=1, keepdims=True))
-    gain = off[1] - off[0]
+    found = {id(case): gain for case, gain in zip(known, off[1] - off[0], strict=True)}
+    gain = by_seed(known, lambda case: float(found[id(case)]))
     return flip_test(gain, rng) if gain.sum() > 0 else 1.0
 
 

@@ -60,6 +60,8 @@ def load(path: Path | None = None) -> Book:
     require(not repeated, "ids of claims", "differ", repeated)
     rules = table["rules"]
     confirm = range(rules["confirm"][0], rules["confirm"][1] + 1)
+    most = max((claim.least for claim in claims), default=0)
+    require(most <= len(confirm), "confirmation seeds", f"are at least {most}, the largest least n", len(confirm))
     seen = sorted({*confirm} & {*rules["exploratory"]})
     require(not seen, "confirmation seeds", "were never looked at", seen)
     digest = hashlib.sha256("\0".join([text, *map(_file, RULES)]).encode()).hexdigest()

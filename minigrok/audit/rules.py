@@ -81,10 +81,8 @@ def count(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, exchang
     own, controls = of(cases, "case"), of(cases, "control")
     chance = claim.chance
     if claim.null is not None:
-        null = by_seed(
-            own, lambda case: float(holds(claim, claim.null, case.null) > 0) if case.null == case.null else NAN
-        )
-        chance = max(float(null.mean()), SMALLEST) if len(null) else NAN
+        null = by_seed(own, lambda case: holds(claim, claim.null, case.null))
+        chance = max(float((null > 0).mean()), SMALLEST) if len(null) else NAN
 
     def signs(some: Sequence[Case], quantity: Quantity | None, take: Callable[[Case], float]) -> Array:
         return np.sign(by_seed(some, lambda case: holds(claim, quantity, take(case))))
@@ -119,7 +117,7 @@ def event(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, exchang
     paper = share(before_target(own, paper_of), None, claim.sesoi, None)
     before = before_target(own, exact_of(0))
     k, n = int((before > 0).sum()), len(before)
-    chances = [chance_before(case) for case in own if case.exact[0] == case.exact[0] or case.end == case.end]
+    chances = by_seed(own, chance_before, np.min).tolist()  # in every condition: at most the smallest
     shifted = min(2 * at_least(k, chances), 1.0) if chances else NAN
     trivial = [scatters_less(own, i, rng) for i in range(len(claim.trivial))]
     alarms = by_seed(controls, lambda case: float(np.isfinite(case.exact[0])))

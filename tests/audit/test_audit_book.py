@@ -101,6 +101,7 @@ def test_a_rule_that_its_own_null_passes_is_found_by_simulation(tmp_path, monkey
     ("head", "words"),
     [
         (HEAD.replace("exploratory = [42]", "exploratory = [12]"), "never looked at"),
+        (HEAD.replace("[11, 20]", "[11, 14]"), "the largest least n"),
         (HEAD.replace("[analyses]", "[other]"), r"\[analyses\]"),
         (HEAD.replace('preset = "tiny"', 'preset = "giant"'), "preset"),
         ("not TOML", "TOML"),

@@ -105,6 +105,15 @@ def test_tasks_and_conditions_of_a_seed_are_one_unit(decide):
     assert decide("order", cases) == "undecided"
 
 
+@pytest.mark.parametrize("kind", ["value", "order", "count", "event", "invariance"])
+def test_a_second_condition_of_the_same_seeds_adds_no_evidence(tmp_path, kind):
+    one, rng = claim(tmp_path, kind), np.random.default_rng(2)
+    cases = simulated.null_cases(one, rng)
+    doubled = [Case(**(vars(case) | {"group": g})) for case in cases for g in "ab"]
+    a, b = (RULES[kind](one, each, np.random.default_rng(1), 99) for each in (cases, doubled))
+    assert str(a) == str(b)
+
+
 @pytest.mark.parametrize(
     ("controls", "says"),
     [([0.0] * 10, "yes"), ([1.5] * 10, "uninformative"), ([1.5] * 6 + [0.0] * 4, "undecided"), ([], "undecided")],
