@@ -179,9 +179,14 @@ def seeds_of(found: Found, group: str) -> list[int]:
 
 
 def lacking(claim: Claim, found: Found, book: Book) -> Mapping[str, list[int]]:
-    """Return the seeds that each group of a claim lacks: up to the least number, or, if all have it, all the others."""
+    """Return the seeds that each group of a claim lacks: up to the least number, or, if all have it, all the others.
+
+    None where all have it and something else is missing: runs would not help.
+    """
     least = {name: [s for s in book.confirm[: claim.least] if s not in seeds_of(found, name)] for name in claim.groups}
     if any(least.values()):
         return {name: seeds for name, seeds in least.items() if seeds}
+    if found.missing:
+        return {}
     every = {name: [s for s in book.confirm if s not in seeds_of(found, name)] for name in claim.groups}
     return {name: seeds for name, seeds in every.items() if seeds}
