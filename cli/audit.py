@@ -87,30 +87,15 @@ def _make_ready(runs: list[Run]) -> None:
 
 
 def _print(found: Audit, out: Path) -> None:
-    from minigrok.display import cell
-
-    from .tables import print_table
+    from .tables import print_rows
 
     rows = []
     for row in found.rows:
         one, two = row.judged.reproduces, row.judged.supported
-        interval = f"{cell(two.low)} .. {cell(two.high)}"
-        p = f"{cell(row.adjusted_p)} (least {cell(two.least_p)})"
-        numbers = (one.answer, cell(one.estimate), two.answer, cell(two.estimate), interval, str(two.n), p)
-        rows.append((row.claim.id, row.verdict, *numbers, row.claim.says))
-    columns = (
-        "id",
-        "verdict",
-        "comes out",
-        ">paper's way",
-        "supported",
-        ">exact",
-        "95 %",
-        ">seeds",
-        ">p, Holm",
-        "claim",
-    )
-    print_table("", columns, rows)
+        answers = {"comes out": one.answer, "paper's way": one.estimate, "supported": two.answer, "exact": two.estimate}
+        numbers = {"low": two.low, "high": two.high, "seeds": two.n, "p, Holm": row.adjusted_p, "least p": two.least_p}
+        rows.append({"id": row.claim.id, "verdict": row.verdict, **answers, **numbers, "claim": row.claim.says})
+    print_rows("audit", rows)
     for row in found.rows:
         if row.missing:
             echo(f"{row.claim.id} lacks: {'; '.join(row.missing[:4])}" + " ..." * (len(row.missing) > 4))
