@@ -12,6 +12,7 @@ from minigrok_cli.help import first_sentence, pages
 from minigrok_cli.main import main as command_line
 
 from minigrok.analyses import ANALYSES
+from minigrok.audit.verdict import TABLE as VERDICTS
 from minigrok.bench.report import what
 from minigrok.config.arms import BASES
 from minigrok.info import arms, presets, sweeps
@@ -63,6 +64,7 @@ def tables() -> dict[str, list[str]]:
         "analyses": [_row(f"`{name}`", x.question, x.source) for name, x in ANALYSES.items()],
         "cadence": [_row(name, str(x.attention), str(x.checkpoint)) for name, x in FAMILIES.items()],
         "arms": [_row(f"`{x['name']}`", x["does"], x["doses"], x["plane"], x["source"]) for x in arms()],
+        "verdicts": [_row(*map(_fact, facts)) for facts in VERDICTS],
         "planes": [_row(f"`{name}`", words) for name, words in BASES.items()],
         "presets": [_row(f"`{x['name']}`", f"{x['parameters']:,}", x["description"]) for x in presets()],
         "sweeps": [_row(f"`{x['name']}`", str(x["runs"]), x["description"]) for x in sweeps()],
@@ -74,6 +76,11 @@ def tables() -> dict[str, list[str]]:
         "speed, short": [_row(*cells) for cells in speed_short(works())],
         "speed": [_row(*cells) for cells in speed(works())],
     }
+
+
+def _fact(fact: bool | str | None) -> str:
+    """Return a fact of the audit's table: a dash fits everything."""
+    return fact if isinstance(fact, str) else "-" if fact is None else "yes" if fact else "no"
 
 
 def _lines(name: str) -> int:

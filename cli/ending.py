@@ -29,6 +29,7 @@ FILES = {  # commands whose work is files, and what Ctrl-C leaves of them
     "intervene": "what is saved is kept, and `minigrok resume` goes on from there",
     "sweep": "what is saved is kept, and the same command goes on from there",
     "analyse": "finished parts are kept, and the same command goes on from there",
+    "audit": "finished analyses and parts are kept, and the same command goes on from there",
     "compress": "finished parts are kept, and the same command goes on from there",
     "plot": "every file that is there is whole",
     "bench": "nothing is kept",

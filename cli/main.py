@@ -16,6 +16,7 @@ import click
 from minigrok.version import __version__
 
 from .analyse import analyse
+from .audit import audit
 from .bench import bench
 from .check import check
 from .completion import completion
@@ -88,7 +89,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(train, resume, intervene, plot, analyse, compress, sweep, status),
+    *(train, resume, intervene, plot, analyse, compress, sweep, status, audit),
     *(verify, check, reference, bench, info, help_, completion),
 )
 for command in COMMANDS:

@@ -4,9 +4,10 @@
              A new draw lies inside with chance 1 - 2 r / (n + 1), exactly, whatever continuous law the null has.
              This chance is LEVEL or more; with fewer than 39 draws there is no band
     mean     m -/+ t_(n-1) s / sqrt(n): LEVEL for normal values; none for a single value or if nothing varies
+    next     m -/+ t_(n-1) s sqrt(1 + 1/n): one more value of the same normal law lies inside with chance LEVEL
     share    of k among n (Clopper and Pearson): LEVEL or more, for every true share
 Quantiles that interpolate, such as NumPy's, cover less: 1 - 2 (.025 (n - 1) + 1) / (n + 1), which is .913 at n = 50.
-Source: Wilks 1941 (band); Student 1908; Clopper & Pearson 1934.
+Source: Wilks 1941 (band); Student 1908; Hahn & Meeker 1991, chapter 4 (next); Clopper & Pearson 1934.
 """
 
 import math
@@ -58,6 +59,14 @@ def mean_interval(values: Array) -> Interval:
     values = np.asarray(values, np.float64)
     n, mean = len(values), values.mean() if len(values) else NOTHING
     error = values.std(ddof=1) / math.sqrt(n) if n > 1 else NOTHING
+    return Interval(*around(float(mean), float(error), n - 1), n)
+
+
+def next_interval(values: Array) -> Interval:
+    """Return the prediction interval of one more value beside values (n,)."""
+    values = np.asarray(values, np.float64)
+    n, mean = len(values), values.mean() if len(values) else NOTHING
+    error = values.std(ddof=1) * math.sqrt(1 + 1 / n) if n > 1 else NOTHING
     return Interval(*around(float(mean), float(error), n - 1), n)
 
 

@@ -1,10 +1,11 @@
 """Tests that are exact for a handful of runs.
 
     sign test          p = P(a count this far from n/2 or farther) for n fair coins
+    sign flips         p of a sum of n paired differences over all 2^n choices of their signs
     rank correlation   Spearman's rho within groups, pooled; p over every permutation within the groups
     discrimination     AUC = P(x < y) + P(x = y) / 2 over all pairs (x, y): Mann and Whitney's U of y, over n m
     exponent           slope of least squares through (ln t, ln y)
-Source: Lehmann 1975 (sign, rank, Mann-Whitney).
+Source: Lehmann 1975 (sign, rank, Mann-Whitney); Fisher 1935 (sign flips).
 """
 
 import math
@@ -35,6 +36,23 @@ def sign_test(plus: int, minus: int) -> float:
     return float(binomtest(plus, n).pvalue) if n else 1.0
 
 
+def flip_test(differences: Array, rng: np.random.Generator) -> float:
+    """Return the two-sided p of the sum of paired differences (n,), their signs flipped; 1 for none.
+
+    Parameters
+    ----------
+    differences : (n,) float
+    rng : numpy Generator
+        Used when there are more than MOST choices of signs.
+    """
+    x = np.asarray(differences, np.float64)
+    n = len(x)
+    is_exact = 2**n <= MOST
+    bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 if is_exact else rng.integers(0, 2, (MOST, n))
+    as_far = int((np.abs((2 * bits - 1) @ x) >= abs(x.sum()) - 1e-9 * np.abs(x).sum()).sum())
+    return as_far / len(bits) if is_exact else (as_far + 1) / (MOST + 1)
+
+
 def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> RankTest:
     """Return Spearman's rho of x and y within groups, pooled over the groups.
 
@@ -45,7 +63,7 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
     rng : numpy Generator
         Used when there are more than MOST permutations.
     """
-    ranks = [(_centred_ranks(x), _centred_ranks(y)) for x, y in groups if len(x) > 1]
+    ranks = [(centred_ranks(x), centred_ranks(y)) for x, y in groups if len(x) > 1]
     n = sum(len(x) for x, _ in ranks)
     size = math.sqrt(sum(float(x @ x) for x, _ in ranks) * sum(float(y @ y) for _, y in ranks))
     if size == 0:
@@ -59,6 +77,11 @@ def rank_test(groups: Sequence[tuple[Array, Array]], rng: np.random.Generator) -
     as_far = int((np.abs(sums) >= abs(observed) - 1e-9 * size).sum())
     p = as_far / orders if is_exact else (as_far + 1) / (MOST + 1)
     return RankTest(observed / size, n, p)
+
+
+def centred_ranks(x: Array) -> Array:
+    """Return the ranks of x (n,), ties shared, less their mean."""
+    return np.asarray(rankdata(x) - (len(x) + 1) / 2, np.float64)
 
 
 def auc(early: Sequence[float], late: Sequence[float]) -> float:
@@ -78,10 +101,6 @@ def exponent(t: Array, y: Array) -> float:
     u, v = np.log(t), np.log(y)
     u = u - u.mean()
     return float(u @ v / (u @ u))
-
-
-def _centred_ranks(x: Array) -> Array:
-    return np.asarray(rankdata(x) - (len(x) + 1) / 2, np.float64)
 
 
 def _all_sums(ranks: list[tuple[Array, Array]]) -> Iterator[float]:

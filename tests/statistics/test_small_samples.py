@@ -23,6 +23,21 @@ def test_sign_test_is_the_share_of_all_coins_as_far_from_a_half_or_farther(n):
     assert small.sign_test(n, 0) == min(1.0, 2.0 ** (1 - n))
 
 
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_flips_are_all_choices_of_signs_and_equal_differences_are_coins(n):
+    x = RNG.normal(0.5, 1, n)
+    sums = [
+        abs(sum(sign * value for sign, value in zip(signs, x, strict=True))) for signs in product((-1, 1), repeat=n)
+    ]
+    assert small.flip_test(x, RNG) == pytest.approx(np.mean(np.array(sums) >= abs(x.sum()) - 1e-12))
+    assert small.flip_test(np.ones(n), RNG) == small.sign_test(n, 0)
+
+
+def test_many_flips_are_drawn():
+    assert small.flip_test(np.ones(20), RNG) < 5 / small.MOST
+    assert small.flip_test(np.zeros(0), RNG) == 1
+
+
 def test_no_runs_no_evidence():
     assert small.sign_test(0, 0) == 1
     assert np.isnan(small.auc([], [1.0]))

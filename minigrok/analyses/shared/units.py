@@ -86,6 +86,11 @@ def require_alike(runs: Sequence[Run], names: Sequence[str], compared: Sequence[
     raise RunFolderError(f"runs that differ in {words} and seed alone", "; ".join(got + more), do)
 
 
+def is_of_condition(config: Config, other: Config) -> bool:
+    """Whether two configurations are of one condition: equal in all settings but DRAWN and IDLE."""
+    return _settings(config) == _settings(other)
+
+
 def _settings(config: Config) -> dict[str, object]:
     """Every setting that makes a condition, by its dotted key; an intervention of dose 0 is none."""
     nested = asdict(config)
