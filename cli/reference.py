@@ -127,10 +127,12 @@ def regenerate(
     with a sweep.toml: run the sweep first, and name its folder with --run [default: runs/NAME].
     """
     from minigrok import reference as references
-    from minigrok.reference.sweep import is_sweep
+    from minigrok.reference.sweep import is_sweep, read
 
     code, own = 0, run_folder or Path("runs", name)
-    if not is_sweep(folder / name):
+    if is_sweep(folder / name):
+        make_ready(read(folder / name).configs[0])  # the first steps that it repeats: in portable mode if the runs are
+    else:
         own, code = train_run(folder / name, run_folder, threads)
     if code == 0:
         show(name, references.regenerate(folder / name, own, reason), "moved")

@@ -3,6 +3,7 @@
     mark   memorised (train accuracy > .99); first evaluation with test accuracy >= .5, .9, .95, .98, .99;
            0.98 x 3 = the third evaluation in a row >= .98, the paper's grok step
     gap    step of task A minus step of task B, per run; in evaluations: rows of the table between the two
+    alone  the same marks of test accuracy on pairs without a partner (minigrok.orbits), where the table has them
 A seed is one observation, whatever its number of tasks: of several runs of one condition and seed the first one counts.
 A run where only one task of a pair got there counts for that task and has no gap. Gaps of one evaluation are below the
 resolution of the measurement.
@@ -57,6 +58,8 @@ class Times:
     tasks : list of str
     steps : (marks, tasks) float     optimiser steps; nan: not reached
     rows : (marks, tasks) float      the same in rows of the table of evaluations
+    alone, lag : (marks, tasks) float    steps of test pairs without a partner, nan: not reached, or not in the table;
+                                     and how much later all test pairs are there than those
     """
 
     run: str
@@ -66,6 +69,8 @@ class Times:
     tasks: list[str]
     steps: Array
     rows: Array
+    alone: Array
+    lag: Array
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,23 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
 
 def _times(run: Run, name: str, condition: str, marks: list[str]) -> Times:
     columns, tasks = events.evaluations(run), list(run.config.task.operations)
-    found = [[_mark(columns, task, mark) for task in tasks] for mark in marks]
-    steps = np.array([[np.nan if step is None else step for step in line] for line in found], np.float64)
+    steps = _steps(columns, tasks, marks)
+    alone = _steps(columns, [f"alone_{task}" for task in tasks], marks)
     rows = np.where(np.isnan(steps), np.nan, np.searchsorted(columns["step"], np.nan_to_num(steps)))
     last = int(columns["step"][-1])
-    return Times(name, condition, run.config.seed, last, tasks, steps, rows)
+    return Times(name, condition, run.config.seed, last, tasks, steps, rows, alone, steps - alone)
+
+
+def _steps(columns: dict[str, Array], names: list[str], marks: list[str]) -> Array:
+    """Return the step of each mark (marks, names) float; nan where it is not reached, or has no column."""
+    found = [[_mark(columns, name, mark) for name in names] for mark in marks]
+    return np.array([[np.nan if step is None else step for step in line] for line in found], np.float64)
 
 
 def _mark(columns: dict[str, Array], task: str, mark: str) -> int | None:
+    column = f"{'train' if mark == 'memorised' else 'test'}_accuracy_{task}"
+    if column not in columns:
+        return None
     if mark == "memorised":
         return events.memorised(columns, task)
     if mark == events.STREAK:

@@ -63,6 +63,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "burst": lambda x: np.max(x) / np.median(x),
     "rows": lambda x: np.median(x, axis=1),
     "peaks": lambda x: np.max(x, axis=0),
+    "worst": lambda x: np.nanmin(x, axis=1),  # of networks (rows): their worst task
+    "over_one": lambda x: x - 1,  # of a ratio
     "best": lambda x: np.max(np.min(x, axis=1)),  # of networks (rows): the worst task of the best network
     "fold": lambda x, size: np.reshape(x, (-1, size)).mean(axis=0),
     "lead": lambda x, i: x[i] - np.max(np.delete(x, i)),  # of one over the largest of the others

@@ -125,7 +125,8 @@ def test_table_says_what_stands_beside_what():
     x, test = np.arange(4.0), np.array([[0.0, 0, 0], [0.5, 0.8, 0.1], [0.9, 0.95, 0.8], [1, 1, 1]])
     nothing = np.full(test.shape, np.nan)
     groups = [Group("add", name, n, n // 2) for name, n in zip(GROUPS, (20, 20, 20), strict=True)]
-    made = Result("a", 3, 0.1, groups, {"add": 1.0}, [Line("training", "snapshots", x, test, test / 2, nothing)])
+    lines = [Line("training", "snapshots", x, test, test / 2, nothing)]
+    made = Result("a", 3, 0.1, groups, {"add": 1.0}, lines, {})
     rows = {(row["at"], row["group"]): row for row in table(made)}
     assert [rows[at, "alone"]["x"] for at in ("memorised", "last", "widest gap", REACHES)] == [1, 3, 1, 3]
     assert [rows[REACHES, name]["x"] for name in GROUPS] == [2, 2, 3]
@@ -172,3 +173,11 @@ def test_parts_and_figure(trained, result):
     assert len(analysis.ANALYSIS.draw(result).axes) == len(result.tasks) + len(result.lines) - 1
     paper = analysis.compute([trained], Settings("paper", parts=("compression",)), Work())
     assert [line.of for line in paper.lines] == ["svd, of init", "prune, of init"]
+
+
+def test_accuracies_without_a_partner_are_those_of_their_group(trained, result):
+    for line in result.lines:
+        alone = result.alone[f"{line.part}, {line.of}"]
+        for k, task in enumerate(trained.config.task.operations):
+            i = result.column(task, "alone")
+            assert np.isnan(alone[:, k]).all() if i is None else np.array_equal(alone[:, k], line.test[:, i])

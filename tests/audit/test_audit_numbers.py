@@ -51,7 +51,8 @@ def made(folder, tasks):
                 row |= {f"train_loss_{task}": float(np.exp(-i - k)), f"train_accuracy_{task}": float(i > 2)}
             for k, task in enumerate(tasks):
                 row |= {f"test_loss_{task}": 1.0, f"test_accuracy_{task}": float(i > 12 - 2 * k)}
-            run.append_metrics(row | {"grad_norm": 1.0, "param_norm": 50.0 - i})
+            alone = {f"test_accuracy_alone_{task}": float(i > 14 - 2 * k) for k, task in enumerate(tasks)}
+            run.append_metrics(row | {"grad_norm": 1.0, "param_norm": 50.0 - i} | alone)
         for i in range(len(STEPS)):
             run.save_snapshot(100 * i, theta.astype(np.float32))
             theta = 0.97 * theta + 0.02 * rng.standard_normal(theta.size)

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from minigrok import reference
 from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
+from minigrok.engine import portable
 from minigrok.network.params import layout
 from minigrok.reference import Comparison
 from minigrok.reference import files as reference_files
@@ -338,3 +339,14 @@ def test_a_last_bit_is_a_failure_in_portable_mode(folder: Path, monkeypatch: pyt
     assert failures(folder) == {}
     monkeypatch.setattr(reference, "obstacle", lambda folder: "")
     assert list(failures(folder)) == ["batch loss"]
+
+
+def test_a_sweep_of_portable_runs_is_taken_in_portable_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first steps are repeated here, and `check --portable` compares them bit for bit."""
+    (tmp_path / "own").mkdir()
+    text = 'name = "own"\n[base]\npreset = "tiny"\ncompute.portable = true\n[[grid]]\nseed = [1]\n'
+    (tmp_path / "own" / "sweep.toml").write_text(text, encoding="utf-8")
+    restarted: list[bool] = []
+    monkeypatch.setattr(portable, "restart", lambda: restarted.append(True))
+    minigrok("regenerate", "own", "--folder", tmp_path, "--run", tmp_path / "none", "--reason", "why")
+    assert restarted == [True]

@@ -128,6 +128,14 @@ class Grouped(Network):
         train, test = (each.scores().correct for each in self.sets)
         return np.array([[m.lookup(train, self.chance) for m in self.members], [m.test(test) for m in self.members]])
 
+    def alone(self, test: Array) -> Array:
+        """Return the column of each task's pairs without a partner (N, n_tasks) of accuracies (N, G)."""
+        found = np.full((len(test), 1 + max(each.k for each in self.members)), np.nan)
+        for i, (members, name) in enumerate(zip(self.members, self.groups, strict=True)):
+            if name.name == "alone":
+                found[:, members.k] = test[:, i]
+        return found
+
     def test_accuracy(self, theta: Array) -> Array:
         """Return the accuracy of each group at theta (P,), (G,)."""
         self.net.theta[:] = theta
@@ -144,7 +152,8 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     reached = milestones(run.config, columns) if columns else {}
     steps = {task: found.memorised_at for task, found in reached.items()}
     memorised = {task: float(step) if (step := steps.get(task)) else np.nan for task in run.config.task.operations}
-    return Result(run.folder.name, network.steps[-1], network.chance, network.groups, memorised, lines)
+    alone = {f"{line.part}, {line.of}": network.alone(line.test) for line in lines}
+    return Result(run.folder.name, network.steps[-1], network.chance, network.groups, memorised, lines, alone)
 
 
 def training(network: Grouped, settings: Settings, work: Work) -> list[Line]:

@@ -90,6 +90,7 @@ class Result:
     groups : list of Group      columns of the lines; a group without pairs is left out
     memorised : dict            task to the step at which it was memorised; nan: never, or not known
     lines : list of Line
+    alone : dict                "part, of" of a line to accuracies without a partner, (N, n_tasks); nan: no such pair
     """
 
     run: str
@@ -98,6 +99,7 @@ class Result:
     groups: list[Group]
     memorised: dict[str, float]
     lines: list[Line]
+    alone: dict[str, Array]
 
     def column(self, task: str, name: str) -> int | None:
         """Return the place of a group; None if it has no pairs."""
