@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from minigrok_cli.main import main
 from sim_train import config_of
 
-from minigrok.analyses.heads import Reader
+from minigrok.analyses.shared.activations import Activations, read_by_heads
 from minigrok.analyses.shared.curves import Scorer
 from minigrok.analyses.subspace.measure import adam_update
 from minigrok.config import Config
@@ -71,7 +71,7 @@ def test_what_the_heads_read_is_that_of_the_plain_engine(trained):
     for engine in ("plain", "cuda"):
         run = open_run(trained.folder)
         run.config = on(engine, run.config)
-        found.append(Reader(run, tokens)(theta))
+        found.append(Activations(run, tokens)(theta, read_by_heads)["z"])
     assert found[1].shape == (len(tokens), trained.config.model.width)
     np.testing.assert_allclose(found[1], found[0], atol=1e-13)
 
