@@ -15,7 +15,6 @@ from .options import debug_option, json_option, make_ready, set_option
 
 if TYPE_CHECKING:
     from minigrok.errors import MinigrokError
-    from minigrok.storage.runs import Run
 
     from .beside import Job, Outcome
 
@@ -48,6 +47,7 @@ def analyse(
     """
     from minigrok.analyses import chosen
     from minigrok.engine.threads import available_threads
+    from minigrok.experiments.cells import runs_of
 
     from .beside import Job, each, one
 
@@ -56,7 +56,7 @@ def analyse(
     wanted = chosen(name)
     if not folders:
         raise click.UsageError(f"Missing argument 'RUN...': for example minigrok analyse {name} runs/tiny-s42")
-    runs = _opened(folders)
+    runs = runs_of(folders)
     for run in runs:
         make_ready(run.config)
     jobs = [Job(a, group) for a in wanted for group in ([runs] if a.many else [[run] for run in runs])]
@@ -64,7 +64,7 @@ def analyse(
 
     def show(i: int, outcome: Outcome) -> None:
         if outcome.error is None:
-            _show(jobs[i].analysis.name, protocol, outcome, as_json)
+            _show(jobs[i].analysis.name, outcome, as_json)
         else:
             failures.append((jobs[i].analysis.name, outcome.error))
             _say_failure(jobs[i], outcome.error)
@@ -100,23 +100,13 @@ def _list(as_json: bool) -> None:
         print_table("Analyses (minigrok analyse NAME RUN)", ("name", "question"), rows)
 
 
-def _opened(folders: tuple[Path, ...]) -> list[Run]:
-    """Return the runs of the folders; the folder of a sweep stands for its runs that were begun."""
-    from minigrok.experiments.cells import begun
-    from minigrok.storage.runs import open_run
-
-    return [
-        run for folder in folders for run in (begun(folder) if (folder / "sweep.json").exists() else [open_run(folder)])
-    ]
-
-
 def _say_failure(job: Job, error: MinigrokError) -> None:
     """Say on stderr which analysis of which runs failed, and why."""
     folders = ", ".join(str(run.folder) for run in job.runs)
     echo(three_lines(error, f"{job.analysis.name} of {folders} failed"), err=True)
 
 
-def _show(name: str, protocol: str, outcome: Outcome, as_json: bool) -> None:
+def _show(name: str, outcome: Outcome, as_json: bool) -> None:
     """Print the table of an analysis, or its rows."""
     import json
 
@@ -125,5 +115,5 @@ def _show(name: str, protocol: str, outcome: Outcome, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(outcome.rows))
     else:
-        print_rows(f"{name} ({protocol})", outcome.rows)
+        print_rows(f"{name} ({outcome.protocol})", outcome.rows)
         echo(f"figure, table and arrays: {outcome.folder}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .echo import echo
-from .options import debug_option, json_option
+from .options import debug_option, json_option, make_ready
 
 if TYPE_CHECKING:
     from minigrok.audit.audit import Audit
@@ -51,11 +51,13 @@ def audit(
     """
     from minigrok.audit import audit as audits
     from minigrok.audit.book import load
+    from minigrok.experiments.cells import runs_of
     from minigrok.storage.files import write_atomically
 
-    book, runs = load(source), _opened(folders)
-    if not read_only and runs:
-        _make_ready(runs)
+    book = load(source)
+    runs = [*{run.folder.resolve(): run for run in runs_of(folders)}.values()]  # each once
+    for run in runs if not read_only else ():
+        make_ready(run.config)
     found = audits.audit(book, runs, ids, not read_only, lambda words: echo(f"making {words}", err=True))
     text = audits.to_json(found)
     write_atomically(out, text.encode())
@@ -65,25 +67,6 @@ def audit(
     if expect is not None and (changed := audits.changes(found, expect)):
         echo("\n".join(["verdicts that changed:", *changed]), err=True)
         ctx.exit(1)
-
-
-def _opened(folders: tuple[Path, ...]) -> list[Run]:
-    """Return the runs of the folders, each once; the folder of a sweep stands for its runs that were begun."""
-    from minigrok.experiments.cells import begun
-    from minigrok.storage.runs import open_run
-
-    found: dict[Path, Run] = {}
-    for folder in folders:
-        for run in begun(folder) if (folder / "sweep.json").exists() else [open_run(folder)]:
-            found.setdefault(run.folder.resolve(), run)
-    return [*found.values()]
-
-
-def _make_ready(runs: list[Run]) -> None:
-    from .options import make_ready
-
-    for run in runs:
-        make_ready(run.config)
 
 
 def _print(found: Audit, out: Path) -> None:

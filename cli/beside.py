@@ -38,10 +38,11 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Rows of the table and the folder of a result, or what went wrong."""
+    """Rows of the table, the folder and the protocol of a result, or what went wrong."""
 
     rows: list[Row]
     folder: str
+    protocol: str
     error: errors.MinigrokError | None = None
 
 
@@ -62,8 +63,8 @@ def one(job: Job, protocol: str, assignments: Sequence[str], leader: int | None 
         echo(f"{name}: {job.analysis.question}\ncost: {cost}", err=True)
         done = perform(job.analysis, job.runs, settings, report)
     except errors.MinigrokError as error:
-        return Outcome([], "", error)
-    return Outcome(done.rows, str(done.folder))
+        return Outcome([], "", protocol, error)
+    return Outcome(done.rows, str(done.folder), settings.protocol)
 
 
 def each(jobs: Sequence[Job], protocol: str, assignments: Sequence[str], show: Callable[[int, Outcome], None]) -> None:
@@ -104,7 +105,7 @@ def _read(file: IO[str]) -> Done:
     """Return the outcomes whose lines are whole."""
     file.seek(0)
     lines = [json.loads(line) for line in file if line.endswith("\n")]
-    return {i: Outcome(rows, folder, error and _error(*error)) for i, rows, folder, error in lines}
+    return {i: Outcome(rows, out, protocol, error and _error(*error)) for i, rows, out, protocol, error in lines}
 
 
 def _error(kind: str, *parts: str) -> Any:
@@ -121,7 +122,7 @@ def main() -> None:
         job = Job(ANALYSES[name], [open_run(Path(folder)) for folder in folders])
         done = one(job, protocol, assignments, int(sys.argv[1]))
         error = done.error and [type(done.error).__name__, *done.error.args]
-        print(json.dumps([i, done.rows, done.folder, error]), flush=True)
+        print(json.dumps([i, *done[:-1], error]), flush=True)
 
 
 if __name__ == "__main__":

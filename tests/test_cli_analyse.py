@@ -66,6 +66,12 @@ def test_outcomes_come_in_the_order_of_the_list_whoever_made_them(tmp_path, monk
     assert alone == rows
 
 
+def test_the_heading_says_the_protocol_that_was_taken_whichever_option_set_it(tmp_path):
+    one = run_with(tmp_path / "one", 4)
+    for options in (("--protocol", "paper"), ("--set", 'protocol="paper"')):
+        assert "grok_order (paper)" in analyse("grok_order", one, *options).output
+
+
 def test_one_failure_says_so_and_hides_no_other(tmp_path):
     few, enough = run_with(tmp_path / "few", 1), run_with(tmp_path / "enough", 4, 2)
     done = analyse("all", few, enough)

@@ -27,8 +27,7 @@ from minigrok.analyses.shared.curvature import SHARD
 from minigrok.checks import Between
 from minigrok.engine import Array, open_engine
 from minigrok.geometry.subspace import thinned
-from minigrok.layers import cross_entropy
-from minigrok.network.evaluation import Scores, is_correct
+from minigrok.network.evaluation import Scores, judge
 from minigrok.network.objective import Objective
 from minigrok.network.params import Layout
 from minigrok.plotting import COLOURS, MARKERS, Figure, legend_of_all, panel_grid
@@ -107,11 +106,9 @@ def scores(z: Array, targets: Array) -> Scores:
     """Return loss and accuracy of logits (n_tasks, B, V), targets (n_tasks, B)."""
     engine = open_engine("cpu", "float64")
     loss, correct = [], np.empty(targets.shape, np.bool_)
-    for each, target, right in zip(
-        map(np.ascontiguousarray, z), map(np.ascontiguousarray, targets), correct, strict=True
-    ):
-        loss.append(float(np.mean(cross_entropy.forward(engine, each, target)[0])))
-        engine.rows(is_correct, len(target), each, target, right)
+    for k, right in enumerate(correct):
+        losses = judge(engine, np.ascontiguousarray(z[k]), np.ascontiguousarray(targets[k]), right)
+        loss.append(float(np.mean(losses)))
     return Scores(np.array(loss), correct.mean(axis=1), correct)
 
 

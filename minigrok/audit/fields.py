@@ -26,7 +26,7 @@ TOKEN = re.compile(
     r"\.?(?P<name>[A-Za-z_]\w*)|\[(?P<index>-?\d+)\]|\[:,(?P<column>-?\d+)\]|\[@(?P<step>\d+)\]"
     r"|\[(?P<key>\w+)(?P<sign>!?=)(?P<value>'[^']*'|[^\]']*)\]|\{(?P<item>[^}]*)\}"
 )
-CHANCE = 0.90  # of k*, as the paper has it: test accuracy of the worst task
+MARK = 0.90  # of k*, as the paper has it: test accuracy of the worst task
 
 
 def _ascending(x: Array, *order: int) -> float:
@@ -38,7 +38,7 @@ def _ascending(x: Array, *order: int) -> float:
 
 
 def _crossing(x: Array) -> float:
-    found = np.flatnonzero(x >= CHANCE)
+    found = np.flatnonzero(x >= MARK)
     return float(found[0] + 1) if found.size else float("nan")
 
 

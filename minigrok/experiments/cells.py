@@ -192,6 +192,16 @@ def begun(out: Path) -> list[Run]:
     return found
 
 
+def runs_of(folders: Sequence[Path]) -> list[Run]:
+    """Return the runs of folders; the folder of a sweep stands for its runs that were begun. Errors as in `begun`."""
+    sweeps = [(folder / "sweep.json").exists() for folder in folders]
+    return [
+        run
+        for folder, is_sweep in zip(folders, sweeps, strict=True)
+        for run in (begun(folder) if is_sweep else [open_run(folder)])
+    ]
+
+
 def table(cells: Sequence[Cell]) -> list[Row]:
     """Return a row a run; the grok steps of tasks that a run lacks, or has not reached, are None."""
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.config.task.operations))

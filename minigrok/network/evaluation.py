@@ -30,6 +30,13 @@ def is_correct(lo: int, hi: int, logits: Array, target: Array, correct: Array) -
         correct[i] = best == target[i]
 
 
+def judge(engine: Engine, logits: Array, target: Array, correct: Array, saturating: bool = False) -> Array:
+    """Return the losses (B,) of logits (B, V), and fill `correct` (B,)."""
+    loss, _ = cross_entropy.forward(engine, logits, target, saturating)
+    engine.rows(is_correct, len(target), logits, target, correct)
+    return loss
+
+
 class Evaluation:
     """A fixed set of pairs to score at the parameters of `net`.
 
@@ -70,8 +77,6 @@ class Evaluation:
     def _forward(self, engine: Engine, i: int) -> None:
         logits, _ = model.forward(engine, self.net.w, self.plans[i])
         saturating, rows = self.net.config.model.cross_entropy == "saturating", self.rows[i]
-        self._left[i] = []
-        for k, z in enumerate(logits):
-            loss, _ = cross_entropy.forward(engine, z, self.targets[k, rows], saturating)
-            self._left[i].append(loss)
-            engine.rows(is_correct, len(loss), z, self.targets[k, rows], self._correct[k, rows])
+        self._left[i] = [
+            judge(engine, z, self.targets[k, rows], self._correct[k, rows], saturating) for k, z in enumerate(logits)
+        ]

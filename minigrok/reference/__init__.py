@@ -193,8 +193,11 @@ def regenerate(folder: Path, own: Path, reason: str) -> list[Comparison]:
     Raises
     ------
     ReferenceOutputError    a run of other settings, a sweep that is not at its end, or no reason
+    EngineError             its runs are portable and this process is not: the numbers would be of this processor
     """
     require(folder)
+    if any(config.compute.portable for config in configs(folder)):
+        portable.require()
     if not reason.strip():
         raise ReferenceOutputError("a reason for new reference numbers", "none", "say why they change")
     old = read_expected(folder) if (folder / "expected.json").exists() else []

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from minigrok import reference
 from minigrok.config import Config, Model, Task, Train, to_toml, with_settings
 from minigrok.engine import portable
+from minigrok.errors import EngineError
 from minigrok.network.params import layout
 from minigrok.reference import Comparison
 from minigrok.reference import files as reference_files
@@ -350,3 +351,11 @@ def test_a_sweep_of_portable_runs_is_taken_in_portable_mode(tmp_path: Path, monk
     monkeypatch.setattr(portable, "restart", lambda: restarted.append(True))
     minigrok("regenerate", "own", "--folder", tmp_path, "--run", tmp_path / "none", "--reason", "why")
     assert restarted == [True]
+
+
+def test_numbers_of_portable_runs_are_refused_where_portable_mode_is_off(tmp_path: Path) -> None:
+    """Whoever asks: the command has restarted by then, a notebook has not."""
+    (tmp_path / "config.toml").write_text(to_toml(with_settings(CONFIG, ["compute.portable=true"])), encoding="utf-8")
+    with pytest.raises(EngineError, match="portable mode"):
+        reference.regenerate(tmp_path, tmp_path / "none", "why")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]

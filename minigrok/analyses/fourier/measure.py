@@ -11,9 +11,8 @@ from minigrok.engine import Array
 from minigrok.engine.base import Engine
 from minigrok.geometry import characters
 from minigrok.geometry.characters import Coordinate
-from minigrok.layers import cross_entropy
 from minigrok.network import model
-from minigrok.network.evaluation import is_correct
+from minigrok.network.evaluation import judge
 from minigrok.storage.runs import Run
 from minigrok.tasks import Pairs, pairs
 
@@ -154,9 +153,8 @@ class Judge:
         for n, rows in enumerate(self.rows):
             if len(rows):
                 self.engine.rewind()
-                some, target, correct = logits[rows], self.targets[task, rows], np.empty(len(rows), np.bool_)
-                found[0, n] = cross_entropy.forward(self.engine, some, target)[0].mean()
-                self.engine.rows(is_correct, len(rows), some, target, correct)
+                correct = np.empty(len(rows), np.bool_)
+                found[0, n] = judge(self.engine, logits[rows], self.targets[task, rows], correct).mean()
                 found[1, n] = correct.mean()
         return found
 
