@@ -244,7 +244,7 @@ def figure(result: Result) -> Figure:
     clipped = result.clipping * result.preconditioned.values
     axes[1].plot(result.steps, clipped, "-s", color=COLOURS[0], markersize=4, label="times the factor of clipping")
     isotropic = result.raw.values / result.mean_P
-    axes[1].plot(result.steps, isotropic, ":", color=COLOURS[2], label="$P$ equal everywhere, same mean")
+    axes[1].plot(result.steps, isotropic, "-.", color=COLOURS[2], label="$P$ equal everywhere, same mean")
     axes[1].axhline(result.adam_edge, color=COLOURS[1], linestyle="--")
     axes[1].set_title("$P^{-1/2} H P^{-1/2}$")
     axes[2].plot(result.steps, result.clipping, "-s", color=COLOURS[0], markersize=4)

@@ -69,7 +69,7 @@ def _losses(axis: Axes, result: Result, each: Ablation) -> None:
     has_keys = any(len(x.keys) for x in result.spectra if (x.what, x.by) == (f"logits {each.task}", each.by))
     names = {"all": "black", "keys alone": COLOURS[0], "without keys": COLOURS[1]}
     for i, (kind, colour) in enumerate(names.items()):
-        axis.plot(result.steps, each.loss[:, i, 1], label=kind, linewidth=1.5, color=colour)
+        axis.plot(result.steps, each.loss[:, i, 1], LINES[i], label=kind, linewidth=1.5, color=colour)
         axis.plot(result.steps, each.loss[:, i, 0], linewidth=0.9, color=colour, linestyle=":")
         ends = each.random_loss[1:, i, 1]
         if i and has_keys and np.isfinite(ends).all():
