@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -49,6 +49,7 @@ class Call:
 
     command: str = ""
     asked: bool = False
+    _again: threading.Timer = field(default_factory=lambda: threading.Timer(0.0, int))
 
     def end(self, run: Callable[[], object]) -> int:
         """Run the command; return the exit code."""
@@ -63,6 +64,7 @@ class Call:
 
     def interrupted(self) -> int:
         """Say what Ctrl-C leaves; return the exit code. Another Ctrl-C ends the process where it is."""
+        self._again.cancel()
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
@@ -84,11 +86,22 @@ class Call:
         taken = [number for number in SIGNALS if in_main and before[number] != signal.SIG_IGN]  # ignored: such as nohup
         for number in taken:
             signal.signal(number, note)
+        hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         try:
             yield
         finally:
+            sys.unraisablehook = hook
+            self._again.cancel()
             for number in [] if self.asked else taken:
                 signal.signal(number, before[number])
+
+    def _unraisable(self, lost: Any) -> None:
+        """Send a Ctrl-C again that came while C code had called back into Python: there, an exception goes no further."""
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            self._again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
+            self._again.start()
+        else:
+            sys.__unraisablehook__(lost)
 
     def _code(self, run: Callable[[], object]) -> int:
         """Run the command; return the exit code that its work has."""

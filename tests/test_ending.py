@@ -87,6 +87,36 @@ def test_a_real_ctrl_c_leaves_no_traceback(command, number):
         assert "Aborted" not in err
 
 
+CALLBACK = """
+import ctypes, os, signal, sys, time
+from minigrok_cli.ending import Call
+
+@ctypes.CFUNCTYPE(None)
+def callback():
+    if not sent:
+        sent.append(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+def work():
+    callback()
+    time.sleep(20)
+    return 7
+
+sent = []
+sys.exit(Call("check").end(work))
+"""
+
+
+def test_ctrl_c_within_a_callback_from_c_is_not_lost():
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", CALLBACK], capture_output=True, text=True, timeout=60, check=False, preexec_fn=heeding
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing was changed\n")
+    assert time.monotonic() - started < 15
+
+
 # --- nobody reads
 
 
