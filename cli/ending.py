@@ -96,7 +96,7 @@ class Call:
                 signal.signal(number, before[number])
 
     def _unraisable(self, lost: Any) -> None:
-        """Send a Ctrl-C again that came while C code had called back into Python: there, an exception goes no further."""
+        """Send a Ctrl-C again that came while C code had called back into Python: an exception is lost there."""
         if isinstance(lost.exc_value, KeyboardInterrupt):
             self._again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
             self._again.start()
