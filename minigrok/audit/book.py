@@ -6,7 +6,7 @@ and [[claim]] entries. `sealed.toml` says when the rules last changed: `.ci/seal
 """
 
 import hashlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import resources
 from pathlib import Path
@@ -27,7 +27,7 @@ from minigrok.errors import ConfigError
 from minigrok.foreign import read_file
 from minigrok.statistics.exchange import SIGNIFICANT
 
-RULES = ("rules.py", "answers.py", "verdict.py")  # what the hash covers beside the claims
+RULES = ("rules.py", "answers.py", "verdict.py", "claims.py", "evidence.py", "fields.py")  # hashed with the claims
 LARGEST = 1_000_000  # bytes of a file of claims: more is something else: our choice
 
 NEEDED = {  # fields that a kind cannot do without; of the alternatives in brackets, one
@@ -64,11 +64,16 @@ def load(path: Path | None = None) -> Book:
     require(most <= len(confirm), "confirmation seeds", f"are at least {most}, the largest least n", len(confirm))
     seen = sorted({*confirm} & {*rules["exploratory"]})
     require(not seen, "confirmation seeds", "were never looked at", seen)
-    digest = hashlib.sha256("\0".join([text, *map(_file, RULES)]).encode()).hexdigest()
+    digest = hashed([text, *map(_file, RULES)])
     seal = read_toml(_file("sealed.toml"), "a seal")
     own = str(rules.get("changed", ""))  # of another file of claims: its author's word
     changed = own if path is not None else str(seal["changed"]) if seal["sha256"] == digest else ""
     return Book(claims, groups, settings, confirm, tuple(rules["exploratory"]), digest, changed)
+
+
+def hashed(texts: Sequence[str]) -> str:
+    """Return the SHA-256 of texts, in their order."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def require_waiting(waits: str) -> None:

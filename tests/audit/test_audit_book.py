@@ -1,10 +1,12 @@
 """The shipped claims hold together; a file that does not is refused, in three parts that name the claim."""
 
 import re
+from pathlib import Path
 
 import pytest
 from claim_texts import HEAD, KINDS, TIME, entry, load
 
+from minigrok.audit import book as book_module
 from minigrok.audit.book import load as load_book
 from minigrok.audit.claims import STATISTICS, UNMEASURABLE
 from minigrok.errors import ConfigError
@@ -36,6 +38,15 @@ def test_the_rules_are_sealed(book):
 def test_a_changed_rule_breaks_the_seal(book, tmp_path):
     a, b = (load(tmp_path, entry("value", says=words)) for words in ("one", "another"))
     assert a.sha256 != b.sha256 != book.sha256
+
+
+@pytest.mark.parametrize("name", [path.name for path in Path(book_module.__file__).parent.glob("*.py")])
+def test_every_module_that_decides_a_number_or_a_verdict_is_sealed(book, name, monkeypatch):
+    """Not sealed: what only makes, prices or prints."""
+    whole = book_module._file
+    monkeypatch.setattr(book_module, "_file", lambda each: whole(each) + "#" * (each == name))
+    open_ones = {"__init__.py", "audit.py", "book.py", "missing.py", "simulated.py"}
+    assert (load_book().sha256 == book.sha256) == (name in open_ones)
 
 
 @pytest.mark.parametrize("kind", KINDS)
