@@ -9,7 +9,7 @@ from minigrok.layers import cross_entropy
 from minigrok.network import model
 from minigrok.network.sharded import Sharded
 
-CHUNK = 768  # pairs a forward pass: the size of a training shard, so that no further memory is needed
+CHUNK = 256  # pairs a forward pass: the size of a training shard, so that no further memory is needed
 
 
 class Scores(NamedTuple):
