@@ -28,6 +28,7 @@ from minigrok.foreign import read_file
 from minigrok.statistics.exchange import SIGNIFICANT
 
 RULES = ("rules.py", "answers.py", "verdict.py", "claims.py", "evidence.py", "fields.py")  # hashed with the claims
+TINY = "tiny"  # the other claims that come with minigrok
 LARGEST = 1_000_000  # bytes of a file of claims: more is something else: our choice
 
 NEEDED = {  # fields that a kind cannot do without; of the alternatives in brackets, one
@@ -42,9 +43,10 @@ NEEDED = {  # fields that a kind cannot do without; of the alternatives in brack
 ALWAYS = ("paper", "protocol", "quantity", "exact", "cases", "statistic", "sesoi", "sesoi_why", "least", "least_why")
 
 
-def load(path: Path | None = None) -> Book:
-    """Read the claims that come with minigrok, or those of a file; a ConfigError says what is wrong with one."""
-    text = _file("claims.toml") if path is None else read_file(path, LARGEST).decode()
+def load(path: Path | str | None = None) -> Book:
+    """Read the paper's claims, those of a class (`tiny`), or those of a file; a ConfigError says what is wrong."""
+    is_ours = path is None or str(path) == TINY
+    text = _file(f"{path or 'claims'}.toml") if is_ours else read_file(Path(str(path)), LARGEST).decode()
     table = read_toml(text, "claims")
     for key in ("rules", "groups", "analyses", "claim"):
         require(key in table, f"the claims' [{key}]", "is there", ", ".join(table) or "nothing")
