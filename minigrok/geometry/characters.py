@@ -28,6 +28,7 @@ Casazza & Kutyniok 2013, chapter 1; Gauss sums: Ireland & Rosen 1990, chapter 8;
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
@@ -101,12 +102,9 @@ class Coordinate:
 
     def push(self, F: Array) -> Array:
         """Return push f (cells, C) of functions f, the columns of F (M, C)."""
-        G, points = np.zeros((self.cells, F.shape[1])), np.flatnonzero(self.inside)
-        if len(points):
-            points = points[np.argsort(self.values[points], kind="stable")]
-            cells, starts, counts = np.unique(self.values[points], return_index=True, return_counts=True)
-            G[cells] = np.add.reduceat(F[points], starts, axis=0) / np.sqrt(counts)[:, None]
-        return G
+        points = np.flatnonzero(self.inside)
+        sums = csr_array((np.ones(len(points)), (self.values[points], points)), (self.cells, len(F))) @ F
+        return np.asarray(sums / np.sqrt(np.maximum(self.counts, 1))[:, None])
 
     def pull(self, G: Array) -> Array:
         """Return pull g (M, C) of G (cells, C): functions of the coordinate, 0 where a point has none."""
@@ -171,7 +169,7 @@ def grid_energies(G: Array, B: Array) -> Array:
     alone = np.square(B.T @ U[0])  # constant in s
     first = np.arange(1, N, 2)  # column of each frequency, and its partner, but for the last if N is even
     pairs = len(first) - (N % 2 == 0)
-    found = alone[first]
+    found: Array = alone[first]
     found[:pairs] += alone[first[:pairs] + 1]
     for k, column in enumerate(first):
         rows = slice(column, column + 1 + (k < pairs))
