@@ -70,7 +70,7 @@ def one(job: Job, protocol: str, assignments: Sequence[str], leader: int | None 
 
 
 def each(jobs: Sequence[Job], protocol: str, assignments: Sequence[str], show: Callable[[int, Outcome], None]) -> None:
-    """Perform jobs, in two processes where there are two cores; show their outcomes in their order as soon as they are there."""
+    """Perform jobs, in two processes where there are two cores; show outcomes in order, as soon as they are there."""
     from minigrok.engine.threads import available_threads
 
     found: Done = {}
