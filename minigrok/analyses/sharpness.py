@@ -45,7 +45,7 @@ from minigrok.training.counters import more_steps
 from minigrok.training.optim import CLIP_EPS, factors
 from minigrok.training.train import trainer_of
 
-USUAL = 12  # products after which a value has converged, mostly: of cost alone
+USUAL = 15  # products after which a value has converged, mostly: of cost alone
 OPERATORS = {"H": "sharpness", "P": "preconditioned"}
 
 
@@ -57,7 +57,8 @@ class Settings(base.Settings):
     ----------
     protocol : str      "exact" or "paper"
     most : int          snapshots after step 0, evenly thinned (our choice: 10, for cost)
-    products : int      Lanczos steps for each operator at most; they end once its value has converged (our choice: 25)
+    products : int      Lanczos steps for each operator at most (our choice: 25, for cost); they end where the residual is
+                        a tenth of `tolerance`, as further ones change the value by less than 1e-4 of it
     tolerance : float   residual / |value| of a converged value (our choice: 0.01)
     warm : int          steps of AdamW that fill the moments, at least (our choice: 200)
     draws : int         random directions of each operator (our choice: 4, for cost); one gives no interval
@@ -179,7 +180,7 @@ class Measurement:
         product = self.curvature.at(theta).hessian
         for key, operator in zip(OPERATORS, (product, preconditioned(product, diagonal)), strict=True):
             start, tolerance = rng.standard_normal(theta.size), self.settings.tolerance
-            lanczos = spectrum(operator, start, self.settings.products, until=tolerance)
+            lanczos = spectrum(operator, start, self.settings.products, until=tolerance / 10)
             top = ends(key, lanczos, 1, 1, tolerance).highest
             draws = [rng.standard_normal(theta.size) for _ in range(self.settings.draws)]
             random = np.array([float(r @ operator(r)) / float(r @ r) for r in draws])
