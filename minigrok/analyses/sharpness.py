@@ -57,8 +57,8 @@ class Settings(base.Settings):
     ----------
     protocol : str      "exact" or "paper"
     most : int          snapshots after step 0, evenly thinned (our choice: 10, for cost)
-    products : int      Lanczos steps for each operator at most (our choice: 25, for cost); they end where the residual is
-                        a tenth of `tolerance`, as further ones change the value by less than 1e-4 of it
+    products : int      Lanczos steps for each operator at most (our choice: 25, for cost); they end at a residual of a
+                        tenth of `tolerance`, as further ones change the value by less than 1e-4 of it
     tolerance : float   residual / |value| of a converged value (our choice: 0.01)
     warm : int          steps of AdamW that fill the moments, at least (our choice: 200)
     draws : int         random directions of each operator (our choice: 4, for cost); one gives no interval
