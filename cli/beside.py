@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from minigrok.storage.runs import Run
 
 READ = ("commutator", "hessian")  # by comparisons
-OVERLAP = 0.75  # wall time of two processes over that of one after the other, two cores: measured
+OVERLAP = 0.75  # of the sum of both: products fill both cores by themselves, the rest does not; our estimate
 Done = dict[int, "Outcome"]  # by the number of the job
 
 
