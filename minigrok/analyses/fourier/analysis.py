@@ -189,10 +189,10 @@ def _mean_and_band(draws: Array) -> Array:
 
 
 def cost(runs: Sequence[Run], settings: Settings) -> Cost:
-    """Count the snapshots, and the random bases, which take a fifth of one each."""
+    """Count the snapshots and the random bases."""
     count = min(len(runs[0].snapshots()), settings.most)
     words = f"{count} snapshots and {settings.draws} random bases"
-    return Cost(host(START) + host(count + settings.draws / 2, runs), words)
+    return Cost(host(START) + host(0.4 * count + 0.25 * settings.draws, runs), words)
 
 
 ANALYSIS = Analysis(

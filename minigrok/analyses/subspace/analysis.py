@@ -90,7 +90,7 @@ def cost(runs: Sequence[Run], settings: Settings) -> Cost:
     snapshots = [min(len(run.snapshots()), settings.most) for run in runs]
     replayed = sum(n * count for n, count in zip(each, snapshots, strict=True))
     words = f"at least {replayed:,} steps of training replayed, and bases of {history} snapshots"
-    return Cost(host(START) + host(sum(snapshots), runs[:1]) + replayed * measured_seconds(runs[0]).grad32, words)
+    return Cost(host(START) + host(4.0 * sum(snapshots), runs[:1]) + replayed * measured_seconds(runs[0]).grad32, words)
 
 
 ANALYSIS = Analysis(
