@@ -46,7 +46,6 @@ def analyse(
     Example: minigrok analyse trajectory_pca runs/dual-s42
     """
     from minigrok.analyses import chosen
-    from minigrok.engine.threads import available_threads
     from minigrok.experiments.cells import runs_of
 
     from .beside import Job, each, one
@@ -74,11 +73,8 @@ def analyse(
         if only.error:
             raise only.error
         show(0, only)
-    elif available_threads() > 1:
-        each(jobs, protocol, assignments, show)
     else:
-        for i, job in enumerate(jobs):
-            show(i, one(job, protocol, assignments))
+        each(jobs, protocol, assignments, show)
     if failures:
         echo(f"{len(failures)} of {len(jobs)} failed: {', '.join(name for name, _ in failures)}", err=True)
         sys.exit(failures[0][1].exit_code)

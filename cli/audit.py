@@ -88,7 +88,7 @@ def _print(found: Audit, out: Path) -> None:
 
 def _write_missing(found: Audit, runs: list[Run]) -> None:
     from minigrok.audit.missing import price, sweep_text, wanted
-    from minigrok.experiments.cost import in_words
+    from minigrok.display import duration
     from minigrok.storage.files import write_atomically
 
     seeds = wanted(found.book, found.rows)
@@ -98,4 +98,4 @@ def _write_missing(found: Audit, runs: list[Run]) -> None:
     n, left = price(text, runs, Path("runs", "audit-missing"))
     write_atomically(Path(MISSING), text.encode())
     size = f"{left.n_bytes / 1e9:.1f} GB"
-    echo(f"{MISSING}: {n} runs, at most {in_words(left.seconds)} on one core and {size}; minigrok sweep {MISSING}")
+    echo(f"{MISSING}: {n} runs, at most {duration(left.seconds)} on one core and {size}; minigrok sweep {MISSING}")

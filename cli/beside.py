@@ -1,9 +1,9 @@
 """A second process beside `minigrok analyse all`, so that the parts of an analysis that one core does fill both.
 
-This process makes the analyses of Hessian products, the longest, and the comparisons, which read what the former leave.
-The other one makes the rest, and writes a line for each to a file: rows of the table, or the error. Every number is the
-same for any number of threads or processes. An analysis that the other process does not bring to an end, because it was
-killed say, is made here: its parts are kept.
+This process makes the comparisons, and before them the analyses that they read. The others are shared out by what they
+cost, the longest first. The other process writes a line for each to a file: rows of the table, or the error. Every
+number is the same for any number of threads or processes. An analysis that the other process does not bring to an end,
+because it was killed say, is made here: its parts are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from minigrok import errors
+from minigrok.display import duration
 
 from .echo import echo
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from minigrok.analyses.base import Analysis, Row
     from minigrok.storage.runs import Run
 
-PRODUCTS = ("commutator", "hessian")
+READ = ("commutator", "hessian")  # by comparisons
+OVERLAP = 0.75  # of the sum of both: products fill both cores by themselves, the rest does not; our estimate
 Done = dict[int, "Outcome"]  # by the number of the job
 
 
@@ -68,10 +70,13 @@ def one(job: Job, protocol: str, assignments: Sequence[str], leader: int | None 
 
 
 def each(jobs: Sequence[Job], protocol: str, assignments: Sequence[str], show: Callable[[int, Outcome], None]) -> None:
-    """Perform jobs in two processes; show their outcomes, each as soon as all before it are there, in their order."""
+    """Perform jobs, in two processes where there are two cores; show outcomes in order, as soon as they are there."""
+    from minigrok.engine.threads import available_threads
+
     found: Done = {}
-    numbers = range(len(jobs))
-    theirs = [i for i in numbers if not (jobs[i].analysis.many or jobs[i].analysis.name in PRODUCTS)]
+    numbers, seconds = range(len(jobs)), [_seconds(job, protocol, assignments) for job in jobs]
+    echo(f"{len(jobs)} analyses: about {duration(OVERLAP * sum(seconds))} in all", err=True)
+    theirs = shared_out(jobs, seconds) if available_threads() > 1 else []
     shown = 0
     with TemporaryFile("w+", encoding="utf-8") as file, _other(jobs, theirs, protocol, assignments, file) as other:
         try:
@@ -86,6 +91,28 @@ def each(jobs: Sequence[Job], protocol: str, assignments: Sequence[str], show: C
                     shown += 1
         finally:
             other.terminate()
+
+
+def shared_out(jobs: Sequence[Job], seconds: Sequence[float]) -> list[int]:
+    """Return the numbers of the jobs that are for the other process, the longest first."""
+    own = [job.analysis.many or job.analysis.name in READ for job in jobs]
+    mine, theirs, there = sum(s for s, is_own in zip(seconds, own, strict=True) if is_own), 0.0, []
+    for i in sorted((i for i in range(len(jobs)) if not own[i]), key=lambda i: -seconds[i]):
+        if theirs <= mine:
+            there.append(i)
+            theirs += seconds[i]
+        else:
+            mine += seconds[i]
+    return there
+
+
+def _seconds(job: Job, protocol: str, assignments: Sequence[str]) -> float:
+    """Return what a job will take; one that cannot be done says so when its turn comes."""
+    from minigrok.analyses.perform import settings_for
+
+    with suppress(errors.MinigrokError):
+        return job.analysis.cost(job.runs, settings_for(job.analysis, protocol, assignments)).seconds
+    return 0.0
 
 
 def _other(

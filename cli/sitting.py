@@ -7,10 +7,10 @@ import os
 import shlex
 import warnings
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 
-from minigrok.config import Config
+from minigrok.config import Config, usual_steps
+from minigrok.display import duration
 from minigrok.engine.cache import cache_folder
 from minigrok.engine.threads import available_threads
 from minigrok.network.params import layout
@@ -65,12 +65,16 @@ def announcement(config: Config, threads: int | None) -> list[str]:
     task, compute = config.task, config.compute
     n_threads = min(threads or available_threads(), compute.shards)
     where = f", {n_threads} thread{'s' if n_threads > 1 else ''}" if compute.engine != "cuda" else ""
+    usual = usual_steps(config)
+    budget = f"at most {config.train.max_steps:,} steps" + (
+        f", usually {usual:,} or fewer" if usual and usual < config.train.max_steps else ""
+    )
     lines = [
         f"{config.name}: {', '.join(task.operations)} mod {task.p}, {task.n_train:,} train and "
         f"{task.n_test:,} test pairs, weight decay {config.optimiser.weight_decay:g}, "
         f"seed {config.seed}{config.intervention.words}",
         f"{layout(config).size:,} parameters, engine {compute.engine}, {compute.dtype}{where}"
-        f"{', portable' if compute.portable else ''}; at most {config.train.max_steps:,} steps",
+        f"{', portable' if compute.portable else ''}; {budget}",
     ]
     if compute.engine == "cpu" and not os.path.exists(_compiled_before(config)):
         lines.append(f"first training in {compute.dtype} with this version: compiling may take about 10 s more")
@@ -98,13 +102,13 @@ def outcome(run: Run, counters: Counters, tasks: list[Standing], state: str) -> 
 
 def closing(run: Run, counters: Counters, state: str) -> list[str]:
     """Lines that say how it ended and what to type next."""
-    folder, time = shlex.quote(str(run.folder)), timedelta(seconds=round(counters.seconds))
+    folder, time = shlex.quote(str(run.folder)), duration(counters.seconds)
     if state == "interrupted":
         return [f"interrupted at step {counters.step:,} and saved", f"to go on: minigrok resume {folder}"]
     missing = [k for k, step in enumerate(counters.grok_step) if step is None]
     names = ", ".join(run.config.task.operations[k] for k in missing)
     how = f"the budget is used up, and not grokked: {names}" if missing else "every task grokked"
-    return [f"{state}: {how}; {counters.step:,} steps, {time} of training (h:mm:ss)", f"next: minigrok plot {folder}"]
+    return [f"{state}: {how}; {counters.step:,} steps, {time} of training", f"next: minigrok plot {folder}"]
 
 
 def _row(task: Standing) -> tuple[str, ...]:

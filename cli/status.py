@@ -22,6 +22,7 @@ def status(folder: Path, as_json: bool) -> None:
     """
     import json
 
+    from minigrok.display import duration
     from minigrok.experiments import cost
     from minigrok.experiments.cells import look_at_all, missing_comparisons, open_sweep, table
 
@@ -43,7 +44,7 @@ def status(folder: Path, as_json: bool) -> None:
     line = f"{sweep.name}: {counts(cells)}"
     if not complete:
         side = f"{running} at a time" if running else "one at a time; nobody is at it now"
-        line += f"; training left, at most: {cost.in_words(left.seconds)}, {side}"
+        line += f"; training left, at most: {duration(left.seconds)}, {side}"
     elif waiting:
         line += f"; comparisons missing: {', '.join(order.name for order in waiting)}"
     echo(line)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from minigrok.config import toml_value
 from minigrok.display import cell as text_of
-from minigrok.display import printable
+from minigrok.display import duration, printable
 from minigrok.engine import chosen as chosen_engine
 from minigrok.errors import ConfigError, RunFolderError
 from minigrok.experiments import cost
@@ -214,7 +214,7 @@ class Display:
 
 def _plan_row(cell: Cell, seconds: float, keep: int | None) -> tuple[str, ...]:
     size = "" if cell.trained else budget.in_words(budget.disk(cell.config, keep))
-    time_left = "" if cell.trained else cost.in_words(seconds)
+    time_left = "" if cell.trained else duration(seconds)
     return cell.config.name, cell.state, f"{cell.step:,}", f"{cell.config.train.max_steps:,}", time_left, size
 
 
@@ -227,7 +227,7 @@ def _plan_lines(
         free = shutil.disk_usage(there).free
         after = f", {budget.in_words(total.thinned)} once thinned to {sweep.keep}" if sweep.keep else ""
         lines += [
-            f"training left, at most: {cost.in_words(total.seconds)} on {executor.where}; runs that grok stop sooner",
+            f"training left, at most: {duration(total.seconds)} on {executor.where}; runs that grok stop sooner",
             f"disk, at most: {budget.in_words(total.n_bytes)}{after}; {budget.in_words(free)} are free"
             + (": NOT ENOUGH if no run stops early" if total.n_bytes > free else ""),
         ]

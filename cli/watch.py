@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from datetime import timedelta
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from minigrok.config import usual_steps
+from minigrok.display import duration
 from minigrok.storage.milestones import Standing
 from minigrok.storage.runs import Run
 from minigrok.training.run_state import Row
@@ -38,6 +39,7 @@ class Watch:
         self.steps_made = 0
         self.tasks: list[Standing] = []
         self._marks: deque[tuple[float, int]] = deque(maxlen=1 + max(1, round(RATE_SECONDS / interval)))
+        self._usual = usual_steps(run.config) or 0
         self._due = 0.0
         self._stale = True
 
@@ -86,8 +88,10 @@ class Watch:
         """Steps per second and the time left at that pace."""
         if self.rate == 0:
             return ""
-        left = timedelta(seconds=round((self.last_step - step) / self.rate))
-        return f"{self.rate:.0f} steps/s, at most {left} left"
+        words = f"at most {duration((self.last_step - step) / self.rate)} left"
+        if step < self._usual < self.last_step:
+            words = f"usually {duration((self._usual - step) / self.rate)}, {words}"
+        return f"{self.rate:.0f} steps/s, {words}"
 
 
 class Lines(Watch):

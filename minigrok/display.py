@@ -1,5 +1,6 @@
-"""Values and tables for people: what a terminal may be shown, the text of a cell, and a table in a notebook."""
+"""Values and tables for people: what a terminal may be shown, durations, the text of a cell, a table in a notebook."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -39,6 +40,16 @@ def cell(value: object) -> str:
         whole = abs(value) < WHOLE and (value.is_integer() or abs(value) >= 1e4)  # steps, not 1.01e+04
         return f"{value:.0f}" if whole else f"{value:.4g}"
     return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return "40 s", "12 min", "3.5 h" or "2.1 days"; "unknown" for nan."""
+    if math.isnan(seconds):
+        return "unknown"
+    for limit, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{0 if seconds >= 10 * unit else 1}f} {name}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def html_table(rows: Sequence[Mapping[str, object]]) -> str:

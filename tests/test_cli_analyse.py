@@ -16,6 +16,7 @@ from minigrok.experiments.sweep_file import read_sweep
 from minigrok.network.params import initial
 from minigrok.storage import runs
 
+EVERY = list(analyses.ANALYSES.values())
 SMALL = ["task.p=7", "model.width=8", "model.heads=2", "model.mlp_width=8"]
 
 
@@ -64,6 +65,23 @@ def test_outcomes_come_in_the_order_of_the_list_whoever_made_them(tmp_path, monk
     assert again == rows
     alone = [json.loads(analyse(name, one, "--json").stdout) for name in analyses.ANALYSES]
     assert alone == rows
+
+
+def test_what_comparisons_read_stays_here_and_the_rest_is_shared_out_evenly():
+    jobs = [beside.Job(analysis, []) for analysis in EVERY]
+    seconds = [10.0 + 7 * i % 31 for i in range(len(jobs))]
+    theirs = beside.shared_out(jobs, seconds)
+    names = {jobs[i].analysis.name for i in theirs}
+    assert names
+    assert not names & {*beside.READ, "onset", "phase", "subspace"}
+    there = sum(seconds[i] for i in theirs)
+    assert there <= sum(seconds) / 2 + max(seconds)
+    assert [seconds[i] for i in theirs] == sorted((seconds[i] for i in theirs), reverse=True)
+
+
+def test_all_says_its_total_first(tmp_path):
+    done = analyse("all", run_with(tmp_path / "one", 4))
+    assert done.stderr.startswith("3 analyses: about ")
 
 
 def test_the_heading_says_the_protocol_that_was_taken_whichever_option_set_it(tmp_path):

@@ -27,7 +27,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Protocol, Row, Work, attention_steps
+from minigrok.analyses.base import MANY, Analysis, Cost, Protocol, Row, Work, attention_steps
+from minigrok.analyses.shared.cost import scored
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.analyses.shared.trajectories import attention_matrices, load
@@ -299,10 +300,9 @@ def figure(result: Result) -> Figure:
     return curves_figure(title, result.tasks, result.curves, notes(result))
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the networks that are scored."""
-    points = 45 if settings.protocol == "paper" else 2 * 90 * (1 + settings.repeats)
-    return f"about {points} evaluations of all pairs, a minute or two"
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the networks that are scored; noise alone on test pairs alone."""
+    return scored(runs[0], 45 if settings.protocol == "paper" else 2 * 90 * (1 + settings.repeats / 2))
 
 
 ANALYSIS = Analysis(

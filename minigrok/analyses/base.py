@@ -18,12 +18,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from minigrok.checks import Between, check_bounds, check_types
 from minigrok.config import config_hash
+from minigrok.display import duration
 from minigrok.engine import Array
 from minigrok.errors import RunFolderError
 from minigrok.foreign import ARRAYS, read_file
@@ -71,6 +72,17 @@ class Settings:
         return given or (paper if self.protocol == "paper" else exact)
 
 
+class Cost(NamedTuple):
+    """What an analysis will spend: seconds of wall time, as this machine is now, and on what."""
+
+    seconds: float
+    words: str
+
+    def __str__(self) -> str:
+        """Return both."""
+        return f"{self.words}: about {duration(self.seconds)}"
+
+
 @dataclass(frozen=True)
 class Analysis:
     """One entry of the registry.
@@ -81,7 +93,7 @@ class Analysis:
     source : str            section of the paper, or who proposed the control
     settings : type         of its settings, which have its name
     compute, table, figure : functions, see the module
-    cost : function         (runs, settings) -> one line that says what will be spent
+    cost : function         (runs, settings) -> Cost: what will be spent, on this machine and now (shared.cost)
     many : bool             compute takes all the runs at once (a comparison); else the runs come one by one
     """
 
@@ -91,7 +103,7 @@ class Analysis:
     compute: Callable[[Sequence[Run], Any, Work], Any]
     table: Callable[[Any], list[Row]]
     figure: Callable[[Any], Figure]
-    cost: Callable[[Sequence[Run], Any], str] = lambda runs, settings: "seconds"
+    cost: Callable[[Sequence[Run], Any], Cost]
     many: bool = False
 
     @property

@@ -27,7 +27,8 @@ from functools import cache, partial
 from typing import Annotated, Any
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Row, Work
+from minigrok.analyses.base import MANY, Analysis, Cost, Row, Work
+from minigrok.analyses.shared.cost import scored
 from minigrok.analyses.shared.curves import Curve, Network, chosen, point_rows
 from minigrok.analyses.shared.curves_figure import curves_figure
 from minigrok.checks import Between
@@ -155,12 +156,12 @@ def figure(result: Result) -> Figure:
     return curves_figure(f"{result.run}: step {result.step:,} with a part taken away", result.tasks, result.curves)
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the networks that are scored."""
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the networks that are scored; noise alone on test pairs alone."""
     modules = 2 * len(_modules(runs[0].layout, settings))
     networks = 3 * len(settings.ranks) + len(settings.keep) + len(settings.scales) + modules
-    points = networks * (1 if settings.protocol == "paper" else 2 * (1 + settings.repeats))
-    return f"about {points} evaluations of all pairs, a minute or two"
+    references, repeats = (1, 0) if settings.protocol == "paper" else (2, settings.repeats)
+    return scored(runs[0], references * networks * (1 + repeats / 2))
 
 
 ANALYSIS = Analysis(

@@ -29,8 +29,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.base import MANY, Analysis, Cost, Row, Work, checkpoint_steps, plain_row
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.units import require_alike, units
 from minigrok.checks import Between
 from minigrok.engine import Array
@@ -281,11 +282,12 @@ def _words(place: int, count: int) -> str:
     return "a: last but one, lighter: earlier" if place == count - 1 else "_"
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
     """Count the networks that are scored."""
     seeds = len({run.config.seed for run in runs})
     lines = len(runs) * (settings.most - 1) + len(MATCHINGS) * (len(runs) - 1)
-    return f"{lines} lines at most ({len(runs)} runs, {seeds} seeds), {settings.points} networks each, 4 s a line"
+    words = f"{lines} lines at most ({len(runs)} runs, {seeds} seeds), {settings.points} networks each"
+    return Cost(host(START) + lines * settings.points * measured_seconds(runs[0]).score, words)
 
 
 ANALYSIS = Analysis(

@@ -32,8 +32,9 @@ from typing import Annotated
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.base import MANY, Analysis, Cost, Draws, Row, Work, checkpoint_steps, plain_row
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import of_snapshots
 from minigrok.analyses.shared.trajectories import attention_matrices, load, top_components
 from minigrok.checks import Between
 from minigrok.config.arms import ARMS
@@ -286,10 +287,9 @@ def _draw_shares(axis: Axes, stages: list[Stage]) -> None:
     axis.set_ylabel("share of decay, 1: all")
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
     """Count the snapshots; nothing is replayed."""
-    count = min(len(runs[0].snapshots()), settings.most)
-    return f"{count} snapshots and no pass of the network, {'seconds' if count <= 100 else 'under a minute'}"
+    return of_snapshots(runs, min(len(runs[0].snapshots()), settings.most), 0.05)
 
 
 ANALYSIS = Analysis(

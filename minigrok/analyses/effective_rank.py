@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import Analysis, Draws, Row, Work, plain_row
+from minigrok.analyses.base import Analysis, Cost, Draws, Row, Work, plain_row
+from minigrok.analyses.shared.cost import of_snapshots
 from minigrok.analyses.shared.curves import usable_steps
 from minigrok.analyses.shared.trajectories import attention_matrices
 from minigrok.engine import Array
@@ -146,6 +147,11 @@ def figure(result: Result) -> Figure:
     return drawn
 
 
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Say what is read."""
+    return of_snapshots(runs, 2, 0.9)
+
+
 ANALYSIS = Analysis(
     "Are the matrices of the grokked network of low rank, and is their change from the start?",
     "arXiv:2602.18523 says full rank, of the change; of the weights themselves, and random matrices: minigrok",
@@ -153,4 +159,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
+    cost,
 )

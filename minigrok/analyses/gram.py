@@ -32,8 +32,9 @@ from typing import Annotated
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Draws, Protocol, Row, Work, plain_row
+from minigrok.analyses.base import MANY, Analysis, Cost, Draws, Protocol, Row, Work, plain_row
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import of_snapshots
 from minigrok.analyses.shared.trajectories import attention_matrices, joined
 from minigrok.analyses.shared.units import require_alike
 from minigrok.checks import Between
@@ -321,6 +322,12 @@ def _draw(axis: Axes, track: Track, values: Array, null: Array | None, label: st
     axis.set_ylabel(label)
 
 
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the snapshots of all runs."""
+    count = sum(len(run.snapshots()) for run in runs)
+    return of_snapshots(runs[:1], count, 0.01)
+
+
 ANALYSIS = Analysis(
     "Do the updates narrow to one direction before grokking, more than in runs that never grok?",
     "arXiv:2602.18523, Gram matrix of updates; matched control, share and nulls: minigrok",
@@ -328,6 +335,6 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{sum(len(run.snapshots()) for run in runs)} snapshots, about a second a hundred",
+    cost,
     many=True,
 )

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import Analysis, Row, Work
+from minigrok.analyses.base import Analysis, Cost, Row, Work
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import START, host
 from minigrok.analyses.shared.units import one_a_seed, units
 from minigrok.engine import Array
 from minigrok.plotting import COLOURS, MARKERS, Axes, Figure, panel_grid
@@ -263,6 +264,11 @@ def _categories(axis: Axes, marks: list[str]) -> None:
     axis.set_xlabel("train accuracy > .99, then test accuracy reached")
 
 
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the runs."""
+    return Cost(host(START), f"tables of evaluations of {len(runs)} run{'s' * (len(runs) > 1)}")
+
+
 ANALYSIS = Analysis(
     "Do the tasks generalise in an order, and is it more than chance and the spacing of evaluations?",
     "arXiv:2602.18523, staggered grokking; thresholds, ties and sign test: minigrok",
@@ -270,6 +276,6 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"tables of evaluations of {len(runs)} run{'s' * (len(runs) > 1)}, a second",
+    cost,
     many=True,
 )

@@ -27,8 +27,9 @@ import numpy as np
 from scipy.stats import beta
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Draws, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.base import MANY, Analysis, Cost, Draws, Row, Work, checkpoint_steps, plain_row
 from minigrok.analyses.shared.activations import Activations, read_by_heads
+from minigrok.analyses.shared.cost import of_snapshots
 from minigrok.checks import Between
 from minigrok.engine import Array
 from minigrok.geometry.bases import Basis, angles, random_angles
@@ -266,6 +267,11 @@ def _frame(axis: Axes) -> None:
     axis.legend(fontsize=7)
 
 
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the checkpoints, a forward pass over all pairs each."""
+    return of_snapshots(runs, min(len(runs[0].snapshots()), settings.most or MOST), 0.55)
+
+
 ANALYSIS = Analysis(
     "Do the tasks' heads read different directions, and is their cosine more than chance and shared labels?",
     "arXiv:2602.18523, near-orthogonal heads; null bands, relabelled heads, subspaces that are read: minigrok",
@@ -273,5 +279,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{settings.most or MOST} forward passes over all pairs at most, a minute",
+    cost,
 )

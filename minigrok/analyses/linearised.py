@@ -21,8 +21,9 @@ from typing import Annotated
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.base import MANY, Analysis, Cost, Row, Work, checkpoint_steps, plain_row
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.curvature import SHARD
 from minigrok.checks import Between
 from minigrok.engine import Array, open_engine
@@ -221,10 +222,12 @@ def figure(result: Result) -> Figure:
     return drawn
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the products."""
-    n = 2 * settings.anchors * (1 + settings.draws + 2 * settings.most)
-    return f"at most {n:,} products J v on all train or all test pairs, each two forward passes in float64: minutes"
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the products; one at an anchor is two forward passes, one elsewhere three."""
+    n = settings.anchors * (1 + settings.draws + settings.most)
+    passes = 2 * n + 3 * settings.anchors * settings.most
+    words = f"at most {2 * (n + settings.anchors * settings.most):,} products J v on all train or all test pairs"
+    return Cost(host(START) + passes * measured_seconds(runs[0]).score, words)
 
 
 ANALYSIS = Analysis(

@@ -23,7 +23,6 @@ Protocol "paper" has no counterpart: the same, of the paper's checkpoints.
 Source: Cohen et al. 2022, arXiv:2207.14484; clipping factor, nulls: minigrok.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -31,7 +30,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from minigrok.analyses import base
-from minigrok.analyses.base import MANY, Analysis, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.base import MANY, Analysis, Cost, Row, Work, checkpoint_steps, plain_row
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.curvature import Curvature, Meter, Product, ends, spectrum
 from minigrok.checks import Between
 from minigrok.config import Optimiser
@@ -45,6 +45,7 @@ from minigrok.training.counters import more_steps
 from minigrok.training.optim import CLIP_EPS, factors
 from minigrok.training.train import trainer_of
 
+USUAL = 15  # products after which a value has converged, mostly: of cost alone
 OPERATORS = {"H": "sharpness", "P": "preconditioned"}
 
 
@@ -56,7 +57,8 @@ class Settings(base.Settings):
     ----------
     protocol : str      "exact" or "paper"
     most : int          snapshots after step 0, evenly thinned (our choice: 10, for cost)
-    products : int      Lanczos steps for each operator (our choice: 25, for cost)
+    products : int      Lanczos steps for each operator at most (our choice: 25, for cost); they end at a residual of a
+                        tenth of `tolerance`, as further ones change the value by less than 1e-4 of it
     tolerance : float   residual / |value| of a converged value (our choice: 0.01)
     warm : int          steps of AdamW that fill the moments, at least (our choice: 200)
     draws : int         random directions of each operator (our choice: 4, for cost); one gives no interval
@@ -177,8 +179,9 @@ class Measurement:
         theta, rng = self.run.load_snapshot(step).astype(np.float64), self.work.rng(f"sharpness/{step}")
         product = self.curvature.at(theta).hessian
         for key, operator in zip(OPERATORS, (product, preconditioned(product, diagonal)), strict=True):
-            lanczos = spectrum(operator, rng.standard_normal(theta.size), self.settings.products)
-            top = ends(key, lanczos, 1, 1, self.settings.tolerance).highest
+            start, tolerance = rng.standard_normal(theta.size), self.settings.tolerance
+            lanczos = spectrum(operator, start, self.settings.products, until=tolerance / 10)
+            top = ends(key, lanczos, 1, 1, tolerance).highest
             draws = [rng.standard_normal(theta.size) for _ in range(self.settings.draws)]
             random = np.array([float(r @ operator(r)) / float(r @ r) for r in draws])
             each = (top.values[0], top.residuals[0], top.converged[0], random)
@@ -271,22 +274,13 @@ def _draw(axis: Axes, result: Result, top: Top, label: str) -> None:
     axis.set_ylabel(f"{label} (nats)")
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Time one product and say what all of them will take, beside the replayed steps."""
-    run, curvature = runs[0], Curvature(runs[0])
-    steps, v = _steps(run, settings), np.ones(run.layout.size)
-    at = curvature.at(run.load_snapshot(steps[-1]).astype(np.float64))
-    at.hessian(v)
-    start = time.perf_counter()
-    at.hessian(v)
-    seconds = time.perf_counter() - start
-    n = 2 * (settings.products + settings.draws)
-    minutes = len(steps) * n * seconds / 60
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the products, as many as values usually take, and the replayed steps."""
+    seconds, steps = measured_seconds(runs[0]), _steps(runs[0], settings)
+    n = 2 * (min(settings.products, USUAL) + settings.draws) * len(steps)
     replayed = sum(min(step, settings.warm) for step in steps)
-    return (
-        f"{len(steps)} snapshots x {n} products x {seconds:.2g} s (timed just now) = {minutes:.1f} min, and "
-        f"{replayed:,} steps of training replayed"
-    )
+    words = f"some {n} Hessian products in {len(steps)} snapshots, and {replayed:,} steps of training replayed"
+    return Cost(host(START) + n * seconds.hvp + replayed * seconds.grad32, words)
 
 
 ANALYSIS = Analysis(

@@ -27,6 +27,7 @@ from minigrok.analyses import base
 from minigrok.analyses.base import (
     MANY,
     Analysis,
+    Cost,
     Draws,
     Protocol,
     Row,
@@ -35,6 +36,7 @@ from minigrok.analyses.base import (
     checkpoint_steps,
     plain_row,
 )
+from minigrok.analyses.shared.cost import of_snapshots
 from minigrok.analyses.shared.trajectories import WHOLE, load, pieces
 from minigrok.checks import Between
 from minigrok.engine import Array
@@ -225,10 +227,10 @@ def figure(result: Result) -> Figure:
     return drawn
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the snapshots; the nulls take an eigenvalue of as many rows."""
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the snapshots; beyond 300 the nulls, an eigenvalue problem of as many rows, take more."""
     count = min(len(runs[0].snapshots()), settings.own(settings.most, 300))
-    return f"{count} snapshots, {'under a minute' if count <= 300 else 'minutes, as the cube of their number'}"
+    return of_snapshots(runs, count, 0.1 * max(1, (count / 300) ** 2))
 
 
 ANALYSIS = Analysis(

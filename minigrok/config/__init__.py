@@ -43,6 +43,7 @@ __all__ = [
     "read_toml",
     "to_toml",
     "toml_value",
+    "usual_steps",
     "value_of",
     "with_settings",
     "with_values",
@@ -57,6 +58,7 @@ LATER = {  # settings that came later than others of their section; the section 
     "optimiser": ("frozen", "frozen_from"),
     "intervention": ("support",),
 }
+USUAL = {"tiny": 9_200, "dual": 15_600, "tri": 25_500}  # last grok step of 3, 10 and 1 seeds: FINDINGS.md, but for tiny
 LARGEST = 1_000_000  # bytes of a configuration's file: more is something else, such as a device: our choice
 
 
@@ -155,6 +157,16 @@ def preset(name: str) -> Config:
     if name not in preset_names():
         raise ConfigError("the name of a preset", repr(name), nearest(name, preset_names()))
     return from_toml((_presets() / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def usual_steps(config: Config) -> int | None:
+    """Return the step by which a preset's runs have grokked as far as we know; None: settings are not the preset's."""
+    if config.name not in USUAL:
+        return None
+    own = preset(config.name)
+    parts = ("task", "model", "init", "optimiser", "intervention")
+    same = all(getattr(config, part) == getattr(own, part) for part in parts)
+    return USUAL[config.name] if same and config.train.batch_size == own.train.batch_size else None
 
 
 def with_settings(config: Config, settings: Iterable[str]) -> Config:

@@ -106,13 +106,3 @@ def seconds_left(cell: Cell, known: dict[str, float]) -> float:
     if cell.step >= ENOUGH and cell.seconds > 0:
         rate = cell.seconds / cell.step
     return rate * max(cell.config.train.max_steps - cell.step, 0)
-
-
-def in_words(seconds: float) -> str:
-    """Return "40 s", "12 min", "3.5 h" or "2.1 days"."""
-    if math.isnan(seconds):
-        return "unknown"
-    for limit, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.{0 if seconds >= 10 * unit else 1}f} {name}"
-    return f"{seconds / 86400:.1f} days"

@@ -28,6 +28,7 @@ Casazza & Kutyniok 2013, chapter 1; Gauss sums: Ireland & Rosen 1990, chapter 8;
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from minigrok.engine import Array
 from minigrok.errors import ShapeError
@@ -101,12 +102,9 @@ class Coordinate:
 
     def push(self, F: Array) -> Array:
         """Return push f (cells, C) of functions f, the columns of F (M, C)."""
-        G, points = np.zeros((self.cells, F.shape[1])), np.flatnonzero(self.inside)
-        if len(points):
-            points = points[np.argsort(self.values[points], kind="stable")]
-            cells, starts, counts = np.unique(self.values[points], return_index=True, return_counts=True)
-            G[cells] = np.add.reduceat(F[points], starts, axis=0) / np.sqrt(counts)[:, None]
-        return G
+        points = np.flatnonzero(self.inside)
+        sums = csr_array((np.ones(len(points)), (self.values[points], points)), (self.cells, len(F))) @ F
+        return np.asarray(sums / np.sqrt(np.maximum(self.counts, 1))[:, None])
 
     def pull(self, G: Array) -> Array:
         """Return pull g (M, C) of G (cells, C): functions of the coordinate, 0 where a point has none."""
@@ -166,18 +164,18 @@ def grid_energies(G: Array, B: Array) -> Array:
     G : (N, N, C)
     B : (N, N)       a basis
     """
-    N, K = len(B), len(B) // 2
-    H = B.T @ (np.ascontiguousarray(G.transpose(2, 0, 1)) @ B)  # (C, N, N)
-    np.square(H, out=H)
+    N, C = len(B), G.shape[2]
+    U = (B.T @ G.reshape(N, -1)).reshape(N, N, C)  # each column of the basis in s: functions of t
+    alone = np.square(B.T @ U[0])  # constant in s
     first = np.arange(1, N, 2)  # column of each frequency, and its partner, but for the last if N is even
-    second = first[: (N - 1) // 2] + 1
-    found = np.zeros((len(H), K))
-    for rows in (first, second):
-        k = np.arange(len(rows))
-        found[:, k] += H[:, rows, 0] + H[:, 0, rows] + H[:, rows, rows]
-    paired = first[: len(second)]
-    found[:, : len(second)] += H[:, paired, second] + H[:, second, paired]
-    return found.T
+    pairs = len(first) - (N % 2 == 0)
+    found: Array = alone[first]
+    found[:pairs] += alone[first[:pairs] + 1]
+    for k, column in enumerate(first):
+        rows = slice(column, column + 1 + (k < pairs))
+        along = np.r_[0, rows]
+        found[k] += np.square(B.T[along] @ U[rows]).sum(axis=(0, 1))
+    return found
 
 
 def leak(p: int) -> float:

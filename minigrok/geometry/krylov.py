@@ -43,7 +43,9 @@ class Tridiagonal:
     basis: Array
 
 
-def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Tridiagonal:
+def lanczos(
+    product: Product, start: Array, steps: int, passes: int = 2, enough: Callable[[Tridiagonal], bool] | None = None
+) -> Tridiagonal:
     """Run the Lanczos process.
 
     Parameters
@@ -57,6 +59,8 @@ def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Trid
     passes : int
         Orthogonalisation sweeps over all earlier vectors: 2 keeps Q orthogonal to rounding (Parlett's "twice is
         enough"), 1 is the paper's protocol.
+    enough : function, optional
+        Asked after every product whether what there is will do.
 
     Returns
     -------
@@ -85,7 +89,9 @@ def lanczos(product: Product, start: Array, steps: int, passes: int = 2) -> Trid
         size = max(np.abs(alpha[: j + 1]).max(), beta[: j + 1].max())
         if beta[j] <= ROUNDING * np.finfo(start.dtype).eps * size:
             beta[j] = 0.0
-            return Tridiagonal(alpha[: j + 1], beta[: j + 1], Q[: j + 1].T)
+        found = Tridiagonal(alpha[: j + 1], beta[: j + 1], Q[: j + 1].T)
+        if beta[j] == 0 or (enough and enough(found)):
+            return found
         q = r / beta[j]
     return Tridiagonal(alpha, beta, Q.T)
 

@@ -180,9 +180,9 @@ def test_a_killed_sitting_goes_on(run, tmp_path, monkeypatch):
 
 
 def test_cost_counts_what_is_spent(run):
-    words = commutator.ANALYSIS.cost([run], QUICK)
+    words = str(commutator.ANALYSIS.cost([run], QUICK))
     assert words.startswith("136 gradients in float32, 120 in float64, 52 Hessian products: about")
-    assert commutator.ANALYSIS.cost([run], PAPER).startswith("72 gradients in float32, 24 in float64: about")
+    assert str(commutator.ANALYSIS.cost([run], PAPER)).startswith("72 gradients in float32, 24 in float64: about")
 
 
 def test_run_without_snapshots_is_an_error(tmp_path):

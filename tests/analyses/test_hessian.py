@@ -202,10 +202,10 @@ def test_paper_lanczos_mistakes_the_order_where_25_products_cannot_resolve():
 
 
 def test_cost_names_every_product_before_the_start(run):
-    words = hessian.ANALYSIS.cost([run], QUICK)
+    words = str(hessian.ANALYSIS.cost([run], QUICK))
     n = sum(part.products for part in measure.plan(QUICK, CONFIG.task.operations, 8))
     assert words.startswith(f"2 snapshots x {n} products x ")
-    assert hessian.ANALYSIS.cost([run], PAPER).startswith("3 snapshots x 90 products x ")
+    assert str(hessian.ANALYSIS.cost([run], PAPER)).startswith("3 snapshots x 90 products x ")
 
 
 def test_progress_ends_at_the_planned_number(run):

@@ -267,8 +267,8 @@ def test_fresh_measures_although_a_trace_is_there(measured_run):
     give(measured_run, np.ones(5))
     settings = settings_for(onset.ANALYSIS, "exact", ["fresh=true", "most=3", "repeats=1"])
     assert onset.compute([measured_run], settings, Work()).runs[0].trace.source.startswith("measured, 3")
-    assert onset.ANALYSIS.cost([measured_run], Settings()) == "D of every run is there already: seconds"
-    assert onset.ANALYSIS.cost([measured_run], settings).startswith("3 pairs of batches in 1 of 1 runs: about")
+    assert onset.ANALYSIS.cost([measured_run], Settings()).words == "D of every run is there already"
+    assert str(onset.ANALYSIS.cost([measured_run], settings)).startswith("3 pairs of batches in 1 of 1 runs: about")
 
 
 def test_twice_the_same_bytes(group):

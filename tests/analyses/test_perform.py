@@ -14,7 +14,7 @@ from synthetic_runs import SMALL, make
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minigrok.analyses import ANALYSES, base, chosen
-from minigrok.analyses.base import Analysis, Work, to_files
+from minigrok.analyses.base import Analysis, Cost, Work, to_files
 from minigrok.analyses.perform import perform, settings_for
 from minigrok.analyses.results import performed
 from minigrok.checks import Between
@@ -54,7 +54,13 @@ def compute(runs, settings, work):
 
 
 TOY = Analysis(
-    "Does it add up?", "ours", Settings, compute, lambda r: [{"total": r.total, "n": None}], lambda r: Figure()
+    "Does it add up?",
+    "ours",
+    Settings,
+    compute,
+    lambda r: [{"total": r.total, "n": None}],
+    lambda r: Figure(),
+    lambda runs, settings: Cost(1.0, "nothing"),
 )
 
 
@@ -77,7 +83,7 @@ def test_a_killed_analysis_computes_only_what_is_missing(run):
 
         work.parts([f"{i:03d}" for i in range(3)], one)
 
-    dying = Analysis("?", "ours", Settings, dies_at_2, TOY.table, TOY.figure)
+    dying = Analysis("?", "ours", Settings, dies_at_2, TOY.table, TOY.figure, TOY.cost)
     with pytest.raises(Killed):
         perform(dying, [run], Settings())
     assert CALLS == [0, 1]
@@ -99,7 +105,7 @@ def test_blas_works_on_one_thread_meanwhile_and_on_as_many_as_before_afterwards(
         return compute(runs, settings, work)
 
     with threadpool_limits(2, user_api="blas"):
-        perform(Analysis("?", "ours", Settings, counted, TOY.table, TOY.figure), [run], Settings())
+        perform(Analysis("?", "ours", Settings, counted, TOY.table, TOY.figure, TOY.cost), [run], Settings())
         assert set(threads()) == {2}
 
 
@@ -113,7 +119,7 @@ def test_who_comes_second_to_an_analysis_hears_who_is_at_it(run):
         heard.append(caught.value)
         return compute(runs, settings, work)
 
-    first = Analysis("?", "ours", Settings, compute_twice, TOY.table, TOY.figure)
+    first = Analysis("?", "ours", Settings, compute_twice, TOY.table, TOY.figure, TOY.cost)
     done = perform(first, [run], Settings())
     assert len(heard) == 1
     assert performed(first, [run], Settings())
@@ -126,7 +132,7 @@ def test_an_analysis_that_fails_without_parts_leaves_none(run):
         raise RunFolderError("more", "less", "train")
 
     with pytest.raises(RunFolderError, match="less"):
-        perform(Analysis("?", "ours", Settings, fails, TOY.table, TOY.figure), [run], Settings())
+        perform(Analysis("?", "ours", Settings, fails, TOY.table, TOY.figure, TOY.cost), [run], Settings())
     assert not (run.folder / "analysis" / "toy" / "parts").exists()
 
 
@@ -140,7 +146,7 @@ def test_a_run_that_is_deleted_is_not_made_again_by_its_analysis(run, when):
             shutil.rmtree(run.folder)
         return result
 
-    late = Analysis("?", "ours", Settings, compute_late, TOY.table, TOY.figure)
+    late = Analysis("?", "ours", Settings, compute_late, TOY.table, TOY.figure, TOY.cost)
     with pytest.raises(RunFolderError):
         perform(late, [run], Settings())
     assert not run.folder.exists()

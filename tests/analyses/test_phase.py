@@ -259,7 +259,7 @@ def test_matched_points_are_where_they_say(tmp_path):
         settings, theta = [f"optimiser.weight_decay={wd}"], walk(config, snapshots)
         runs.append(grokking(tmp_path / str(wd), wd, 1, 8000 if wd else None, 8000, settings, 0, loss, theta))
     settings = Settings(curvature=True, products=200)
-    assert "5 points x 200 products" in phase.ANALYSIS.cost(runs, settings)
+    assert "5 points x 200 products" in phase.ANALYSIS.cost(runs, settings).words
     result = phase.compute(runs, settings, Work())
     found = [{d.kind: (d.step, d.clock) for d in depths} for depths in result.depths]
     assert found[0] == {"at loss": (1000, 1.0), "at clock": (4000, 4.0)}

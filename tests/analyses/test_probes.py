@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from synthetic_runs import SMALL, make, rises
 
-from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.base import Cost
+from minigrok.analyses.shared.cost import host, measured_seconds
 from minigrok.analyses.shared.probes import Probe, modes
 from minigrok.config import preset, with_settings
 from minigrok.network.objective import Objective
@@ -72,5 +73,5 @@ def test_float32_probes_collapse_as_pytorch_does_and_float64_ones_do_not(run):
 
 def test_seconds_and_words(run):
     assert min(measured_seconds(run)) > 0
-    assert duration(40.2) == "about 40 s"
-    assert duration(720) == "about 12 min"
+    assert host(10.0) == 10 * host(1.0) > 0
+    assert str(Cost(40.2, "one thing")) == "one thing: about 40 s"

@@ -168,6 +168,19 @@ def test_a_preset_begins_with_what_it_is_and_its_source(name: str) -> None:
     assert "\n# Source: " in text
 
 
+def test_usual_steps_are_those_of_a_preset_whatever_its_seed_and_of_no_other_settings() -> None:
+    dual = cf.preset("dual")
+    assert (
+        cf.usual_steps(dual)
+        == cf.usual_steps(cf.with_settings(dual, ["seed=3", "train.max_steps=9"]))
+        == cf.USUAL["dual"]
+    )
+    assert cf.usual_steps(cf.with_settings(dual, ["optimiser.weight_decay=0.5"])) is None
+    assert cf.usual_steps(cf.with_settings(dual, ["model.width=64"])) is None
+    assert cf.usual_steps(cf.preset("single-add")) is None
+    assert all(cf.USUAL[name] < cf.preset(name).train.max_steps for name in cf.USUAL)
+
+
 def test_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean dual"):
         cf.preset("daul")

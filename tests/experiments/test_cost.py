@@ -5,6 +5,7 @@ from pathlib import Path
 from small_sweeps import contents, small
 
 from minigrok.config import with_settings
+from minigrok.display import duration
 from minigrok.experiments import cost
 from minigrok.experiments.sweep import plan
 from minigrok.storage.runs import create
@@ -26,8 +27,8 @@ def test_time_left_is_that_of_the_longest_run_or_of_all_over_the_workers() -> No
     assert cost.left(cells, known, 1, None).seconds == 4 * 60 * 0.5
     assert cost.left(cells, known, 2, None).seconds == 2 * 60 * 0.5
     assert cost.left(cells, known, 99, None).seconds == 60 * 0.5
-    assert cost.in_words(cost.left(cells, {}, 2, None).seconds) == "unknown"
-    assert [cost.in_words(s) for s in (0.5, 40, 720, 3600 * 3.5, 86400 * 3)] == [
+    assert duration(cost.left(cells, {}, 2, None).seconds) == "unknown"
+    assert [duration(s) for s in (0.5, 40, 720, 3600 * 3.5, 86400 * 3)] == [
         "0.5 s",
         "40 s",
         "12 min",

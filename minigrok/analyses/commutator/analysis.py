@@ -27,12 +27,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, checkpoint_steps
+from minigrok.analyses.base import Analysis, Cost, Work, checkpoint_steps
 from minigrok.analyses.commutator.figure import figure
 from minigrok.analyses.commutator.measure import ETAS, Measurement
 from minigrok.analyses.commutator.result import Result, Settings
 from minigrok.analyses.commutator.table import table
-from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.probes import Mode, modes
 from minigrok.storage.milestones import milestones
 from minigrok.storage.runs import Run
@@ -87,19 +87,18 @@ def _sweep_steps(steps: list[int], settings: Settings) -> list[int]:
     return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, count).astype(int))]
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
     """Count the products and time one of each."""
     run, seconds = runs[0], measured_seconds(runs[0])
     steps, M = _steps(run, settings), len(_modes(run, settings))
     if settings.protocol == "paper":
-        single, double = 4 * len(steps) * M * (settings.K + 1), 4 * len(steps) * M
-        total = single * seconds.grad32 + double * seconds.grad64
-        return f"{single:,} gradients in float32, {double:,} in float64: {duration(total)}"
-    points, swept = len(steps) * M * settings.K, len(_sweep_steps(steps, settings))
-    single, double, products = 4 * points + 20 * swept, 4 * points + 12 * swept, 2 * (points + swept)
+        single, double, products = 4 * len(steps) * M * (settings.K + 1), 4 * len(steps) * M, 0
+    else:
+        points, swept = len(steps) * M * settings.K, len(_sweep_steps(steps, settings))
+        single, double, products = 4 * points + 20 * swept, 4 * points + 12 * swept, 2 * (points + swept)
     total = single * seconds.grad32 + double * seconds.grad64 + products * seconds.hvp64
-    words = f"{single:,} gradients in float32, {double:,} in float64, {products:,} Hessian products"
-    return f"{words}: {duration(total)}"
+    words = f"{single:,} gradients in float32, {double:,} in float64"
+    return Cost(host(START) + total, words + (f", {products:,} Hessian products" if products else ""))
 
 
 ANALYSIS = Analysis(

@@ -26,12 +26,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work
+from minigrok.analyses.base import Analysis, Cost, Work
 from minigrok.analyses.dose_response.figure import figure
 from minigrok.analyses.dose_response.result import BASELINE, Group, Life, Ratio, Result, Settings
 from minigrok.analyses.dose_response.runs import lives_of
 from minigrok.analyses.dose_response.table import table
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import START, host
 from minigrok.analyses.shared.units import condition, require_alike
 from minigrok.config.arms import ARMS
 from minigrok.statistics.exchange import SIGNIFICANT
@@ -141,6 +142,11 @@ def _test(lives: Sequence[Life], other: Sequence[Life], settings: Settings, work
     return found.p if found.least <= SIGNIFICANT else math.nan
 
 
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the runs."""
+    return Cost(host(START), f"tables of evaluations of {len(runs)} run{'s' * (len(runs) > 1)}")
+
+
 ANALYSIS = Analysis(
     "Does an intervention delay grokking, more than repeats of one seed differ, and is it what it claims to be?",
     "arXiv:2602.18523, orthogonal deletion; controls, censoring, repeats: minigrok",
@@ -148,6 +154,6 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"tables of evaluations of {len(runs)} run{'s' * (len(runs) > 1)}, seconds",
+    cost,
     many=True,
 )

@@ -33,13 +33,14 @@ from itertools import combinations
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, checkpoint_steps
+from minigrok.analyses.base import Analysis, Cost, Work, checkpoint_steps
 from minigrok.analyses.fourier import measure
 from minigrok.analyses.fourier.figure import figure
 from minigrok.analyses.fourier.measure import Judge, Reader
 from minigrok.analyses.fourier.result import Ablation, Mixed, Result, Settings, Shared, Spectrum
 from minigrok.analyses.fourier.table import table
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import START, host
 from minigrok.engine import Array
 from minigrok.geometry import characters
 from minigrok.geometry.characters import random_bases
@@ -187,9 +188,11 @@ def _mean_and_band(draws: Array) -> Array:
     return np.stack([draws.mean(axis=0), *band(draws)])
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the snapshots and bases."""
-    return f"up to {settings.most} snapshots and {settings.draws} random bases, some seconds each"
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the snapshots and the random bases."""
+    count = min(len(runs[0].snapshots()), settings.most)
+    words = f"{count} snapshots and {settings.draws} random bases"
+    return Cost(host(START) + host(0.4 * count + 0.25 * settings.draws, runs), words)
 
 
 ANALYSIS = Analysis(

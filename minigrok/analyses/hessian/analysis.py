@@ -17,17 +17,17 @@ Memory at the paper's size: 1.4 GB for the tapes of 4608 pairs, 0.2 GB for 80 La
 Source: arXiv:2602.18523, Hessian figures; everything else: minigrok.
 """
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, checkpoint_steps
+from minigrok.analyses.base import Analysis, Cost, Work, checkpoint_steps
 from minigrok.analyses.hessian import paper
 from minigrok.analyses.hessian.figure import figure
 from minigrok.analyses.hessian.measure import Site, plan
 from minigrok.analyses.hessian.result import PRODUCTS, Paper, Result, Settings
 from minigrok.analyses.hessian.table import table
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.curvature import Curvature, Meter, groups
 from minigrok.analyses.shared.trajectories import attention_matrices, trajectory
 from minigrok.geometry.bases import Basis
@@ -84,25 +84,20 @@ def _missing(run: Run, settings: Settings, basis: Basis) -> list[str]:
     return said
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Time one product and say what all of them will take."""
-    run = runs[0]
-    steps, curvature = _steps(run, settings), Curvature(run)
-    at = curvature.at(run.load_snapshot(steps[-1]).astype(np.float64))
-    direction = np.ones(run.layout.size)
-    at.hessian(direction)  # compiles, and makes the passes that later products share
-    start = time.perf_counter()
-    at.hessian(direction)
-    seconds, gigabytes = time.perf_counter() - start, 8e-9 * run.layout.size * (settings.products or PRODUCTS)
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the products of all snapshots."""
+    run, each = runs[0], measured_seconds(runs[0]).hvp
+    steps = _steps(run, settings)
+    gigabytes = 8e-9 * run.layout.size * (settings.products or PRODUCTS)
     if settings.protocol == "paper":
         n = paper.products(settings) * len(paper.modes(run))
-        seconds *= min(1.0, paper.SAMPLE / run.config.task.n_train)
+        each *= min(1.0, paper.SAMPLE / run.config.task.n_train)
     else:
         K = _components(run, settings) * len(attention_matrices(run)) if "manifold" in settings.parts else 0
         n = sum(part.products for part in plan(settings, run.config.task.operations, K))
-    minutes = len(steps) * n * seconds / 60
     memory = f"{gigabytes:.2g} GB for Lanczos vectors beside the tapes of {run.config.task.n_train} pairs"
-    return f"{len(steps)} snapshots x {n} products x {seconds:.2g} s (timed just now) = {minutes:.1f} min; {memory}"
+    words = f"{len(steps)} snapshots x {n} products x {each:.2g} s (timed just now), {memory}"
+    return Cost(host(START) + len(steps) * n * each, words)
 
 
 ANALYSIS = Analysis(

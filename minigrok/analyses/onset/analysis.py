@@ -26,13 +26,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, median, or_nan
+from minigrok.analyses.base import Analysis, Cost, Work, median, or_nan
 from minigrok.analyses.onset.figure import figure
 from minigrok.analyses.onset.result import Family, Result, RunOnsets, Settings
 from minigrok.analyses.onset.scores import Event, chance_before, score
 from minigrok.analyses.onset.table import table
 from minigrok.analyses.shared import events
-from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.defect import Trace, trace_of, usable
 from minigrok.analyses.shared.units import one_a_seed, require_alike, units
 from minigrok.engine import Array
@@ -164,16 +164,16 @@ def _mean(values: Array | list[float] | list[bool]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the pairs of batches that no finished analysis has measured, and time one."""
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the pairs of batches that no finished analysis has measured."""
     sampled = {run.folder: settings.sampling(run.config) for run in runs}
     left = [run for run in runs if settings.fresh or usable(run, sampled[run.folder]) is None]
     points = sum(x.repeats * min(len(run.snapshots()), x.most) for run in left for x in [sampled[run.folder]])
     if not points:
-        return "D of every run is there already: seconds"
+        return Cost(host(START), "D of every run is there already")
     seconds = measured_seconds(left[0])
     each = 4 * seconds.grad32 if settings.protocol == "paper" else 2 * (seconds.grad64 + seconds.hvp64)
-    return f"{points:,} pairs of batches in {len(left)} of {len(runs)} runs: {duration(points * each)}"
+    return Cost(host(START) + points * each, f"{points:,} pairs of batches in {len(left)} of {len(runs)} runs")
 
 
 ANALYSIS = Analysis(

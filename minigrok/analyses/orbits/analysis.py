@@ -27,12 +27,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrok.analyses import ablation, compression
-from minigrok.analyses.base import Analysis, Work
+from minigrok.analyses.base import Analysis, Cost, Work
 from minigrok.analyses.orbits.figure import figure
 from minigrok.analyses.orbits.result import GROUPS, Group, Line, Result, Settings
 from minigrok.analyses.orbits.table import table
 from minigrok.analyses.reconstruction import analysis as reconstruction
 from minigrok.analyses.reconstruction import result as reconstruction_settings
+from minigrok.analyses.shared.cost import scored
 from minigrok.analyses.shared.curves import Curve, Network
 from minigrok.config.symmetries import group
 from minigrok.engine import Array
@@ -197,10 +198,10 @@ def _line(part: str, curve: Curve) -> Line:
     )
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
     """Count the networks that are scored."""
     changed = {"training": settings.most, "compression": 76, "ablation": 68, "reconstruction": 3 * settings.largest}
-    return f"about {sum(changed[part] for part in settings.chosen_parts())} evaluations of all pairs, a minute or two"
+    return scored(runs[0], sum(changed[part] for part in settings.chosen_parts()))
 
 
 ANALYSIS = Analysis(

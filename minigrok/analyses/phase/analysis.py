@@ -18,7 +18,7 @@ Source: arXiv:2602.18523, figMT_F, figWD, weight-decay phase structure; controls
 
 from collections.abc import Sequence
 
-from minigrok.analyses.base import Analysis, Work
+from minigrok.analyses.base import Analysis, Cost, Work
 from minigrok.analyses.phase import curvature
 from minigrok.analyses.phase.figure import figure
 from minigrok.analyses.phase.laws import responses, waiting
@@ -28,7 +28,7 @@ from minigrok.analyses.phase.result import Result, Settings
 from minigrok.analyses.phase.runs import COMPARED, conditions, label, life_of, main_line
 from minigrok.analyses.phase.table import table
 from minigrok.analyses.shared import events
-from minigrok.analyses.shared.cost import duration, measured_seconds
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.units import one_a_seed, require_alike
 from minigrok.errors import RunFolderError
 from minigrok.storage.runs import Run
@@ -74,19 +74,20 @@ def compute(runs: Sequence[Run], settings: Settings, work: Work) -> Result:
     )
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Say how many rebuilt networks are scored, and how many Hessian products made."""
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the rebuilt networks that are scored, and the Hessian products."""
     begun = [run for run in runs if len(run.metrics().get("step", ()))]
     long = [run for run in begun if len(run.snapshots()) >= 3] if settings.components else []
-    words = [f"k* of {len(long)} runs: some 10 s each at the paper's size" if long else "seconds"]
+    networks = len(long) * settings.components
+    total = host(START) + (networks * measured_seconds(long[0]).score if long else 0)
+    words = f"k* of {len(long)} runs, {networks} networks scored"
     if not settings.curvature:
-        return "; ".join([*words, "curvature only from finished analyses (measure it: --set curvature=true)"])
+        return Cost(total, f"{words}, curvature only from finished analyses (measure it: --set curvature=true)")
     found = [curvature.points(run, settings.loss, settings.clock) for run in begun]
     points = sum(len({*steps.values()}) for steps in found)
-    if not points:
-        return "; ".join([*words, "no run has a matched point"])
-    each = measured_seconds(begun[0]).hvp64 * begun[0].config.task.n_train / begun[0].config.train.batch_size
-    return f"{words[0]}; {points} points x {settings.products} products: {duration(points * settings.products * each)}"
+    if points:
+        total += points * settings.products * measured_seconds(begun[0]).hvp
+    return Cost(total, f"{words}, {points} points x {settings.products} products")
 
 
 ANALYSIS = Analysis(

@@ -26,11 +26,12 @@ from functools import cache, partial
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work
+from minigrok.analyses.base import Analysis, Cost, Work
 from minigrok.analyses.reconstruction.conventions import after_grok, has_rows, may_lack, require_rows, rows_of
 from minigrok.analyses.reconstruction.figure import figure
 from minigrok.analyses.reconstruction.result import CONVENTIONS, PAPER, Result, Settings, Track
 from minigrok.analyses.reconstruction.table import table
+from minigrok.analyses.shared.cost import scored
 from minigrok.analyses.shared.curves import Network
 from minigrok.analyses.shared.trajectories import load
 from minigrok.engine import Array
@@ -121,10 +122,10 @@ def memory_of_init(run: Run, network: Network) -> tuple[float, float]:
     return token0, float(-delta @ network.init / size) if size > 0 else float("nan")
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
     """Count the networks that are scored."""
-    tracks = len(settings.chosen_parts()) + 2 * settings.draws
-    return f"up to {tracks * settings.largest} evaluations of all pairs, a few minutes"
+    tracks = len(settings.chosen_parts()) + 2 * (settings.draws - 1)
+    return scored(runs[0], tracks * settings.largest)
 
 
 ANALYSIS = Analysis(

@@ -165,8 +165,10 @@ def exactly(value: float) -> End:
     return End(np.array([value]), np.zeros(1), np.ones(1, np.bool_))
 
 
-def spectrum(product: Product, start: Array, steps: int, with_vectors: bool = False) -> dict[str, Array]:
-    """Return what Lanczos says after at most `steps` products.
+def spectrum(
+    product: Product, start: Array, steps: int, with_vectors: bool = False, until: float = 0.0
+) -> dict[str, Array]:
+    """Return what Lanczos says after `steps` products, or once the highest value is known to `until` of itself.
 
     Returns
     -------
@@ -177,7 +179,13 @@ def spectrum(product: Product, start: Array, steps: int, with_vectors: bool = Fa
     -----
     Memory: `steps` vectors of length P, 0.24 GB for 100 at the paper's size.
     """
-    found = krylov.ritz(krylov.lanczos(product, start, steps), [0, -1] if with_vectors else [])
+
+    def enough(t: krylov.Tridiagonal) -> bool:
+        there = krylov.ritz(t)
+        return bool(there.residuals[-1] <= until * abs(there.values[-1]))
+
+    t = krylov.lanczos(product, start, steps, enough=enough if until else None)
+    found = krylov.ritz(t, [0, -1] if with_vectors else [])
     arrays = {"values": found.values, "residuals": found.residuals, "weights": found.weights}
     return arrays | {"vectors": found.vectors} if with_vectors else arrays
 

@@ -31,8 +31,9 @@ from itertools import chain
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, checkpoint_steps
+from minigrok.analyses.base import Analysis, Cost, Work, checkpoint_steps
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import START, host, measured_seconds
 from minigrok.analyses.shared.units import units
 from minigrok.analyses.subspace.figure import figure
 from minigrok.analyses.subspace.measure import Measurement, other_bases
@@ -82,12 +83,14 @@ def other_seed(runs: Sequence[Run], i: int) -> int | None:
     return None
 
 
-def cost(runs: Sequence[Run], settings: Settings) -> str:
-    """Count the replayed steps."""
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the replayed steps, and the shares of vectors in random bases at each snapshot."""
     each = [max(1, min(settings.warm, run.config.train.max_steps)) for run in runs]
     history = max(min(len(run.snapshots()), settings.own(settings.history, 300)) for run in runs)
-    replayed = sum(n * min(len(run.snapshots()), settings.most) for n, run in zip(each, runs, strict=True))
-    return f"at least {replayed:,} steps of training replayed, and bases of {history} snapshots"
+    snapshots = [min(len(run.snapshots()), settings.most) for run in runs]
+    replayed = sum(n * count for n, count in zip(each, snapshots, strict=True))
+    words = f"at least {replayed:,} steps of training replayed, and bases of {history} snapshots"
+    return Cost(host(START) + host(4.0 * sum(snapshots), runs[:1]) + replayed * measured_seconds(runs[0]).grad32, words)
 
 
 ANALYSIS = Analysis(

@@ -26,8 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrok.analyses.base import Analysis, Work, attention_steps
+from minigrok.analyses.base import Analysis, Cost, Work, attention_steps
 from minigrok.analyses.shared import events
+from minigrok.analyses.shared.cost import of_snapshots
 from minigrok.analyses.weight_spectra.figure import figure
 from minigrok.analyses.weight_spectra.result import (
     COMMUTATOR,
@@ -240,6 +241,11 @@ def closeness(steps: Array, index: int, target: int | None) -> tuple[float, floa
     return float(steps[index] - target), float(np.mean(far <= far[index - FROM]))
 
 
+def cost(runs: Sequence[Run], settings: Settings) -> Cost:
+    """Count the snapshots."""
+    return of_snapshots(runs, min(len(runs[0].snapshots()), settings.snapshots), 0.1)
+
+
 ANALYSIS = Analysis(
     "Do the singular values of queries and keys do anything at grokking that random matrices of their norms do not?",
     "arXiv:2602.18523, weight spectra; normalised and gauge-invariant ones, random values, place in time: minigrok",
@@ -247,5 +253,5 @@ ANALYSIS = Analysis(
     compute,
     table,
     figure,
-    lambda runs, settings: f"{min(len(runs[0].snapshots()), settings.snapshots)} snapshots, up to 0.5 s each",
+    cost,
 )
