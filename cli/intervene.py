@@ -56,6 +56,7 @@ def intervene(
     from .sitting import sit
 
     run = open_run(source)
+    run.require_own("a run that minigrok can train once more")
     label = f"{arm}-{dose:g}" if dose is not None else arm
     folder = out or source.resolve().parent / f"{source.resolve().name}-{label}"
     spans = os.path.relpath((plane_of or source).resolve(), folder.resolve().parent)

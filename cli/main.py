@@ -15,6 +15,7 @@ import click
 
 from minigrok.version import __version__
 
+from .adopt import adopt, export
 from .analyse import analyse
 from .audit import audit
 from .bench import bench
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(train, resume, intervene, plot, analyse, compress, sweep, status, audit),
+    *(train, resume, intervene, adopt, export, plot, analyse, compress, sweep, status, audit),
     *(verify, check, reference, bench, info, help_, completion),
 )
 for command in COMMANDS:

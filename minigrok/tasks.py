@@ -39,7 +39,7 @@ def pairs(task: Task, seed: int) -> Pairs:
     Pairs
         int64 arrays. split "random": the first floor(train_fraction * M) shuffled rows are train. "orbits": of the
         orbits of each size, the first floor(train_fraction * n) that occur in the shuffled rows; both parts keep the
-        order of these
+        order of these. Where train rows are listed: these, and the others in ascending order
 
     Raises
     ------
@@ -53,9 +53,13 @@ def pairs(task: Task, seed: int) -> Pairs:
     values = np.arange(int(task.exclude_zero), task.p, dtype=np.int64)
     a, b = np.repeat(values, len(values)), np.tile(values, len(values))  # (M,) each
     targets = np.stack([OPERATIONS[name](a, b, task.p) for name in task.operations])  # (n_tasks, M)
+    tokens = np.stack([a, b], axis=1)  # (M, 2)
+    if task.train_rows:
+        train = np.array(task.train_rows, dtype=np.int64)
+        return Pairs(tokens, targets, train, np.setdiff1d(np.arange(task.n_pairs), train))
     order = list(range(task.n_pairs))
     random.Random(seed).shuffle(order)
-    rows, tokens = np.array(order, dtype=np.int64), np.stack([a, b], axis=1)  # (M,), (M, 2)
+    rows = np.array(order, dtype=np.int64)  # (M,)
     if task.split == "orbits":
         return Pairs(tokens, targets, *_whole_orbits(task, tokens, rows))
     return Pairs(tokens, targets, rows[: task.n_train], rows[task.n_train :])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from minigrok.peers.torch_model import TorchModel as OracleModel
 from minigrok.peers.torch_twin import (
     Floats,
     Integers,
@@ -27,7 +28,6 @@ from minigrok.peers.torch_twin import (
     make_step,
     split,
 )
-from minigrok.peers.torch_twin import TorchModel as OracleModel
 
 __all__ = ["OracleModel", "flat", "ggn_vp", "grad", "hvp", "jvp", "load", "logits", "loss", "train_steps"]
 

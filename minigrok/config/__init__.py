@@ -52,7 +52,7 @@ __all__ = [
 T = TypeVar("T")
 PROVENANCE = "minigrok"  # the table that a run folder adds to its config.toml; not a setting
 LATER = {  # settings that came later than others of their section; the section of an intervention came later as a whole
-    "task": ("split",),
+    "task": ("split", "train_rows"),
     "model": ("attention", "norm"),
     "init": ("generator", "zero"),
     "optimiser": ("frozen", "frozen_from"),
@@ -223,7 +223,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 def differences(config: Config, other: Config) -> list[str]:
     """Settings of one configuration that another one has not, in words, all but the name, which decides no number."""
     values = ((key, value_of(config, key), value_of(other, key)) for key in keys() if key != "name")
-    return [f"{key} {mine}, not {theirs}" for key, mine, theirs in values if mine != theirs]
+    return [f"{key} {brief(mine, str)}, not {brief(theirs, str)}" for key, mine, theirs in values if mine != theirs]
 
 
 def value_of(config: Config, key: str) -> Any:

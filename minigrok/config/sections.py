@@ -46,6 +46,8 @@ class Task:
     split : str                     "random": pair by pair (paper). "orbits": pairs that a symmetry of an operation
                                     takes to one another are all train or all test pairs, for all operations together
                                     (our choice; `minigrok.orbits`)
+    train_rows : tuple of int       rows of the pair table to train on, in the order that batches index, in the place of
+                                    a split that is drawn; (): the split is drawn (paper)
     """
 
     p: int = 97
@@ -53,6 +55,7 @@ class Task:
     exclude_zero: bool = True
     train_fraction: float = 0.5
     split: Split = "random"
+    train_rows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         from minigrok.config.operations import OPERATIONS
@@ -70,10 +73,22 @@ class Task:
         divides = "div" in self.operations and not self.exclude_zero
         require(not divides, "task.exclude_zero", "true for the operation div (0 has no inverse)", False)
         require(0 < self.train_fraction < 1, "task.train_fraction", "between 0 and 1", self.train_fraction)
+        self._require_rows()
         split = f"{self.n_train} train and {self.n_test} test pairs"
         require(0 < self.n_train < self.n_pairs, "task.train_fraction", "a pair on both sides of the split", split)
         if self.split == "orbits":
             group(self.operations)  # raises if the orbits are not small
+
+    def _require_rows(self) -> None:
+        """Raise a ConfigError unless the listed rows are different ones of the table."""
+        rows = self.train_rows
+        if rows:
+            require(self.split == "random", "task.split", '"random" where task.train_rows are listed', self.split)
+            inside = 0 <= min(rows) and max(rows) < self.n_pairs
+            got = f"rows {min(rows)} to {max(rows)}"
+            require(inside, "task.train_rows", f"between 0 and {self.n_pairs - 1}", got)
+            got = f"{len(rows) - len(set(rows))} twice"
+            require(len(set(rows)) == len(rows), "task.train_rows", "different rows of the pair table", got)
 
     @property
     def n_pairs(self) -> int:
@@ -82,8 +97,8 @@ class Task:
 
     @property
     def n_train(self) -> int:
-        """Number of train pairs, floor(train_fraction * n_pairs); at most that where orbits stay whole."""
-        return int(self.train_fraction * self.n_pairs)
+        """Number of train pairs: listed, or floor(train_fraction * n_pairs); at most that where orbits stay whole."""
+        return len(self.train_rows) or int(self.train_fraction * self.n_pairs)
 
     @property
     def n_test(self) -> int:

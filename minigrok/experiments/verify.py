@@ -98,7 +98,8 @@ def _of_run(folder: Path, prefix: str) -> Iterator[Check]:
         yield f"{prefix}{table}", partial(run.metrics, table)
     for step in run.snapshots():
         yield f"{prefix}snapshots/{run.snapshot_path(step).name}", partial(run.load_snapshot, step)
-    yield f"{prefix}checkpoint.safetensors", partial(_require_agreement, run)
+    if not run.adopted:
+        yield f"{prefix}checkpoint.safetensors", partial(_require_agreement, run)
     for path in sorted((folder / "analysis").glob("*/")):
         is_begun = any(
             file.name != "parts" for file in path.iterdir()

@@ -2,7 +2,8 @@
 
     problem     the work that every contender does, on equal numbers
     own         minigrok itself                                            products     its matrix products alone
-    torch_twin  the model in PyTorch: loss, gradient, Hv, training step        torch_peer   at work
+    torch_model the model in PyTorch, by itself
+    torch_twin  its loss, gradient, Hv and training step                   torch_peer   at work
     jax_twin    the model in JAX                                               jax_peer     at work
 
 Only these modules import torch and jax, and only the benchmark and the tests import these modules.

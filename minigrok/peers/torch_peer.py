@@ -19,15 +19,16 @@ from torch.nn import functional
 from minigrok.config import Config
 from minigrok.peers import torch_twin as twin
 from minigrok.peers.problem import Array, Peer, Problem, fastest, step_outcome
+from minigrok.peers.torch_model import TorchModel
 
 COMPILED = "compile"  # name of the compiled peer
 CHUNKS = (512, 2048)  # pairs at once in an evaluation, besides all
 
 
-def build(config: Config, theta: Array) -> twin.TorchModel:
+def build(config: Config, theta: Array) -> TorchModel:
     """Return the model of a configuration at theta (P,)."""
     task, m = config.task, config.model
-    model = twin.TorchModel(
+    model = TorchModel(
         task.p, m.width, m.heads, m.mlp_width, m.blocks, task.operations, m.norm_eps, m.attention, m.norm
     )
     twin.load(model, theta)

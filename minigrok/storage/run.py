@@ -52,6 +52,18 @@ class Run:
         self._most = believable(self.layout)
         self._sizes: dict[str, int] = {}  # of the tables, as this process left them
 
+    @property
+    def adopted(self) -> str:
+        """What was compared when the snapshots of another program became this run; "" for a run of minigrok's own."""
+        return str(self.recorded.get("adopted", ""))
+
+    def require_own(self, what: str) -> None:
+        """Raise a RunFolderError if another program trained the run; `what`: what only minigrok's own runs have."""
+        if self.adopted:
+            got = f"{self.folder}, adopted from another program: snapshots and the split are all there is of it"
+            do = f"ask what snapshots tell; to train it anew: minigrok train {self.folder}/config.toml --out NEW"
+            raise RunFolderError(what, got, do)
+
     def lock(self) -> None:
         """Become the only writer, or see that this Run still is; RunFolderError if not. Before `load_checkpoint`."""
         self._lock.take()

@@ -28,7 +28,7 @@ from minigrok.version import __version__
 FORMAT = 1  # of the run folder; a reader accepts its own only
 
 
-def create(folder: Path | str, config: Config, theta: Array | None = None) -> Run:
+def create(folder: Path | str, config: Config, theta: Array | None = None, adopted: str = "") -> Run:
     """Start a run folder.
 
     Parameters
@@ -36,6 +36,7 @@ def create(folder: Path | str, config: Config, theta: Array | None = None) -> Ru
     folder : Path or str    must not exist, or be empty
     config : Config
     theta : (P,), optional  given initial parameters: kept as snapshot 0, written before anything names a run
+    adopted : str           of a run that another program trained: what was compared
 
     Returns
     -------
@@ -55,7 +56,7 @@ def create(folder: Path | str, config: Config, theta: Array | None = None) -> Ru
         _require_empty(folder)  # again: another process may have been faster
         if theta is not None:
             run.save_snapshot(0, theta.astype(config.compute.dtype))
-        text = to_toml(config).encode() + b"\n" + seal(_provenance(config).encode())
+        text = to_toml(config).encode() + b"\n" + seal(_provenance(config, adopted).encode())
         write_atomically(run.path("config.toml"), text, run.lock)
     except BaseException:
         run.close()
@@ -139,9 +140,10 @@ def _require_empty(folder: Path) -> None:
         raise RunFolderError("a new or empty folder for the run", got, f"choose another --out{there}")
 
 
-def _provenance(config: Config) -> str:
+def _provenance(config: Config, adopted: str) -> str:
     """Table that a run adds to its configuration; the hash comes last, so that a cut-off file lacks it."""
-    kept = provenance.record() | {"checksum": SEAL, "config_hash": config_hash(config)}
+    mark = {"adopted": adopted} if adopted else {}
+    kept = provenance.record() | mark | {"checksum": SEAL, "config_hash": config_hash(config)}
     lines = [f'{key} = "{value}"' for key, value in kept.items()]
     comment = "# Written by minigrok. The hash covers every setting but the name, the checksum this table."
     return "\n".join([f"[{PROVENANCE}]", comment, f"format = {FORMAT}", *lines, ""])

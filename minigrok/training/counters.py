@@ -68,6 +68,8 @@ class Counters:
 
 def more_steps(run: Run) -> str:
     """Say what gives a run more steps than it has: to resume it does nothing once it is at its end."""
+    if run.adopted:
+        return "adopt it again, with more of its snapshots, into another folder"
     _, state = run.load_checkpoint() or ({}, None)
     counters = Counters.of(state) if state else None
     if counters is None or not counters.finished(run.config.train):

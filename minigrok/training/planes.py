@@ -132,6 +132,7 @@ def find_source(config: Config, parent: Path) -> Run:
     """Return the source run of an intervention, checked; `parent` is the folder that the intervened run lies in."""
     settings = config.intervention
     source = open_run(parent / settings.source)
+    source.require_own("a source run that minigrok trained")
     other = source.config
     for part in ("task", "model", "init"):
         if getattr(other, part) != getattr(config, part):

@@ -43,6 +43,7 @@ def ready(config: Config) -> tuple[Config, str]:
 
 def trainer_of(run: Run) -> Trainer | Replay:
     """Return what makes steps of a run again, nothing restored and nothing recorded, on the engine of its config."""
+    run.require_own("a run whose steps can be made again: its batches and its optimiser's state")
     on_device = chosen(run.config.compute.engine)[0] == "cuda"
     return Replay(run.config) if on_device else Trainer(run.config)
 
@@ -79,6 +80,7 @@ def train(
     ConfigError
         There is not enough memory. A start that fails leaves no run in the folder.
     """
+    run.require_own("a run that minigrok can go on with: its batches and its optimiser's state")
     observer = observer or Observer()
     try:
         require_room(run.config)

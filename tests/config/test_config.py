@@ -258,6 +258,7 @@ def test_hash_covers_every_setting_but_the_name() -> None:
     other = {
         "seed": "1", "p": "23", "operations": '["add"]', "exclude_zero": "false", "train_fraction": "0.4",
         "split": "orbits",
+        "train_rows": "[3, 1]",
         "width": "64", "heads": "2", "mlp_width": "3", "blocks": "1", "norm_eps": "1.0",
         "cross_entropy": "saturating", "attention": "uniform", "norm": "sphere", "zero": '["keys"]',
         "frozen": '["keys"]', "frozen_from": "7", "identical_blocks": "false", "generator": "pytorch",
