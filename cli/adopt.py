@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--loss", metavar="STEP=VALUE", help="Train loss at a step, summed over tasks: it must come out.")
 @click.option("--logits", metavar="STEP=FILE", help="Logits of the train pairs at a step: they must come out.")
-@click.option("--tolerance", type=click.FloatRange(min=0), help="Relative, of loss or largest logit [default: 1e-5].")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="Relative, of loss or largest logit [default: 1e-6].")
 @click.option("--operations", metavar="NAME,...", help="Operations of the heads, where their names do not say.")
 @click.option("--names", "table", type=click.Path(path_type=Path), help='Names in TOML: norm.weight = "ln.weight".')
 @set_option("settings", names.keys, "A setting that shapes do not tell, such as model.norm_eps=1e-6; repeatable.")

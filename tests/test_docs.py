@@ -93,7 +93,8 @@ def test_the_two_commands_are_one_line_each_and_start_from_nothing():
 
 
 def test_ci_runs_every_shell_block():
-    extracted = block("install-and-train") + block("install-and-test") + block()
+    named = ("install-and-train", "install-and-test", "audit-your-own-model")
+    extracted = "".join(map(block, named)) + block()
     written = [x for text in TEXTS.values() for x in re.findall(r"^```sh.*?\n(.*?)^```$", text, re.M | re.S)]
     assert sorted(extracted.splitlines()) == sorted("".join(written).splitlines())
 
@@ -241,7 +242,7 @@ def test_the_pages_are_in_the_package():
 
 
 def test_the_readme_is_short():
-    assert len(TEXTS["README.md"].splitlines()) <= 170
+    assert len(TEXTS["README.md"].splitlines()) <= 185
 
 
 # --- the floor plan --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrok.analyses.shared.activations import Activations
+from minigrok.checks import LONGEST
 from minigrok.config import Config, Model, Task, Train, with_values
 from minigrok.engine import Array
 from minigrok.errors import ConfigError, MinigrokError, NonFiniteError, RunFolderError
@@ -32,9 +33,8 @@ from minigrok.storage.runs import Run, create, open_run
 from minigrok.tasks import Pairs, pairs
 from minigrok.training.budget import require_room
 
-TOLERANCE = 1e-5  # relative, of a loss or of the largest logit: float32 rounds to some 1e-6: our choice
+TOLERANCE = 1e-6  # relative, of a loss or of the largest logit: less than other epsilons make: our choice
 EPSILONS = (1e-5, 1e-6, 1e-8, 1e-12)  # of LayerNorm, tried where a number does not come out: usual ones
-HERS = "other"  # name of the configuration
 
 
 class Claim(NamedTuple):
@@ -112,7 +112,7 @@ def adopt(
     arrays = sources.read(files[claim.step])
     known = _table(arrays, operations, table)
     named = names.named(files[claim.step], arrays, known)
-    config = _config(named, operations or names.operations_of(known), list(files), split, settings)
+    config = _config(out.name, named, operations or names.operations_of(known), list(files), split, settings)
     parts = layout(config)
     theta = _theta(files[claim.step], named, parts)
     config = with_values(config, {"compute.dtype": str(theta.dtype)})
@@ -142,6 +142,7 @@ def _table(arrays: Mapping[str, Array], operations: Sequence[str], path: Path | 
 
 
 def _config(
+    name: str,
     arrays: Mapping[str, Array],
     operations: Sequence[str],
     steps: list[int],
@@ -156,7 +157,7 @@ def _config(
     p = _size(arrays, head + ("bias" if head + "bias" in arrays else "weight"))
     every = min(np.diff(steps).tolist(), default=1)
     config = Config(
-        HERS,
+        re.sub(r"^[^A-Za-z0-9_]|[^A-Za-z0-9._-]", "_", name)[:LONGEST] or "adopted",
         task=Task(p, tuple(operations), exclude_zero=p > 2),
         model=Model(width, 1, _size(arrays, f"{first}linear1.bias"), blocks),
         train=Train(max_steps=max(steps[-1], 1), eval_every=every, snapshot_every=every),
@@ -205,8 +206,8 @@ def _required(config: Config, data: Pairs, theta: Array, claim: Claim, tolerance
         do = f"it would with --heads {model.heads} --set model.norm_eps={model.norm_eps:g}"
     else:
         do = (
-            "compare: GELU (not ReLU, not its tanh form), norm before each half, no mask, read-out at position 0, the "
-            "split, and the loss as a sum over tasks of means over all train pairs, in float64 if it is small"
+            "compare: GELU (not ReLU, not its tanh form), norm before each half, one epsilon in every norm, no mask, "
+            "read-out at position 0, the split; the loss: in float64, a sum over tasks of means over all train pairs"
         )
     raise MinigrokError(f"the {found.what} of step {claim.step} within {tolerance:g}", found.said, do)
 
@@ -221,7 +222,7 @@ def _compared(config: Config, data: Pairs, theta: Array, claim: Claim) -> Compar
         return Compared("train loss", off, f"{claim.loss!r} there, {total:.9g} here ({each}): off by {off:.1e}")
     assert claim.logits is not None
     tokens = data.tokens[data.train]
-    read = Activations(Run(Path(HERS), config), tokens)
+    read = Activations(Run(Path(), config), tokens)
     own = read(theta, lambda z, _: {"z": np.stack(z, axis=1)})["z"].swapaxes(0, 1)
     hers = claim.logits[None] if claim.logits.ndim == 2 else claim.logits
     if hers.shape != own.shape or not np.isfinite(hers).all():
@@ -273,7 +274,7 @@ def _write(out: Path, config: Config, data: Pairs, snapshots: Iterable[tuple[int
 
 def _assumed(settings: Mapping[str, Any]) -> list[str]:
     """Return the settings that analyses use, that no snapshot tells and that nobody gave, with the values taken."""
-    default = Config(HERS)
+    default = Config("paper")
     values = {
         "optimiser.learning_rate": default.optimiser.learning_rate,
         "optimiser.weight_decay": default.optimiser.weight_decay,
