@@ -77,9 +77,10 @@ def references(ctx: click.Context) -> list[str]:
     """Names of the references in the folder that --folder names."""
     from pathlib import Path
 
-    from minigrok.reference.files import names
+    from minigrok.reference.files import names, place
 
-    return names(Path(ctx.params.get("folder") or "reference_outputs"))
+    folder = ctx.params.get("folder")
+    return names(place(folder and Path(folder)))
 
 
 def keys(_: click.Context) -> list[str]:

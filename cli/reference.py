@@ -23,9 +23,7 @@ def folder_option(command: Callable[..., Any]) -> Callable[..., Any]:
     option = click.option(
         "--folder",
         type=click.Path(path_type=Path),
-        default="reference_outputs",
-        show_default=True,
-        help="Where the references lie.",
+        help="Where the references lie [default: reference_outputs, or what came with minigrok].",
     )
     return option(command)
 
@@ -39,14 +37,14 @@ def reference() -> None:
 @reference.command("list")
 @folder_option
 @debug_option
-def list_(folder: Path) -> None:
+def list_(folder: Path | None) -> None:
     """Show every reference, and why and when it was made."""
     from minigrok.reference import TIERS, summary
-    from minigrok.reference.files import names
+    from minigrok.reference.files import names, place
 
     from .tables import print_table
 
-    found = [summary(folder / name) for name in names(folder)]
+    found = [summary(place(folder) / name) for name in names(place(folder))]
     columns = ("name", "run", *(f">{tier}" for tier in TIERS), "made", "reason")
     rows = [(s.name, s.title, *(str(s.counts.get(tier, 0)) for tier in TIERS), s.date, s.reason) for s in found]
     print_table("", columns, rows)
@@ -57,29 +55,39 @@ def list_(folder: Path) -> None:
 @click.option("--portable", "bits", is_flag=True, help="In portable mode: bit for bit (x86-64 with AVX2).")
 @click.option("--strict", is_flag=True, help="Refuse to compare with tolerances where bits cannot be compared.")
 @click.option("--run", "own", type=click.Path(path_type=Path), help="Compare with a run or sweep of your own.")
+@click.option("--all", "everything", is_flag=True, help="Show the numbers that hold, too.")
 @folder_option
 @json_option
 @debug_option
 @click.pass_context
 def check(
-    ctx: click.Context, names: tuple[str, ...], bits: bool, strict: bool, own: Path | None, folder: Path, as_json: bool
+    ctx: click.Context,
+    names: tuple[str, ...],
+    bits: bool,
+    strict: bool,
+    own: Path | None,
+    everything: bool,
+    folder: Path | None,
+    as_json: bool,
 ) -> None:
     """Recompute what takes seconds, and compare.
 
     All references, or those that are named. With --run, and one name: compare when the tasks of your own run, or of
     the finished runs of your own sweep, memorised and grokked. Numbers are compared bit for bit where the same bits
-    must come out, else with tolerances; which, and why, is said. Exit code 1 if a number is not where its tolerance
-    allows, or if --strict asks for bits that cannot be compared.
+    must come out, else with tolerances; which, and why, is said. Numbers that do not hold are shown. Exit code 1 if a
+    number is not where its tolerance allows, or if --strict asks for bits that cannot be compared.
     """
     import json
 
     from minigrok import reference as references
     from minigrok.engine import portable
     from minigrok.reference.files import names as all_names
+    from minigrok.reference.files import place
 
     if bits:
         portable.restart()
 
+    folder = place(folder)
     if own and len(names) != 1:
         raise click.UsageError("--run needs the name of one reference")
     names = names or tuple(all_names(folder))
@@ -100,7 +108,7 @@ def check(
         echo(json.dumps(told, indent=2))
     else:
         for name, rows in results.items():
-            show(name, rows, "WRONG")
+            show(name, rows, "WRONG", everything)
             echo(f"{name}: compared {f'with tolerances ({why[name]})' if why[name] else 'bit for bit'}")
     ctx.exit(0 if all(each.holds for rows in results.values() for each in rows) else 1)
 
@@ -119,7 +127,7 @@ def check(
 @debug_option
 @click.pass_context
 def regenerate(
-    ctx: click.Context, name: str, reason: str, run_folder: Path | None, folder: Path, threads: int | None
+    ctx: click.Context, name: str, reason: str, run_folder: Path | None, folder: Path | None, threads: int | None
 ) -> None:
     """Train the run of a reference and take its numbers anew.
 
@@ -127,8 +135,10 @@ def regenerate(
     with a sweep.toml: run the sweep first, and name its folder with --run [default: runs/NAME].
     """
     from minigrok import reference as references
+    from minigrok.reference.files import IN_CHECKOUT
     from minigrok.reference.sweep import is_sweep, read
 
+    folder = folder or IN_CHECKOUT  # what came with minigrok stays as it is
     code, own = 0, run_folder or Path("runs", name)
     if is_sweep(folder / name):
         make_ready(read(folder / name).configs[0])  # the first steps that it repeats: in portable mode if the runs are
@@ -161,14 +171,15 @@ def as_dict(each: Comparison) -> dict[str, Any]:
     return each._asdict() | {"difference": None if each.difference != each.difference else each.difference}
 
 
-def show(name: str, rows: list[Comparison], wrong: str) -> None:
-    """Print comparisons as a table, and the count; `wrong` is the word for a number outside its tolerance."""
+def show(name: str, rows: list[Comparison], wrong: str, everything: bool = True) -> None:
+    """Print comparisons in a table, all or those that fail, and their count; `wrong`: a word for those."""
     from .tables import print_table
 
     columns = ("number", "tier", ">expected", ">got", "unit", ">difference", ">allowed", "verdict")
-    print_table(name, columns, [_row(each, wrong) for each in rows])
-    bad = sum(not each.holds for each in rows)
-    echo(f"{len(rows)} numbers: {len(rows) - bad} hold, {bad} do not")
+    bad = [each for each in rows if not each.holds]
+    if shown := rows if everything else bad:
+        print_table(name, columns, [_row(each, wrong) for each in shown])
+    echo(f"{name}: {len(rows)} numbers: {len(rows) - len(bad)} hold, {len(bad)} do not")
 
 
 def _row(each: Comparison, wrong: str) -> tuple[str, ...]:

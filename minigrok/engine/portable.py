@@ -6,6 +6,7 @@ they are imported, so they have to be in the environment before NumPy is: the co
 """
 
 import os
+import platform
 import sys
 from typing import Any
 
@@ -42,6 +43,12 @@ def in_force() -> bool:
 def obstacles() -> list[str]:
     """Return what differs from the portable settings in this process, in words; empty if nothing does."""
     return [*_of_numba(), *_of_blas(), *_of_libc()]
+
+
+def _of_processor() -> str:
+    """Return the kind of processor if it is none of x86-64, else ""."""
+    kind = platform.machine()
+    return "" if kind.lower() in ("x86_64", "amd64") else kind or "unknown"
 
 
 def _of_numba() -> list[str]:
@@ -89,6 +96,9 @@ def require() -> None:
     EngineError
         The process was started without the settings, or its BLAS is not OpenBLAS.
     """
+    if other := _of_processor():
+        do = "leave out --portable (compute.portable): the same seed then gives these bits on this machine type alone"
+        raise EngineError("an x86-64 processor with AVX2 for portable mode", other, do)
     found = obstacles()
     if found:
         settings = " ".join(f"{key}={value}" for key, value in SETTINGS.items())
@@ -105,9 +115,9 @@ def restart() -> None:
     Raises
     ------
     EngineError
-        The settings are there and have no effect.
+        The settings are there and have no effect, or another kind of processor.
     """
-    if all(os.environ.get(key) == value for key, value in SETTINGS.items()):
+    if _of_processor() or all(os.environ.get(key) == value for key, value in SETTINGS.items()):
         require()
         return
     sys.stdout.flush()

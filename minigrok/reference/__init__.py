@@ -1,5 +1,7 @@
 """Reference outputs: numbers that the repository ships, each with its tolerance and the reason for it.
 
+A wheel has them too, but for pictures and analyses: minigrok/reference/shipped, of the same folder.
+
     reference_outputs/<name>/config.toml         of a run (reference_run.py), or sweep.toml (reference_sweep.py)
                              expected.json       numbers: name, value, unit, rtol, atol, tier, why, source
                              environment.json    why and when it was made, versions, CPU, BLAS
@@ -21,7 +23,14 @@ from minigrok.errors import MinigrokError
 from minigrok.info import environment
 from minigrok.reference import run as reference_run
 from minigrok.reference import sweep as reference_sweep
-from minigrok.reference.files import ReferenceOutputError, read_environment, read_expected, require, to_json
+from minigrok.reference.files import (
+    CONSTRAINTS,
+    ReferenceOutputError,
+    read_environment,
+    read_expected,
+    require,
+    to_json,
+)
 from minigrok.reference.numbers import Expected
 from minigrok.reference.sweep import is_sweep
 from minigrok.storage.files import write_atomically
@@ -125,7 +134,7 @@ def obstacle(folder: Path) -> str:
 def require_bits(folder: Path) -> None:
     """Raise a MinigrokError unless a reference's numbers must come out bit for bit in this process."""
     if why := obstacle(folder):
-        do = "with --portable, and with pip install -c reference_outputs/constraints.txt; or without --strict"
+        do = f"with --portable, and with pip install -c {folder.parent / CONSTRAINTS} minigrok; or without --strict"
         raise MinigrokError(f"the reference {folder.name} compared bit for bit", f"tolerances: {why}", do)
 
 

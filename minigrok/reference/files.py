@@ -8,12 +8,21 @@ from minigrok.errors import MinigrokError
 from minigrok.reference.numbers import Expected
 
 HEADS = ("config.toml", "sweep.toml")  # the file that makes a folder a reference: of a run, or of a sweep
+IN_CHECKOUT = Path("reference_outputs")
+CONSTRAINTS = "constraints.txt"  # beside the references: the versions that they were made with
 
 
 class ReferenceOutputError(MinigrokError):
     """A reference output that is not there, or damaged."""
 
     exit_code = 2
+
+
+def place(folder: Path | None = None) -> Path:
+    """Where references lie: the folder that is named, that of a checkout that one is in, or what came with minigrok."""
+    here = Path(__file__).parent
+    came = (IN_CHECKOUT, here / "shipped", here.parents[1] / IN_CHECKOUT)  # a checkout; a wheel; an editable install
+    return folder or next((path for path in came if path.is_dir()), IN_CHECKOUT)
 
 
 def names(top: Path) -> list[str]:
@@ -26,7 +35,7 @@ def names(top: Path) -> list[str]:
     found = sorted(path.parent.name for head in HEADS for path in top.glob(f"*/{head}"))
     if not found:
         got = "none in it" if top.is_dir() else "no such folder"
-        do = "call it from the top of the repository, or name the folder with --folder"
+        do = "name the folder with --folder, or leave it out: the references that came with minigrok"
         raise ReferenceOutputError(f"a folder of reference outputs at {top}", got, do)
     return found
 

@@ -9,6 +9,7 @@ import pytest
 
 from minigrok.engine import portable
 from minigrok.engine.threads import available_threads
+from minigrok.errors import EngineError
 
 ASK = "from minigrok.engine import portable; print(portable.obstacles())"
 COMMAND = [sys.executable, "-m", "minigrok_cli"]
@@ -18,6 +19,12 @@ def obstacles(**environment: str) -> str:
     everything = os.environ | portable.SETTINGS | environment
     done = subprocess.run([sys.executable, "-c", ASK], env=everything, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_another_kind_of_processor_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portable.platform, "machine", lambda: "arm64")
+    with pytest.raises(EngineError, match=r"x86-64.*arm64.*leave out --portable"):
+        portable.restart()
 
 
 def test_the_settings_are_enough() -> None:

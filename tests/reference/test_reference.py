@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def test_weights_of_another_model_are_named(folder: Path) -> None:
 
 
 def test_a_folder_without_references_is_named(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(ReferenceOutputError, match=r"no such folder.*top of the repository"):
+    with pytest.raises(ReferenceOutputError, match=r"no such folder.*that came with minigrok"):
         reference_files.names(tmp_path / "nowhere")
     with pytest.raises(ReferenceOutputError, match="none in it"):
         reference_files.names(tmp_path / "references" / "small")
@@ -265,12 +266,15 @@ def test_check_prints_every_number_and_fails_when_one_is_wrong(folder: Path) -> 
     good = minigrok("check", "--folder", folder.parent)
     assert good.exit_code == 0, good.output
     rows = reference.check(folder)
-    assert all(row.name in good.stdout for row in rows)
-    assert f"{len(rows)} numbers: {len(rows)} hold, 0 do not" in good.stdout
+    assert f"small: {len(rows)} numbers: {len(rows)} hold, 0 do not" in good.stdout
+    assert len(good.stdout.splitlines()) == 2
+    everything = minigrok("check", "--all", "--folder", folder.parent)
+    assert all(row.name in everything.stdout for row in rows)
     change(folder, "|g|", value=1e9)
     bad = minigrok("check", "small", "--folder", folder.parent)
     assert bad.exit_code == 1
     assert bad.stdout.count("WRONG") == 1
+    assert "|H d1|" not in bad.stdout
     machine = minigrok("check", "--json", "--folder", folder.parent)
     assert machine.exit_code == 1
     told = json.loads(machine.stdout)["small"]
@@ -359,3 +363,33 @@ def test_numbers_of_portable_runs_are_refused_where_portable_mode_is_off(tmp_pat
     with pytest.raises(EngineError, match="portable mode"):
         reference.regenerate(tmp_path, tmp_path / "none", "why")
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+# --- installed
+
+
+def test_the_references_that_came_with_minigrok_are_found_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a wheel they are minigrok/reference/shipped, in an editable install those of the checkout."""
+    monkeypatch.chdir(tmp_path)
+    assert reference_files.place().samefile(TOP / "reference_outputs")
+    assert "dual_decay" in minigrok("list").stdout
+    (tmp_path / "reference_outputs").mkdir()
+    assert reference_files.place() == Path("reference_outputs")
+    assert reference_files.place(tmp_path) == tmp_path
+
+
+def test_a_wheel_has_every_file_that_a_check_reads_and_no_picture() -> None:
+    patterns = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    top = TOP / "reference_outputs"
+    packed = {str(path.relative_to(top)) for glob in patterns["minigrok.reference.shipped"] for path in top.glob(glob)}
+    files = {"config.toml": ["config.toml", "input.npz"], "sweep.toml": ["sweep.toml"]}
+    for head, inputs in files.items():
+        for path in top.glob(f"*/{head}"):
+            assert {
+                f"{path.parent.name}/{x}" for x in (*inputs, "expected.json", "environment.json", "table.csv")
+            } <= packed
+    assert "constraints.txt" in packed
+    assert not any(name.endswith((".png", ".md")) for name in packed)
+    assert sum((top / name).stat().st_size for name in packed) < 1e6
