@@ -11,7 +11,7 @@ The table of evaluations is made here, one row a snapshot, in float64. Nobody kn
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +80,6 @@ def adopt(
     operations: Sequence[str] = (),
     table: Path | None = None,
     tolerance: float = TOLERANCE,
-    report: Callable[[int, int, str], None] = lambda done, of, words: None,
 ) -> Adopted:
     """Make a run folder of the snapshots in a folder.
 
@@ -94,7 +93,6 @@ def adopt(
     operations : sequence of str    of the heads, where their names do not say
     table : Path, optional       of names; what it leaves out is guessed
     tolerance : float            of the claim, relative
-    report : function            (done, of, words), for a progress bar
 
     Raises
     ------
@@ -121,14 +119,12 @@ def adopt(
     compared = _required(config, data, theta, claim, tolerance)
 
     def snapshots() -> Iterable[tuple[int, Array]]:
-        for i, (step, path) in enumerate(files.items()):
-            report(i, len(files), f"step {step:,}")
+        for step, path in files.items():
             found = _theta(path, names.named(path, sources.read(path), known), parts)
             if found.dtype != theta.dtype:
                 got, do = f"{found.dtype} in {path}", "save all of them in one precision"
                 raise RunFolderError(f"{theta.dtype} in every snapshot, as in that of step {claim.step}", got, do)
             yield step, found
-        report(len(files), len(files), "done")
 
     _write(out, config, data, snapshots(), compared)
     return Adopted(open_run(out), compared, known, _assumed(settings))

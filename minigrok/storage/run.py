@@ -193,7 +193,7 @@ class Run:
         said = [
             f"{each.task} not grokked" if each.grokked_at is None else f"{each.task} grokked at {each.grokked_at}"
             for each in self.standings()
-        ]
+        ] + ["adopted"] * bool(self.adopted)
         return f"<Run {self.folder}: {', '.join(said) or 'no evaluation yet'}>"
 
     def _repr_html_(self) -> str:
