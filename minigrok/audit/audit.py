@@ -58,6 +58,8 @@ def chosen(book: Book, ids: Sequence[str]) -> list[Claim]:
 
 def audit(book: Book, runs: Sequence[Run], ids: Sequence[str] = (), is_making: bool = True, say: Say = print) -> Audit:
     """Decide the claims. A family is corrected for all of its claims: one that was not asked for has p = 1."""
+    for run in runs:
+        run.require_own("runs that minigrok trained: the claims are about runs whose start is known")
     known, reader = members(book, runs), Reader(book, is_making, say)
     claims = chosen(book, ids)
     found = [gather(claim, known, reader) for claim in claims]

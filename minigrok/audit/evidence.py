@@ -65,8 +65,6 @@ def _why_not(book: Book, group: Group, run: Run) -> str:
     seed = run.config.seed
     if seed not in book.confirm:
         return f"exploratory: seed {seed} is none of {book.confirm[0]}..{book.confirm[-1]}"
-    if run.adopted:
-        return "adopted: another program trained it"
     if run.config.intervention.repeat:
         return "a repeat of its seed"
     if not book.changed:

@@ -250,6 +250,7 @@ def test_a_folder_in_use_stays_as_it_is(hers: Path) -> None:
 def test_what_needs_more_than_snapshots_says_so(hers: Path) -> None:
     folder = taken(hers).run.folder
     minigrok("analyse", "sharpness", folder, code=2, words=("its batches and its optimiser's state", "adopted"))
+    minigrok("audit", folder, code=2, words=("whose start is known", "adopted"))
     minigrok("analyse", "weight_spectra", folder, code=2, words=("5 snapshots", "adopt it again"))
     assert json.loads(minigrok("analyse", "heads", folder, "--json").stdout)
 
