@@ -7,6 +7,7 @@ A table is a TOML file, one line an array: minigrok's name = hers, or a list of 
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def guessed(names: Iterable[str], operations: Sequence[str]) -> Table:
     ConfigError    two of hers suggest the same
     """
     names, found = list(names), Table()
+    start = len(_prefix(names))
     for name in names:
-        own = _own(name[len(_prefix(names)) :], operations)
+        own = _own(name[start:], operations)
         if own in found:
             do = "say which is which in a table: --names FILE.toml"
             raise ConfigError(f"one array for {own}", f"{found[own][0]} and {name}", do)
@@ -87,10 +89,14 @@ def named(path: Path, arrays: Mapping[str, Array], table: Table) -> dict[str, Ar
 
     Raises
     ------
-    RunFolderError    an array that the table names is not there, one that it does not name is, or parts do not join
+    RunFolderError    an array that the table names is not there, or is there twice; one that it does not name is there;
+                      parts do not join
     """
     used = [name for names in table.values() for name in names]
     do = "name every array once in a table (--names FILE.toml), and save no others: buffers, masks"
+    if twice := {name for name in used if used.count(name) > 1}:
+        got = f"{', '.join(sorted(twice)[:3])} more than once: shared parameters, which the network has not"
+        raise RunFolderError(f"every array in one place in {path}", got, do)
     if lost := [name for name in used if name not in arrays]:
         raise RunFolderError(f"an array {lost[0]} in {path}", f"arrays: {_list(arrays)}", do)
     if other := {name: array for name, array in arrays.items() if name not in used}:
@@ -124,30 +130,26 @@ def _own(name: str, operations: Sequence[str]) -> str:
 
 
 def _inside(name: str) -> str:
-    block, found, rest = re.fullmatch(r"(encoder\.layers\.\d+\.)?()(.*)", name).groups()  # type: ignore[union-attr]
-    if block is None:
-        return name
-    for pattern, own in INSIDE:
-        rest, found = re.subn(f"^{pattern}", own, rest)
-        if found:
-            break
-    return f"{block}{rest}"
+    """Return a name with PyTorch's name of the part within a block."""
+    if block := re.match(r"encoder\.layers\.\d+\.", name):
+        for pattern, own in INSIDE:
+            if part := re.match(pattern, name[block.end() :]):
+                return block[0] + part.expand(own) + name[block.end() + part.end() :]
+    return name
 
 
 def _head(name: str, operations: Sequence[str]) -> str:
     """Return the name of a head after its operation where it had a number."""
-    _, number, rest = match.groups() if (match := re.fullmatch(r"(heads)\.(\d{1,3})\.(.*)", name)) else ("", "", "")
-    is_known = number != "" and int(number) < len(operations)
-    return f"heads.{operations[int(number)]}.{rest}" if is_known else name
+    match = re.fullmatch(r"heads\.(\d{1,3})\.(weight|bias)", name)
+    if match and int(match[1]) < len(operations):
+        return f"heads.{operations[int(match[1])]}.{match[2]}"
+    return name
 
 
 def _prefix(names: Sequence[str]) -> str:
     """Return what all names begin with, up to a dot: a wrapper's name, such as "module." or "_orig_mod."."""
-    words = [name.split(".")[:-1] for name in names]
-    n = 0
-    while words and all(len(each) > n and each[n] == words[0][n] for each in words):
-        n += 1
-    return "".join(f"{word}." for word in words[0][:n]) if words else ""
+    words = zip(*(name.split(".")[:-1] for name in names), strict=False)  # as many as the shortest name has
+    return "".join(f"{each[0]}." for each in takewhile(lambda each: len({*each}) == 1, words))
 
 
 def _list(arrays: Mapping[str, Array]) -> str:

@@ -43,6 +43,11 @@ def test_heads_by_number_or_without_a_name_are_the_operations_in_their_order() -
         operations_of({"heads.0.bias": ("head.bias",)})
 
 
+def test_shared_parameters_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MinigrokError, match="wte more than once: shared parameters"):
+        named(tmp_path, {"wte": np.ones(2)}, {"tok_emb.weight": ("wte",), "heads.add.weight": ("wte",)})
+
+
 def test_two_arrays_of_one_name_are_refused() -> None:
     with pytest.raises(MinigrokError, match=r"one array for norm\.bias - got: ln\.bias and norm\.bias"):
         guessed(["ln.bias", "norm.bias"], ())
