@@ -112,7 +112,7 @@ class Entry:
     runs, beside : tuple    conditions it needs, and those that --exact draws beside them if they are there
     every : bool            all conditions are needed, and not one at least
     seeds : tuple of int    the paper's
-    draw, panel, x, mean, marks, colours    how it is drawn: minigrok.paper.drawn
+    draw, panel, x, mean, marks, colours    how it is drawn: minigrok.paper.figure
     shows : tuple           panels of quantities
     cells, rows, columns    of a table: minigrok.paper.tables
     """
