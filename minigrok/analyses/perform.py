@@ -19,7 +19,6 @@ from minigrok.engine.threads import one_blas_thread
 from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.storage.runs import Run
 
-
 CHEAP = ("grok_order", "dose_response")  # comparisons that read tables alone: made whenever they are asked for
 
 

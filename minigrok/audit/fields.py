@@ -22,6 +22,7 @@ from minigrok.analyses.weight_spectra.analysis import padded_average
 from minigrok.checks import nearest
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
+from minigrok.statistics.intervals import band
 
 TOKEN = re.compile(
     r"\.?(?P<name>[A-Za-z_]\w*)|\[(?P<index>-?\d+)\]|\[:,(?P<column>-?\d+)\]|\[@(?P<step>\d+)\]"
@@ -86,6 +87,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "late": lambda x: np.mean(x[len(x) // 2 :]),  # the second half of them
     "smooth": padded_average,
     "noise_worst": lambda x: np.mean(np.min(x, axis=2), axis=1),  # (N, repeats, tasks)
+    "band_low": lambda x: band(x)[0],  # of draws
+    "band_high": lambda x: band(x)[1],
 }
 
 
@@ -124,7 +127,13 @@ def numbers(result: Any, path: str) -> Array:
             for name, *arguments in functions:
                 value = FUNCTIONS[name](np.asarray(value, np.float64), *arguments)
         return np.asarray(value, np.float64)
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError):  # a list without such a member, None on the way
+    except (
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # a list without such a member, None on the way
         return np.zeros(0)
 
 

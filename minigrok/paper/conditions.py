@@ -1,7 +1,7 @@
-"""Which runs an entry of the registry is made of: conditions by name, what is lacking, and the command that makes it.
+"""Which runs an entry of the registry is made of: conditions by name, what is lacking, the command that makes it.
 
-A condition is named after tasks, weight decay and intervention: "dual wd 1", "sub wd 0", "dual wd 1, deletion 5 %". So a
-small run of two tasks can be drawn as the paper's dual run is; the caption says in what it differs from the paper's.
+A condition is named after tasks, weight decay and intervention: "dual wd 1", "sub wd 0", "dual wd 1, deletion 5 %". So
+a small run of two tasks can be drawn as the paper's dual run is; the caption says in what it differs from the paper's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from minigrok.storage.runs import Run
 COMPARED = ("optimiser.weight_decay", "intervention.*", "train.eval_every", "task.operations", "task.exclude_zero")
 KINDS = {2: "dual", 3: "tri"}  # by the number of tasks; a single task has its own name
 SINGLES = {"sq": "x2_y2"}  # names of presets that are not those of the operation
-SHOWN = 6  # conditions, or settings, that a message names: our choice
+SHOWN, FEW = 6, 3  # conditions and settings that a message names: our choice
 
 
 class Member(NamedTuple):
@@ -105,4 +105,4 @@ def unlike(member: Member) -> str:
     values = {"optimiser.weight_decay": config.optimiser.weight_decay}
     values |= {f"intervention.{key}": value for key, value in there.items()}
     found = differences(config, with_values(preset(name), values))
-    return "; ".join(found[:SHOWN]) + f"; and {len(found) - SHOWN} more" * (len(found) > SHOWN)
+    return "; ".join(found[:FEW]) + f"; and {len(found) - FEW} more" * (len(found) > FEW)

@@ -89,6 +89,7 @@ class Quantity:
     x_label: str = "optimiser step"
     log: bool = False
     x_over: str = ""  # a quantity that x is divided by
+    level: float = 0.0  # a line at this y; 0: none
     paper: Spec | None = None
     exact: Spec | None = None
     of: tuple[str, str] | None = None
@@ -154,14 +155,16 @@ class Registry:
     printed: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return a figure or a table by its number, or by the name of its picture; a ConfigError says what was meant."""
+        """Return a figure or a table by its number, or a figure by its picture; a ConfigError says what was meant."""
         known = [each for each in self.entries if each.kind == kind]
         for each in known:
             if name == each.number or (each.picture and each.picture.startswith(name) and len(name) > LEAST):
                 return each
         parts = [each.number for each in known if each.number.startswith(name) and each.number[len(name) :].isalpha()]
         if parts:
-            raise ConfigError(f"one {kind}", f"{name!r} has the parts {', '.join(parts)}", f"minigrok {kind} {parts[0]}")
+            raise ConfigError(
+                f"one {kind}", f"{name!r} has the parts {', '.join(parts)}", f"minigrok {kind} {parts[0]}"
+            )
         do = f"{nearest(name, [each.number for each in known])}; all of them: minigrok figures"
         raise ConfigError(f"the number of a {kind} of the paper", repr(name), do)
 

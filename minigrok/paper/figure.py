@@ -47,14 +47,15 @@ def curves(axis: Axes, panel: Panel, plan: Plan) -> None:
     measured = [line for line in panel.lines if line.role != NULL]
     keys = _keys(measured)
     order, ends = list(dict.fromkeys(keys)), {}
-    names = list(dict.fromkeys(line.name for line in measured))
+    names = list(dict.fromkeys(_name(line, measured) for line in measured))
     quantities = list(dict.fromkeys(line.quantity.name for line in measured))
     words = categories([line.x for line in panel.lines])
     for i, line in enumerate(line for line in panel.lines if line.role == NULL):
         _null(axis, line, i, words)
     for line, key in zip(measured, keys, strict=True):
         k, x = order.index(key), _places(line.x, words)
-        second = names.index(line.name) if key != line.name and len(order) > 1 else 0
+        name = _name(line, measured)
+        second = names.index(name) if key != name and len(order) > 1 else 0
         style = STYLES[(second + quantities.index(line.quantity.name)) % len(STYLES)]
         look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
         every = 1 if len(x) <= 30 else max(len(x) // 7, 1)
@@ -68,8 +69,8 @@ def curves(axis: Axes, panel: Panel, plan: Plan) -> None:
             ends[key] = (float(shown[-1]), look)
     _frame(axis, panel, words)
     if len(quantities) > 1:
-        second = plan.quantities[quantities[1]].label
-        axis.plot([], [], color="0.3", linestyle=STYLES[1], label=f"dashed: {second.removesuffix(' (%)')}")
+        dashed = plan.quantities[quantities[1]].label.removesuffix(" (%)")
+        axis.plot([], [], color="0.3", linestyle=STYLES[1], label=f"dashed: {dashed}")
     runs = {line.member.run.folder for line in measured}
     if len(runs) == 1 and panel.lines and panel.lines[0].quantity.x_label == "optimiser step":
         _marks(axis, plan.marks.get(measured[0].member.label, []))
@@ -87,7 +88,7 @@ def points(axis: Axes, panel: Panel, plan: Plan) -> None:
         look: dict[str, Any] = {"color": "0.5", "markerfacecolor": "white", "linestyle": "none", "markersize": 5}
         at = np.full(line.y.size, places[x_of[line.member.condition]] + 0.14)
         axis.plot(at, line.y, marker=MARKERS[-1 - i % 2], label=line.says, **look)
-    missed = []
+    missed, zeros = [], []
     for k, key in enumerate(order):
         own = [line for line, name in zip(measured, keys, strict=True) if name == key]
         shift = 0.0 if len(order) == 1 else 0.24 * (k / (len(order) - 1) - 0.5)
@@ -100,14 +101,17 @@ def points(axis: Axes, panel: Panel, plan: Plan) -> None:
         if mean:
             ends[key] = (float([*mean.values()][-1]), look)
         missed += [(x, look) for x in at[~np.isfinite(y)]]
+        zeros += [(x, look) for x in at[y == 0] if own[0].is_log]
     axis.set_xticks(range(len(places)), [_words(value, plan.entry.x) for value in places], fontsize=8)
     axis.set_xlim(-0.5, len(places) - 0.5)
     axis.set_xlabel({"optimiser.weight_decay": "weight decay", "intervention.dose": "dose"}.get(plan.entry.x, ""))
     _frame(axis, panel, None, is_x=False)
-    for x, look in missed:
-        axis.plot(x, 0.985, marker="x", color=look["color"], markersize=7, transform=axis.get_xaxis_transform())
-    if missed:
-        axis.plot([], [], "x", color="0.3", label="not reached")
+    for found, height, marker, words in ((missed, 0.985, "x", "not reached"), (zeros, 0.015, "v", "exactly 0")):
+        for x, look in found:
+            more: dict[str, Any] = {"transform": axis.get_xaxis_transform(), "markersize": 7}
+            axis.plot(x, height, marker=marker, color=look["color"], **more)
+        if found:
+            axis.plot([], [], marker, color="0.3", label=words)
     _names(axis, ends)
 
 
@@ -143,7 +147,7 @@ def scatter(axis: Axes, panel: Panel, plan: Plan) -> None:
     """Draw one event of a run against another, the line where both are at once, and what else comes before."""
     order: dict[str, int] = {}
     largest, lost = 1.0, 0
-    for (name, condition), (xs, ys) in plan.pairs(panel).items():
+    for (_, condition), (xs, ys) in plan.pairs(panel).items():
         for x in xs:
             for y in ys:
                 if not np.isfinite([x.y[0], y.y[0]]).all():
@@ -202,10 +206,18 @@ SHAPES: Mapping[str, Callable[[Axes, Panel, Plan], None]] = {
 def _keys(lines: Sequence[Line]) -> list[str]:
     """Return what tells the lines of a panel apart first: the condition, or else the name."""
     several = len({line.member.condition for line in lines}) > 1
-    return [line.member.condition if several else line.name for line in lines]
+    return [line.member.condition if several else _name(line, lines) for line in lines]
+
+
+def _name(line: Line, lines: Sequence[Line]) -> str:
+    """Return a line's name; its label is left out where all have it."""
+    return line.part if line.part and len({each.label for each in lines}) == 1 else line.name
 
 
 def _null(axis: Axes, line: Line, i: int, words: Sequence[str] | None) -> None:
+    if line.x is None:
+        axis.axhline(float(line.y[0]), color="0.55", linewidth=1, linestyle=":", label=line.says, zorder=1)
+        return
     x = _places(line.x, words)
     if line.low.size:
         axis.fill_between(x, line.low, line.high, color="0.85", label=line.says, zorder=0, linewidth=0)
@@ -224,11 +236,15 @@ def _places(x: Array | None, words: Sequence[str] | None) -> Array:
 def _frame(axis: Axes, panel: Panel, words: Sequence[str] | None, is_x: bool = True) -> None:
     """Axes of a panel."""
     line = panel.lines[0]
-    axis.set_ylabel(line.axis, fontsize=9)
+    axis.set_ylabel(line.axis, fontsize=8.5)
+    if line.quantity.level:
+        axis.axhline(line.quantity.level, color="0.35", linewidth=0.8, label=f"{line.quantity.level:g} %", zorder=0)
     if line.is_log and any((each.y > 0).any() for each in panel.lines):
         axis.set_yscale("log")
     elif "%" in line.axis and "accuracy" in line.axis:
         axis.set_ylim(-3, 103)
+    else:
+        axis.ticklabel_format(axis="y", useOffset=False)
     if not is_x:
         return
     axis.set_xlabel(line.quantity.x_label, fontsize=9)
@@ -236,7 +252,7 @@ def _frame(axis: Axes, panel: Panel, words: Sequence[str] | None, is_x: bool = T
         turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(words) > 4 else {}
         axis.set_xticks(range(len(words)), words, fontsize=7, **turned)
         return
-    if line.quantity.x_label in ("rank kept of each matrix", "largest entries kept (%)", "rank kept of every array"):
+    if line.quantity.x_label.startswith(("rank", "largest")):
         axis.set_xscale("log")
         return
     axis.xaxis.set_major_locator(MaxNLocator(5, integer="share" not in line.quantity.x_label and line.x is not None))

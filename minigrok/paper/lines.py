@@ -10,9 +10,11 @@ from minigrok.analyses import ANALYSES
 from minigrok.analyses.perform import result_of
 from minigrok.audit.fields import member, numbers
 from minigrok.engine import Array
+from minigrok.errors import BusyError, MinigrokError, NonFiniteError, RunFolderError
 from minigrok.paper import evaluations
 from minigrok.paper.conditions import Member
-from minigrok.paper.entries import Quantity, Registry, Spec, combined
+from minigrok.paper.entries import Entry, Quantity, Registry, Spec, combined
+from minigrok.storage.runs import Run
 
 MEASURED, NULL = "measured", "null"
 
@@ -60,17 +62,37 @@ class Reader:
     protocol: str
     say: Callable[[str], None] = lambda words: None
     held: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    failed: dict[str, MinigrokError] = field(default_factory=dict)  # in words: the run and the analysis
 
-    def result(self, run: Any, name: str, protocol: str) -> Any:
-        """Return the result of an analysis of a run."""
+    def result(self, run: Run, name: str, protocol: str) -> Any:
+        """Return the result of an analysis of a run; None where the run cannot have it, which `failed` then says."""
         key = run.folder, name, protocol
         if key not in self.held:
-            if name == evaluations.NAME:
-                self.held[key] = evaluations.read(run)
-            else:
-                settings = self.registry.settings[name, protocol]
-                self.held[key] = result_of(ANALYSES[name], run, settings, self.say)
+            try:
+                self.held[key] = self._made(run, name, protocol)
+            except BusyError:
+                raise
+            except (RunFolderError, NonFiniteError) as error:
+                self.held[key], self.failed[f"{run.folder.name}: {name}"] = None, error
         return self.held[key]
+
+    def _made(self, run: Run, name: str, protocol: str) -> Any:
+        if name == evaluations.NAME:
+            return evaluations.read(run)
+        return result_of(ANALYSES[name], run, self.registry.settings[name, protocol], self.say)
+
+    def says(self) -> str:
+        """Return what could not be read or made, in words; "" for nothing."""
+        return "; ".join(f"{what}: {error.got}" for what, error in self.failed.items())
+
+    def require(self, is_there: bool, entry: Entry, members: Sequence[Member]) -> None:
+        """Raise the first failure, or a RunFolderError, unless there is something to show."""
+        if not is_there:
+            for error in self.failed.values():
+                raise error
+            got = f"none in {', '.join(member.run.folder.name for member in members)}"
+            do = "train longer: resume; or, of an older result that lacks a field, move RUN/analysis/NAME away"
+            raise RunFolderError(f"runs with {' and '.join(entry.quantities)}", got, do)
 
     def lines(self, one: Member, name: str) -> list[Line]:
         """Return the lines of a quantity of a run, its nulls last; none where the run has no such thing."""
@@ -110,9 +132,7 @@ class Reader:
                 label, part, x, y, low, high = line
                 if x is None and low.size == 0 and y.size != 1:
                     x = np.arange(1.0, y.size + 1)
-                found.append(
-                    Line(one, quantity, label, part, x, y, low, high, role, each.says, axis, is_log)
-                )
+                found.append(Line(one, quantity, label, part, x, y, low, high, role, each.says, axis, is_log))
         return found
 
 
@@ -130,10 +150,10 @@ def _lines(result: Any, spec: Spec, tasks: Sequence[str]) -> Iterator[Parts]:
     places = [*_places(result, spec)]
     if spec.is_line:
         points = [_read(result, place, spec, path) for _, place, path in places]
-        kept = [(x, y) for x, y, *_ in points if x is not None and x.size == 1 and y.size == 1]
+        kept = [(x.item(), y.item()) for x, y, *_ in points if x is not None and x.size == 1 and y.size == 1]
         if kept:
-            x, y = (np.array([float(pair[i].reshape(-1)[0]) for pair in kept]) for i in (0, 1))
-            yield "", "", x, y, np.zeros(0), np.zeros(0)
+            xs, ys = np.array(kept).T
+            yield "", "", xs, ys, np.zeros(0), np.zeros(0)
         return
     for label, place, path in places:
         x, y, low, high = _read(result, place, spec, path)

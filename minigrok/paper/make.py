@@ -1,8 +1,8 @@
 """The door: a figure or a table of the paper from runs, and its files.
 
-    OUT/16a.png, .svg     the picture          16a-exact with the control beside it
-       /16a.csv           every point of it
-       /table-4.csv       the table
+OUT/16a.png, .svg     the picture          16a-exact with the control beside it
+   /16a.csv           every point of it
+   /table-4.csv       the table
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from minigrok.paper.conditions import chosen, needs
 from minigrok.paper.entries import Entry, load
 from minigrok.paper.figure import figure
 from minigrok.paper.lines import Reader
-from minigrok.paper.plan import planned
+from minigrok.paper.plan import analyses, planned
 from minigrok.plotting import defaults, save
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
@@ -34,7 +34,9 @@ class Made(NamedTuple):
     caption: str
 
 
-def make_figure(name: str, runs: Sequence[Run], is_exact: bool, out: Path = FOLDER, say: Say = lambda words: None) -> Made:
+def make_figure(
+    name: str, runs: Sequence[Run], is_exact: bool, out: Path = FOLDER, say: Say = lambda words: None
+) -> Made:
     """Draw a figure of the paper from runs, and write its files.
 
     Parameters
@@ -62,19 +64,23 @@ def make_figure(name: str, runs: Sequence[Run], is_exact: bool, out: Path = FOLD
     return Made(entry, plan.rows(), [*save(drawn, stem), stem.with_suffix(".csv")], plan.caption(10_000))
 
 
-def make_table(name: str, runs: Sequence[Run], is_exact: bool, out: Path = FOLDER, say: Say = lambda words: None) -> Made:
+def make_table(
+    name: str, runs: Sequence[Run], is_exact: bool, out: Path = FOLDER, say: Say = lambda words: None
+) -> Made:
     """Make a table of the paper from runs beside the paper's numbers; as `make_figure`."""
     registry = load()
     entry = registry.entry("table", name)
     members, lacking = chosen(entry, runs, is_exact)
     reader = Reader(registry, "exact" if is_exact else "paper", say)
     rows = tables.table(entry, members, reader)
+    reader.require(any(row["n"] for row in rows), entry, members)
     make_folder(out)
     path = out / f"table-{entry.number}{'-exact' * is_exact}.csv"
     write_atomically(path, csv_text(rows).encode(errors="backslashreplace"))
     seeds = sorted({member.run.config.seed for member in members})
     words = [f"seeds {', '.join(map(str, seeds))}", "exact, with the control" if is_exact else "the paper's procedure"]
     words += [f"no run of {'; '.join(lacking)}"] if lacking else []
+    words += [f"left out: {reader.says()}"] if reader.failed else []
     words += [f"of the original: {entry.note}"] if entry.note else []
     return Made(entry, rows, [path], ". ".join(words))
 
@@ -84,9 +90,7 @@ def listed() -> list[Row]:
     registry = load()
     rows = []
     for entry in registry.entries:
-        known = [registry.quantities[name] for name in entry.quantities]
-        known += [registry.quantities[name] for each in known if each.of for name in each.of]
-        analyses = dict.fromkeys(each.analysis for each in known if each.analysis)
+        made = ", ".join(analyses(entry, registry.quantities))
         own: Row = {"kind": entry.kind, "number": entry.number, "shows": entry.says, "needs": needs(entry)}
-        rows.append(own | {"made of": ", ".join(analyses), "picture": entry.picture or None, "note": entry.note or None})
+        rows.append(own | {"made of": made, "picture": entry.picture or None, "note": entry.note or None})
     return rows

@@ -9,11 +9,9 @@ import numpy as np
 from minigrok.analyses.base import Row, plain_row
 from minigrok.config import value_of
 from minigrok.engine import Array
-from minigrok.errors import RunFolderError
 from minigrok.paper.conditions import Member, unlike
 from minigrok.paper.entries import Entry, Quantity
 from minigrok.paper.lines import MEASURED, Line, Reader
-from minigrok.storage.runs import Run
 
 MARKED = {"first grok": "grok", "grok 90": "90 %", "spike": "spike of D", "onset": "onset of D"}  # names of marks
 
@@ -34,7 +32,8 @@ class Plan:
     Attributes
     ----------
     marks : dict         label of a member to (name, step) of what happened in the run
-    accuracy : dict      label of a member to the lines of the quantities that colour a portrait
+    accuracy : dict      label of a member, and name of a quantity that colours a portrait, to its lines
+    failed : str         what could not be read or made, in words
     """
 
     entry: Entry
@@ -45,6 +44,7 @@ class Plan:
     panels: list[Panel]
     marks: Mapping[str, list[tuple[str, float]]]
     accuracy: Mapping[tuple[str, str], list[Line]]
+    failed: str = ""
 
     def caption(self, width: int) -> str:
         """Return runs, n, protocol, what is lacking, and what to know of the original."""
@@ -53,10 +53,15 @@ class Plan:
             seeds.setdefault(member.condition, []).append(member.run.config.seed)
         words = {name: f"seed{'s' * (len(each) > 1)} {', '.join(map(str, each))}" for name, each in seeds.items()}
         same = len(set(words.values())) == 1
-        runs = f"{'; '.join(words)}: {next(iter(words.values()))}" if same else "; ".join(f"{k}: {v}" for k, v in words.items())
+        each = (
+            [f"{'; '.join(words)}: {next(iter(words.values()))}"] if same else [f"{k}: {v}" for k, v in words.items()]
+        )
+        runs = "; ".join(each)
         how = "The paper's procedure" if self.protocol == "paper" else "Exact, with the control"
-        names = dict.fromkeys(line.quantity.analysis for panel in self.panels for line in panel.lines)
-        parts = [f"{runs} (n = {len(self.members)} runs). {how}; {', '.join(name for name in names if name)}"]
+        count = len(self.members)
+        names = ", ".join(analyses(self.entry, self.quantities))
+        parts = [f"{runs} (n = {count} run{'s' * (count > 1)}). {how}; {names}"]
+        parts += [f"Left out: {self.failed}"] if self.failed else []
         parts += [f"No run of {'; '.join(self.lacking)}"] if self.lacking else []
         parts += [f"Of the original: {self.entry.note}"] if self.entry.note else []
         others = unlike(self.members[0])
@@ -68,8 +73,8 @@ class Plan:
         rows = []
         for panel in self.panels:
             for line in panel.lines:
-                xs = line.x if line.x is not None else [None] * line.y.size
-                bands = [b if b.size == len(xs) else np.full(len(xs), np.nan) for b in (line.y, line.low, line.high)]
+                xs = line.x if line.x is not None else [None]
+                bands = [np.broadcast_to(b if b.size else np.nan, len(xs)) for b in (line.y, line.low, line.high)]
                 own: Row = {"quantity": line.quantity.name, "run": line.member.run.folder.name}
                 own |= {"condition": line.member.condition, "seed": line.member.run.config.seed}
                 own |= {"label": line.label, "part": line.part, "role": line.says or line.role}
@@ -97,7 +102,8 @@ class Plan:
     def interpolated(self, line: Line, name: str) -> Array:
         """Return the mean over the parts of a quantity at a line's steps."""
         found = [each for each in self.accuracy[line.member.label, name] if each.role == MEASURED]
-        return np.mean([np.interp(line.x, each.x, each.y) for each in found], axis=0)  # type: ignore[arg-type]
+        each = [np.interp(line.x, one.x, one.y) for one in found if line.x is not None and one.x is not None]
+        return np.asarray(np.mean(each, axis=0))
 
 
 def planned(entry: Entry, members: Sequence[Member], lacking: list[str], reader: Reader) -> Plan:
@@ -111,10 +117,7 @@ def planned(entry: Entry, members: Sequence[Member], lacking: list[str], reader:
     known = reader.registry.quantities
     lines = {(i, m.label): _shown(i, m, entry, reader) for i in range(len(entry.shows)) for m in members}
     flat = [(i, line) for (i, _), each in lines.items() for line in each]
-    if not any(line.role == MEASURED for _, line in flat):
-        got = f"none in {', '.join(member.run.folder.name for member in members)}"
-        do = "an older result lacks it: move RUN/analysis/NAME away; else train longer: resume"
-        raise RunFolderError(f"{', '.join(entry.quantities)} of a run", got, do)
+    reader.require(any(line.role == MEASURED for _, line in flat), entry, members)
     if entry.mean:
         flat = [(i, line) for i in range(len(entry.shows)) for line in averaged([x for j, x in flat if j == i])]
     paired = entry.draw in ("scatter", "portrait")
@@ -123,7 +126,11 @@ def planned(entry: Entry, members: Sequence[Member], lacking: list[str], reader:
     marks = {m.label: _marks(m, wanted, reader) for m in members}
     names = [c for c in entry.colours if c not in ("", "step")]
     accuracy = {(m.label, name): reader.lines(m, name) for name in names for m in members}
-    return Plan(entry, reader.protocol, list(members), lacking, known, panels, marks, accuracy)
+    plan = Plan(entry, reader.protocol, list(members), lacking, known, panels, marks, accuracy, reader.says())
+    pairs = [plan.pairs(panel).values() for panel in panels] if entry.draw == "scatter" else []
+    is_there = any(np.isfinite([x.y[0] for x in xs]).any() for each in pairs for xs, _ in each)
+    reader.require(is_there or entry.draw != "scatter", entry, members)
+    return plan
 
 
 def _shown(i: int, one: Member, entry: Entry, reader: Reader) -> list[Line]:
@@ -206,6 +213,8 @@ def setting(member: Member, key: str) -> float | str:
     return member.condition if key == "condition" else float(value_of(member.run.config, key))
 
 
-def runs_of(members: Sequence[Member]) -> list[Run]:
-    """Return the runs."""
-    return [member.run for member in members]
+def analyses(entry: Entry, known: Mapping[str, Quantity]) -> list[str]:
+    """Return the names of the analyses that an entry is made of."""
+    own = [known[name] for name in entry.quantities]
+    own += [known[name] for each in own if each.of for name in each.of]
+    return list(dict.fromkeys(each.analysis for each in own if each.analysis))
