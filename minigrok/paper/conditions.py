@@ -50,7 +50,8 @@ def chosen(entry: Entry, runs: Sequence[Run], is_exact: bool) -> tuple[list[Memb
     RunFolderError
         No run of any condition, or not of every one where all are needed; runs that differ in other settings.
     """
-    kept, _ = one_a_seed({str(run.folder): run for run in runs if not run.config.intervention.repeat})
+    first = {str(run.folder): run for run in runs if not run.config.intervention.repeat}
+    kept = one_a_seed(first)[0] if first else {}
     names = (*entry.runs, *(entry.beside if is_exact else ()))
     found = {name: [run for run in kept.values() if condition(run.config) == name] for name in names}
     found = {name: _of_seeds(each, entry.seeds) for name, each in found.items() if each}

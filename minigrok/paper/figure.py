@@ -165,8 +165,8 @@ def scatter(axis: Axes, panel: Panel, plan: Plan) -> None:
                 axis.plot(x.y, y.y, linestyle="none", markersize=6, **look)
     axis.plot([0, largest], [0, largest], color="0.3", linewidth=0.9, linestyle="--", label="both at once")
     first, second = (plan.quantities[name].label for name in plan.entry.shows[0])
-    axis.set_xlabel(f"{first} (step)")
-    axis.set_ylabel(f"{second} (step)" if "step" not in second else second)
+    axis.set_xlabel(f"{first} (step)", fontsize=9)
+    axis.set_ylabel(f"{second} (step)" if "step" not in second else second, fontsize=9)
     _thousands(axis.xaxis, axis.yaxis)
     if lost:
         axis.set_title(f"{lost} without one of the two events: not drawn", fontsize=8)
@@ -189,8 +189,8 @@ def portrait(axis: Axes, panel: Panel, plan: Plan) -> None:
             _places_of_marks(axis, x, y, plan.marks.get(x.member.label, []))
             axis.plot(x.y[0], y.y[0], marker="s", color="black", markersize=5)
             axis.annotate("start", (x.y[0], y.y[0]), fontsize=7, xytext=(4, -9), textcoords="offset points")
-            axis.set_xlabel(x.axis)
-            axis.set_ylabel(y.axis)
+            axis.set_xlabel(x.axis, fontsize=8.5)
+            axis.set_ylabel(y.axis, fontsize=8.5)
     _legend(axis)
 
 
@@ -225,7 +225,7 @@ def _null(axis: Axes, line: Line, i: int, words: Sequence[str] | None) -> None:
         y = np.where(line.y > 0, line.y, np.nan) if line.is_log else line.y
         look: dict[str, Any] = {"color": "0.55", "linewidth": 1.1, "zorder": 1}
         look |= {"marker": "+", "linestyle": "none"} if words else {"linestyle": NULL_STYLES[i % len(NULL_STYLES)]}
-        axis.plot(x, y, label=line.says, **look)
+        axis.plot(x, y, label=", ".join(filter(None, (line.says, line.part))), **look)
 
 
 def _places(x: Array | None, words: Sequence[str] | None) -> Array:
