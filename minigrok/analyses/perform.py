@@ -77,7 +77,8 @@ def result_of(
 ) -> Any | None:
     """Return the result of an analysis of one run, read from its folder or made; None: not there, and not to be made.
 
-    A comparison is made of the run alone, and not saved; what of it is long is kept in RUN/analysis/audit-NAME/parts.
+    A comparison is made of the run alone, and not saved, and neither is an analysis whose folder has a result with
+    other settings: what of it is long is kept in RUN/analysis/audit-NAME/parts.
     say : called with what it will cost, before anything long.
     """
     protocol = settings.protocol
@@ -88,7 +89,7 @@ def result_of(
     if not is_making:
         return None
     say(f"{run.folder.name}: {analysis.name} ({protocol}), {analysis.cost([run], settings)}")
-    if not analysis.many:
+    if not analysis.many and not (result_folder(analysis, [run], settings) / "result.json").exists():
         perform(analysis, [run], settings)
         return read(run, analysis.name, protocol).fields  # type: ignore[union-attr]
     parts = run.path("analysis", f"audit-{analysis.name}-{protocol}", "parts")

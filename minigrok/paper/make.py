@@ -16,7 +16,7 @@ from minigrok.paper.conditions import chosen, needs
 from minigrok.paper.entries import Entry, load
 from minigrok.paper.figure import figure
 from minigrok.paper.lines import Reader
-from minigrok.paper.plan import analyses, planned
+from minigrok.paper.plan import analyses, planned, protocol_of
 from minigrok.plotting import defaults, save
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
@@ -78,10 +78,10 @@ def make_table(
     path = out / f"table-{entry.number}{'-exact' * is_exact}.csv"
     write_atomically(path, csv_text(rows).encode(errors="backslashreplace"))
     seeds = sorted({member.run.config.seed for member in members})
-    words = [f"seeds {', '.join(map(str, seeds))}", "exact, with the control" if is_exact else "the paper's procedure"]
-    words += [f"no run of {'; '.join(lacking)}"] if lacking else []
-    words += [f"left out: {reader.says()}"] if reader.failed else []
-    words += [f"of the original: {entry.note}"] if entry.note else []
+    words = [f"Seeds {', '.join(map(str, seeds))}", protocol_of(entry, registry.quantities, reader.protocol)]
+    words += [f"No run of {'; '.join(lacking)}"] if lacking else []
+    words += [f"Left out: {reader.says()}"] if reader.failed else []
+    words += [f"Of the original: {entry.note}"] if entry.note else []
     return Made(entry, rows, [path], ". ".join(words))
 
 

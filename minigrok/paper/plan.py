@@ -57,7 +57,7 @@ class Plan:
             [f"{'; '.join(words)}: {next(iter(words.values()))}"] if same else [f"{k}: {v}" for k, v in words.items()]
         )
         runs = "; ".join(each)
-        how = "The paper's procedure" if self.protocol == "paper" else "Exact, with the control"
+        how = protocol_of(self.entry, self.quantities, self.protocol)
         count = len(self.members)
         names = ", ".join(analyses(self.entry, self.quantities))
         parts = [f"{runs} (n = {count} run{'s' * (count > 1)}). {how}; {names}"]
@@ -213,8 +213,20 @@ def setting(member: Member, key: str) -> float | str:
     return member.condition if key == "condition" else float(value_of(member.run.config, key))
 
 
+def made_of(entry: Entry, known: Mapping[str, Quantity]) -> list[Quantity]:
+    """Return the quantities of an entry, and those that they are made of."""
+    own = [known[name] for name in entry.quantities]
+    return own + [known[name] for each in own if each.of for name in each.of]
+
+
 def analyses(entry: Entry, known: Mapping[str, Quantity]) -> list[str]:
     """Return the names of the analyses that an entry is made of."""
-    own = [known[name] for name in entry.quantities]
-    own += [known[name] for each in own if each.of for name in each.of]
-    return list(dict.fromkeys(each.analysis for each in own if each.analysis))
+    return list(dict.fromkeys(each.analysis for each in made_of(entry, known) if each.analysis))
+
+
+def protocol_of(entry: Entry, known: Mapping[str, Quantity], protocol: str) -> str:
+    """Return how an entry is measured, in words."""
+    if protocol == "paper":
+        return "The paper's procedure"
+    has_own = entry.beside or any(each.exact for each in made_of(entry, known))
+    return "Exact, with the control" if has_own else "Exact; this has no control to draw"
