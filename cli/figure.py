@@ -61,8 +61,10 @@ def table(number: str, folders: tuple[Path, ...], exact: bool, out: Path, as_jso
 
     made = _make(make_table, number, folders, exact, out)
     if not as_json:
-        shown = [{**row, "control": row["control"]} if exact else _without(row, "control") for row in made.rows]
+        shown = [row if exact else _without(row, "control") for row in made.rows if row["n"]]
         print_rows(f"Table {made.entry.number}. {made.entry.says}", shown)
+        if len(shown) < len(made.rows):
+            echo(f"{len(made.rows) - len(shown)} more numbers of the paper have no run here: they are in the file")
     _print(made, as_json)
 
 

@@ -4,6 +4,7 @@ What is measured has a colour and a marker, so that a grey print tells lines apa
 there are few. What is null is grey, and its name is in the legend. No drawing computes more than a mean over seeds.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,8 @@ def figure(plan: Plan) -> Figure:
             axis.set_title(plain(panel.title), fontsize=9)
         axis.tick_params(labelsize=8)
     width = int(17 * drawn.get_figwidth())
-    drawn.supxlabel(plain(plan.caption(width)), x=0.01, ha="left", fontsize=7.5, color="0.25")
+    lines = "\n".join(textwrap.wrap(plan.caption, width))
+    drawn.supxlabel(plain(lines), x=0.01, ha="left", fontsize=7.5, color="0.25")
     return drawn
 
 

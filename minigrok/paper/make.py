@@ -16,7 +16,7 @@ from minigrok.paper.conditions import chosen, needs
 from minigrok.paper.entries import Entry, load
 from minigrok.paper.figure import figure
 from minigrok.paper.lines import Reader
-from minigrok.paper.plan import analyses, planned, protocol_of
+from minigrok.paper.plan import analyses, caption, planned
 from minigrok.plotting import defaults, save
 from minigrok.storage.files import make_folder, write_atomically
 from minigrok.storage.runs import Run
@@ -61,7 +61,7 @@ def make_figure(
     stem = out / f"{entry.number}{'-exact' * is_exact}"
     make_folder(out)
     write_atomically(stem.with_suffix(".csv"), csv_text(plan.rows()).encode(errors="backslashreplace"))
-    return Made(entry, plan.rows(), [*save(drawn, stem), stem.with_suffix(".csv")], plan.caption(10_000))
+    return Made(entry, plan.rows(), [*save(drawn, stem), stem.with_suffix(".csv")], plan.caption)
 
 
 def make_table(
@@ -77,12 +77,8 @@ def make_table(
     make_folder(out)
     path = out / f"table-{entry.number}{'-exact' * is_exact}.csv"
     write_atomically(path, csv_text(rows).encode(errors="backslashreplace"))
-    seeds = sorted({member.run.config.seed for member in members})
-    words = [f"Seeds {', '.join(map(str, seeds))}", protocol_of(entry, registry.quantities, reader.protocol)]
-    words += [f"No run of {'; '.join(lacking)}"] if lacking else []
-    words += [f"Left out: {reader.says()}"] if reader.failed else []
-    words += [f"Of the original: {entry.note}"] if entry.note else []
-    return Made(entry, rows, [path], ". ".join(words))
+    words = caption(entry, members, lacking, registry.quantities, reader.protocol, reader.says())
+    return Made(entry, rows, [path], words)
 
 
 def listed() -> list[Row]:

@@ -1,6 +1,5 @@
 """What an entry of the registry will show: its lines in panels, marks, and the caption; no drawing yet."""
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,27 +45,10 @@ class Plan:
     accuracy: Mapping[tuple[str, str], list[Line]]
     failed: str = ""
 
-    def caption(self, width: int) -> str:
+    @property
+    def caption(self) -> str:
         """Return runs, n, protocol, what is lacking, and what to know of the original."""
-        seeds: dict[str, list[int]] = {}
-        for member in self.members:
-            seeds.setdefault(member.condition, []).append(member.run.config.seed)
-        words = {name: f"seed{'s' * (len(each) > 1)} {', '.join(map(str, each))}" for name, each in seeds.items()}
-        same = len(set(words.values())) == 1
-        each = (
-            [f"{'; '.join(words)}: {next(iter(words.values()))}"] if same else [f"{k}: {v}" for k, v in words.items()]
-        )
-        runs = "; ".join(each)
-        how = protocol_of(self.entry, self.quantities, self.protocol)
-        count = len(self.members)
-        names = ", ".join(analyses(self.entry, self.quantities))
-        parts = [f"{runs} (n = {count} run{'s' * (count > 1)}). {how}; {names}"]
-        parts += [f"Left out: {self.failed}"] if self.failed else []
-        parts += [f"No run of {'; '.join(self.lacking)}"] if self.lacking else []
-        parts += [f"Of the original: {self.entry.note}"] if self.entry.note else []
-        others = unlike(self.members[0])
-        parts += [f"Not the paper's settings: {others}"] if others else []
-        return "\n".join(textwrap.wrap(". ".join(parts) + ".", width))
+        return caption(self.entry, self.members, self.lacking, self.quantities, self.protocol, self.failed)
 
     def rows(self) -> list[Row]:
         """Return every point that is drawn."""
@@ -211,6 +193,31 @@ def categories(xs: Sequence[Array | None]) -> list[str] | None:
 def setting(member: Member, key: str) -> float | str:
     """Return what a run stands at: a setting, or its condition."""
     return member.condition if key == "condition" else float(value_of(member.run.config, key))
+
+
+def caption(
+    entry: Entry,
+    members: Sequence[Member],
+    lacking: Sequence[str],
+    known: Mapping[str, Quantity],
+    protocol: str,
+    failed: str,
+) -> str:
+    """Return runs, n, protocol, what is lacking or failed, and what to know of the original, in words."""
+    seeds: dict[str, list[int]] = {}
+    for member in members:
+        seeds.setdefault(member.condition, []).append(member.run.config.seed)
+    words = {name: f"seed{'s' * (len(each) > 1)} {', '.join(map(str, each))}" for name, each in seeds.items()}
+    same = len(set(words.values())) == 1
+    each = [f"{'; '.join(words)}: {next(iter(words.values()))}"] if same else [f"{k}: {v}" for k, v in words.items()]
+    runs, how = f"n = {len(members)} run{'s' * (len(members) > 1)}", protocol_of(entry, known, protocol)
+    parts = [f"{'; '.join(each)} ({runs}). {how}; {', '.join(analyses(entry, known))}"]
+    parts += [f"Left out: {failed}"] if failed else []
+    parts += [f"No run of {'; '.join(lacking)}"] if lacking else []
+    parts += [f"Of the original: {entry.note}"] if entry.note else []
+    others = unlike(members[0])
+    parts += [f"Not the paper's settings: {others}"] if others else []
+    return ". ".join(parts) + "."
 
 
 def made_of(entry: Entry, known: Mapping[str, Quantity]) -> list[Quantity]:
