@@ -128,13 +128,10 @@ def test_names_keep_their_order_and_their_distance(heights):
 @pytest.mark.slow
 @pytest.mark.parametrize("exact", [(), ("--exact",)])
 def test_figures_of_snapshots(exact, tmp_path):
-    for name, decay in (("one", 1.0), ("half", 0.5)):
-        make(tmp_path / name, (1500, 1200), decay=decay, snapshots=range(0, 2100, 100))
-    for number in ("3a", "19", "24a", "figCOMP", "figSNAP", "16a", "33a", "34", "31"):
-        words = () if number != "19" else ("--json",)
-        if number == "19":  # of three tasks
-            make(tmp_path / "three", (1500, 1200, 1400), snapshots=range(0, 2100, 100))
-        runs = (tmp_path / "three",) if number == "19" else (tmp_path / "one", tmp_path / "half")
-        minigrok("figure", number, *runs, "--out", tmp_path / "out", *exact, *words)
+    every = {"snapshots": range(0, 2100, 100)}
+    two = [make(tmp_path / name, decay=decay, **every).folder for name, decay in (("one", 1.0), ("half", 0.5))]
+    three = [make(tmp_path / "three", (1500, 1200, 1400), **every).folder]
+    for number, runs in {"19": three, "24a": two, "figSNAP": two, "33a": two, "34": two}.items():
+        minigrok("figure", number, *runs, "--out", tmp_path / "out", *exact)
     rows = json.loads(minigrok("table", "15", tmp_path / "one", "--out", tmp_path, *exact, "--json").stdout)["rows"]
     assert any(row["n"] and row["row"] == "dual wd 1, k 3" for row in rows)
