@@ -82,7 +82,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "head": lambda x, n: x[..., :n],
     "lows": lambda x: np.min(x, axis=0),
     "earliest": np.nanmin,  # of times
-    "cumulated": np.cumsum,
+    "rest": lambda share: 1 - share,
     "at": lambda x, percent: x[round(percent / 100 * (len(x) - 1))],  # of evenly spaced checkpoints
     "late": lambda x: np.mean(x[len(x) // 2 :]),  # the second half of them
     "smooth": padded_average,
