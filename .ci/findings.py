@@ -1,7 +1,6 @@
 """Publish analyses of runs, and write FINDINGS.md with numbers taken from their tables.
 
-    findings.py publish RUNS     copy table (and figure) of every RUNS/*/analysis/* to reference_outputs/analyses, and
-                                 the figures of `minigrok compress`
+    findings.py publish RUNS     copy table (and figure) of every RUNS/*/analysis/* to reference_outputs/analyses
     findings.py write            fill reference_outputs/findings.in.md and write FINDINGS.md beside it
 
 In findings.in.md a number is a place in a table, so that no number is typed:
@@ -66,12 +65,6 @@ def publish(runs: Path) -> None:
         content = json.loads(result.read_text(encoding="utf-8"))
         made = {key: content[key] for key in ("question", "settings", "runs", "minigrok")}
         write_atomically(folder / f"{run}.json", (json.dumps(made, indent=1) + "\n").encode())
-    for made in sorted(runs.glob("*/analysis/compress*/fig[A-Z]*")):
-        folder, run = TOP / "analyses" / made.parent.name, made.parents[2].name
-        if run in FIGURES and made.suffix in (".csv", ".png"):
-            make_folder(folder)
-            content = small(made) if made.suffix == ".png" else made.read_bytes()
-            write_atomically(folder / f"{run}-{made.name}", content)
     write_atomically(TOP / "analyses" / "environment.json", (json.dumps(environment(), indent=1) + "\n").encode())
 
 

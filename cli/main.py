@@ -21,9 +21,9 @@ from .audit import audit
 from .bench import bench
 from .check import check
 from .completion import completion
-from .compress import compress
 from .echo import echo
 from .ending import REFUSED, Call, in_three_parts, three_lines
+from .figure import figure, figures, table
 from .help import help_
 from .info import info
 from .intervene import intervene
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(train, resume, intervene, adopt, export, plot, analyse, compress, sweep, status, audit),
+    *(train, resume, intervene, adopt, export, plot, analyse, sweep, status, audit, figure, table, figures),
     *(verify, check, reference, bench, info, help_, completion),
 )
 for command in COMMANDS:

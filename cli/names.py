@@ -60,10 +60,19 @@ def engines(_: click.Context) -> list[str]:
 
 
 def figures(_: click.Context) -> list[str]:
-    """Names of the paper's figures of compression, and "all"."""
-    from minigrok.analyses.paper_figures import PAPER_FIGURES
+    """Numbers of the paper's figures."""
+    return _entries("figure")
 
-    return ["all", *PAPER_FIGURES]
+
+def tables(_: click.Context) -> list[str]:
+    """Numbers of the paper's tables."""
+    return _entries("table")
+
+
+def _entries(kind: str) -> list[str]:
+    from minigrok.paper.entries import load
+
+    return [entry.number for entry in load().entries if entry.kind == kind]
 
 
 def benchmarks(_: click.Context) -> list[str]:

@@ -21,7 +21,7 @@ def completed(words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ("minigrok comp", ["completion", "compress"]),
+        ("minigrok fig", ["figure", "figures"]),
         ("minigrok train ", preset_names()),
         ("minigrok train dual --set ", [f"{key}=" for key in keys()]),
         ("minigrok train dual --engine c", ["cpu", "cuda"]),
@@ -30,7 +30,7 @@ def completed(words: str) -> list[str]:
         ("minigrok analyse gram runs/x --set w", ["window="]),
         ("minigrok analyse nonsense runs/x --set ", []),
         ("minigrok intervene runs/x --arm rem", ["removal"]),
-        ("minigrok compress runs/x --figure figT", ["figTHR"]),
+        ("minigrok figure 16", ["16a", "16b"]),
         ("minigrok help run", ["run-folder"]),
         ("minigrok bench s", ["startup", "step"]),
         ("minigrok reference check dual_d", ["dual_decay"]),

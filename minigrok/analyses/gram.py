@@ -107,6 +107,7 @@ class Track:
     windows : Windows
     walk : Null or None      None: no window; over all windows if the run is not scored
     p_order, p_share_order : float             permutation of time; nan: no decline
+    early_g23, at_g23, decline, R : float      as the table has them; nan: none
     """
 
     run: str
@@ -121,6 +122,10 @@ class Track:
     walk: Null | None
     p_order: float
     p_share_order: float
+    early_g23: float
+    at_g23: float
+    decline: float
+    R: float
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ def _track(
     if not len(starts):
         says = f"{len(steps)} snapshots: no window of {width} updates at equal distances"
         nothing = updates.Windows(*(np.zeros(0) for _ in range(4)))
-        return Track(name, says, 0, grok, None, ends, 0, 0, nothing, None, *NO_P)
+        return Track(name, says, 0, grok, None, ends, 0, 0, nothing, None, *NO_P, *_scores(nothing, 0, 0))
     windows, every = updates.score(G, starts, width), int(steps[starts[0] + 1] - steps[starts[0]])
     at, says = _scored_at(grok, matched, int(ends[-1]), settings.protocol)
     count = int((ends <= at).sum()) if at is not None else 0
@@ -213,7 +218,16 @@ def _track(
     early = (before or len(ends)) if is_paper else count
     walk = _walk(G, int(part["n"]), starts, count or len(starts), settings, stream("walk"))
     p = _order(G, starts[:count], windows, settings, stream("order")) if count else NO_P
-    return Track(name, says, every, grok, at, ends, count, early, windows, walk, *p)
+    return Track(name, says, every, grok, at, ends, count, early, windows, walk, *p, *_scores(windows, early, count))
+
+
+def _scores(windows: updates.Windows, early: int, count: int) -> tuple[float, float, float, float]:
+    """Largest early g23, the last one that is scored, their ratio, and the mean early R; nan: none."""
+    g23, R = windows.g23[:early], windows.R[:early]
+    first = float(np.nanmax(g23)) if np.isfinite(g23).any() else np.nan
+    last = float(windows.g23[count - 1]) if count else np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return first, last, float(np.divide(first, last)), float(R.mean()) if len(R) else np.nan
 
 
 def _scored_at(grok: int | None, matched: int | None, last: int, protocol: str) -> tuple[int | None, str]:
@@ -264,24 +278,21 @@ def table(result: Result) -> list[Row]:
 
 def _row(result: Result, track: Track) -> Row:
     n, w, walk = track.scored, track.windows, track.walk if track.scored else None
-    R, g23 = w.R[: track.early], w.g23[: track.early]
-    early = float(np.nanmax(g23)) if np.isfinite(g23).any() else None
-    at = float(w.g23[n - 1]) if n else None
     row: Row = {
         "run": track.run,
         "groks": track.grok,
         "scored": track.at,
         "windows": n,
-        "g23 early": early,
-        "g23 at": at,
-        "decline": early / at if early is not None and at else None,
+        "g23 early": track.early_g23,
+        "g23 at": track.at_g23,
+        "decline": track.decline,
         "walk decline": float(np.median(walk.decline)) if walk else None,
         "p order": track.p_order,
         "share decline": updates.decline(w.share[:n]) if n else None,
         "walk share d.": float(np.median(walk.share_decline)) if walk else None,
         "p share": track.p_share_order,
         "first / last": float(w.share[0] / w.share[n - 1]) if n and w.share[n - 1] > 0 else None,
-        "R": float(R.mean()) if len(R) else None,
+        "R": track.R,
         "walk R high": float(band(track.walk.mean_R)[1]) if track.walk and track.early else None,
         "k* last": int(w.k[-1]) if len(w.k) and np.isfinite(w.k[-1]) else None,
         "k* = 1 %": 100 * updates.first_share(w.k[:n]) if n else None,

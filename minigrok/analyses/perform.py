@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrok.analyses.base import Analysis, Row, Work, fingerprint, plain_row
-from minigrok.analyses.results import kept_parts, result_folder, save_result
+from minigrok.analyses.results import kept_parts, performed, read, result_folder, save_result
 from minigrok.checks import nearest
 from minigrok.config import toml_value
 from minigrok.engine.threads import one_blas_thread
 from minigrok.errors import ConfigError, NonFiniteError
 from minigrok.storage.runs import Run
+
+CHEAP = ("grok_order", "dose_response")  # comparisons that read tables alone: made whenever they are asked for
 
 
 class Performed(NamedTuple):
@@ -68,6 +70,31 @@ def require_setting(analysis: Analysis, key: str, got: str) -> None:
 
 def _names(analysis: Analysis) -> list[str]:
     return [item.name for item in fields(analysis.settings)]
+
+
+def result_of(
+    analysis: Analysis, run: Run, settings: Any, say: Callable[[str], None], is_making: bool = True
+) -> Any | None:
+    """Return the result of an analysis of one run, read from its folder or made; None: not there, and not to be made.
+
+    A comparison is made of the run alone, and not saved, and neither is an analysis whose folder has a result with
+    other settings: what of it is long is kept in RUN/analysis/audit-NAME/parts.
+    say : called with what it will cost, before anything long.
+    """
+    protocol = settings.protocol
+    if not analysis.many and performed(analysis, [run], settings):
+        return read(run, analysis.name, protocol).fields  # type: ignore[union-attr]
+    if analysis.name in CHEAP:
+        return analysis.compute([run], settings, Work(run.config.seed))
+    if not is_making:
+        return None
+    say(f"{run.folder.name}: {analysis.name} ({protocol}), {analysis.cost([run], settings)}")
+    if not analysis.many and not (result_folder(analysis, [run], settings) / "result.json").exists():
+        perform(analysis, [run], settings)
+        return read(run, analysis.name, protocol).fields  # type: ignore[union-attr]
+    parts = run.path("analysis", f"audit-{analysis.name}-{protocol}", "parts")
+    with kept_parts(parts):
+        return analysis.compute([run], settings, Work(run.config.seed, parts, fingerprint(analysis, [run], settings)))
 
 
 def perform(

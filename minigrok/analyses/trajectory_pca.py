@@ -87,6 +87,7 @@ class Piece:
     window_steps : (windows,)          last step of each expanding window
     window : (windows, 2)              its centred and its uncentred PC1 share
     window_top3 : (windows,)           its centred share of PC 1 .. 3
+    spectrum : (10,)                   centred shares of PC 1 .. 10, or of as many as there are
     """
 
     name: str
@@ -102,6 +103,7 @@ class Piece:
     window_steps: Array
     window: Array
     window_top3: Array
+    spectrum: Array
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def _piece(run: Run, name: str, place: slice, steps: Array, settings: Settings, 
         steps[ends - 1],
         np.array([_pc1(G[:e, :e]) for e in ends]),
         np.array([subspace.pca(subspace.centred(G[:e, :e])).shares[:3].sum() for e in ends]),
+        centred.shares[:TOP],
     )
 
 

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrok.analyses import ANALYSES, results
-from minigrok.analyses.base import Work, fingerprint
-from minigrok.analyses.perform import perform
+from minigrok.analyses import ANALYSES
+from minigrok.analyses.perform import result_of
 from minigrok.analyses.shared.events import evaluations
 from minigrok.analyses.shared.units import is_of_condition
 from minigrok.audit.answers import NAN, Case
@@ -27,7 +26,6 @@ from minigrok.errors import MinigrokError
 from minigrok.storage.milestones import all_grokked_at, milestones
 from minigrok.storage.runs import Run
 
-CHEAP = ("grok_order", "dose_response")  # comparisons that read tables alone: made even where nothing is to be made
 TASKS = "tasks"  # x of a claim: how many tasks a run has
 Say = Callable[[str], None]
 
@@ -110,22 +108,8 @@ class Reader:
         return (NAN, found) if isinstance(found, str) else (number(found, quantity.field), "")
 
     def _result(self, run: Run, name: str, protocol: str) -> Any:
-        analysis, settings = ANALYSES[name], self.book.settings[name, protocol]
-        if not analysis.many and results.performed(analysis, [run], settings):
-            return results.read(run, name, protocol).fields  # type: ignore[union-attr]
-        if not self.is_making and name not in CHEAP:
-            return f"{run.folder.name}: {name} ({protocol}) not made"
-        if name in CHEAP:
-            return analysis.compute([run], settings, Work(run.config.seed))
-        self.say(f"{run.folder.name}: {name} ({protocol}), {analysis.cost([run], settings)}")
-        if not analysis.many:
-            perform(analysis, [run], settings)
-            return results.read(run, name, protocol).fields  # type: ignore[union-attr]
-        parts = run.path("analysis", f"audit-{name}-{protocol}", "parts")
-        with results.kept_parts(parts):
-            return analysis.compute(
-                [run], settings, Work(run.config.seed, parts, fingerprint(analysis, [run], settings))
-            )
+        found = result_of(ANALYSES[name], run, self.book.settings[name, protocol], self.say, self.is_making)
+        return f"{run.folder.name}: {name} ({protocol}) not made" if found is None else found
 
 
 def gather(claim: Claim, known: Sequence[Member], reader: Reader) -> Found:

@@ -1,4 +1,4 @@
-"""One number from the result of an analysis, by the names of its fields.
+"""A number, or an array, from the result of an analysis, by the names of its fields.
 
     pieces[name='L0 WV'].centred[0]      a field; the members of a list whose field is that; an index
     values{exact}[:,0]|median            a key of a dict; a column; then functions, from left to right
@@ -18,9 +18,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from minigrok.analyses.base import Analysis
+from minigrok.analyses.weight_spectra.analysis import padded_average
 from minigrok.checks import nearest
 from minigrok.engine import Array
 from minigrok.errors import ConfigError
+from minigrok.statistics.intervals import band
 
 TOKEN = re.compile(
     r"\.?(?P<name>[A-Za-z_]\w*)|\[(?P<index>-?\d+)\]|\[:,(?P<column>-?\d+)\]|\[@(?P<step>\d+)\]"
@@ -71,38 +73,79 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ascending": _ascending,
     "crossing": _crossing,  # k*: the first k, from 1, with .90
     "below": _below,  # accuracy at k* - 1
+    "percent": lambda x: 100 * x,
+    "middle": lambda x: np.median(x, axis=-1),
+    "average": lambda x: np.mean(x, axis=-1),
+    "last_axis": lambda x, i: x[..., i],
+    "ratio": lambda x, i, j: x[i] / x[j],
+    "gap": lambda x: x[..., 0] - x[..., 1],  # of singular values
+    "head": lambda x, n: x[..., :n],
+    "lows": lambda x: np.min(x, axis=0),
+    "earliest": np.nanmin,  # of times
+    "rest": lambda share: 1 - share,
+    "at": lambda x, percent: x[round(percent / 100 * (len(x) - 1))],  # of evenly spaced checkpoints
+    "late": lambda x: np.mean(x[len(x) // 2 :]),  # the second half of them
+    "smooth": padded_average,
+    "noise_worst": lambda x: np.mean(np.min(x, axis=2), axis=1),  # (N, repeats, tasks)
+    "band_low": lambda x: band(x)[0],  # of draws
+    "band_high": lambda x: band(x)[1],
 }
 
 
 def require_field(analysis: Analysis, path: str) -> None:
     """Raise a ConfigError unless a result of the analysis can have this field, and the functions exist."""
+    require_path(get_type_hints(analysis.compute)["return"], path, analysis.name)
+
+
+def require_path(result: Any, path: str, name: str) -> None:
+    """Raise a ConfigError unless a result of this type, or of one of a union's, can have this field."""
     walk, functions = _parsed(path)
-    result = get_type_hints(analysis.compute)["return"]
     kinds = get_args(result) if not is_dataclass(result) else (result,)
-    for name, *_ in functions:
-        if name not in FUNCTIONS:
-            raise ConfigError(f"a function of a field in {path!r}", name, nearest(name, FUNCTIONS))
+    for function, *_ in functions:
+        if function not in FUNCTIONS:
+            raise ConfigError(f"a function of a field in {path!r}", function, nearest(function, FUNCTIONS))
     failures = [failure for kind in kinds if (failure := _missing(kind, walk))]
     if len(failures) == len(kinds):
         known = [item.name for kind in kinds for item in fields(kind)]
-        do = f"the result has {', '.join(known)}"
-        raise ConfigError(f"a field of {analysis.name} in {path!r}", failures[0], do)
+        raise ConfigError(f"a field of {name} in {path!r}", failures[0], f"the result has {', '.join(known)}")
 
 
 def number(result: Any, path: str) -> float:
     """Return the number at a path; nan if the result has none."""
+    found = numbers(result, path).reshape(-1)
+    return float(found[0]) if found.size == 1 else float("nan")
+
+
+def numbers(result: Any, path: str) -> Array:
+    """Return the array at a path in float64; an empty one if the result has none."""
     walk, functions = _parsed(path)
     value: Any = result
     try:
         for token in walk:
             value = _step(value, token, result)
         with np.errstate(divide="ignore", invalid="ignore"):
-            for name, *numbers in functions:
-                value = FUNCTIONS[name](np.asarray(value, np.float64), *numbers)
-        found = np.asarray(value, np.float64).reshape(-1)
-    except (IndexError, KeyError, TypeError, ValueError):  # a list without such a member, None on the way
-        return float("nan")
-    return float(found[0]) if found.size == 1 else float("nan")
+            for name, *arguments in functions:
+                value = FUNCTIONS[name](np.asarray(value, np.float64), *arguments)
+        return np.asarray(value, np.float64)
+    except (
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # a list without such a member, None on the way
+        return np.zeros(0)
+
+
+def member(result: Any, path: str) -> Any:
+    """Return what is at a path without functions: names, a list of members; None if the result has none."""
+    value: Any = result
+    try:
+        for token in _parsed(path)[0]:
+            value = _step(value, token, result)
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return value
 
 
 def _parsed(path: str) -> tuple[list[dict[str, str]], list[tuple[Any, ...]]]:

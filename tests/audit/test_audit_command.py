@@ -143,7 +143,7 @@ def test_analyses_are_made_once_and_read_again(here):
 
 
 def test_a_killed_audit_goes_on_where_it_was(here, monkeypatch):
-    from minigrok.audit import evidence
+    from minigrok.analyses import perform as module
 
     folders = [make(here / f"s{seed}", seed, snapshots=13) for seed in (11, 12)]
     made = []
@@ -154,10 +154,10 @@ def test_a_killed_audit_goes_on_where_it_was(here, monkeypatch):
         made.append(analysis.name)
         return perform(analysis, one, settings)
 
-    perform = evidence.perform
-    monkeypatch.setattr(evidence, "perform", dies)
+    perform = module.perform
+    monkeypatch.setattr(module, "perform", dies)
     audit(*folders, "--claims", "T2", code=130)
-    monkeypatch.setattr(evidence, "perform", perform)
+    monkeypatch.setattr(module, "perform", perform)
     done, rows = audit(*folders, "--claims", "T2")
     assert done.stderr.count("making") == 3  # of four
     assert rows["T2"]["supported"]["n"] == 2

@@ -60,7 +60,7 @@ def pca(rng: Rng, n: int) -> list[Outcome]:
     walk, decay = trajectory_pca._nulls(W, np.arange(12), 0.0, n, rng)
     share = 100 * subspace.pca(subspace.centred(subspace.gram(W - W[0]))).shares
     nothing = np.zeros(0)
-    ends = (nothing,) * 3
+    ends = (nothing,) * 4
     piece = trajectory_pca.Piece("", 400, share[:3] / 100, share[:3], 0, 0, 0, share[:3], walk, decay, *ends)
     row = trajectory_pca.table(trajectory_pca.Result("", np.arange(12), [piece]))[0]
     x = row["PC1 centred %"]

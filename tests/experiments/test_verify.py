@@ -153,8 +153,8 @@ def test_a_file_without_a_checksum_in_a_run_with_checksums_is_named(run: Run) ->
 
 
 def test_an_analysis_that_goes_on_and_pictures_of_the_paper_are_nothing_wrong(run: Run) -> None:
-    (run.folder / "analysis" / "compress").mkdir()
-    (run.folder / "analysis" / "compress" / "figSNAP.png").write_bytes(b"")
+    (run.folder / "analysis" / "mine").mkdir()
+    (run.folder / "analysis" / "mine" / "figSNAP.png").write_bytes(b"")
     (run.folder / "analysis" / "gram" / "parts").mkdir(parents=True)
     assert wrong(run.folder) == []
 

@@ -33,7 +33,7 @@ PLACES = (
     "analysis/trajectory_pca/parts",
     "analysis/trajectory_pca/result.json",
     "analysis/trajectory_pca/arrays.npz",
-    "analysis/compress",
+    "analysis/ablation",
     "training.svg",
     "training.svg.tmp",
     "plane.safetensors",
@@ -45,7 +45,7 @@ KINDS = ("link to a file", "link to a folder", "link to nothing", "pipe", "endle
 COMMANDS = (
     ("plot", "run"),
     ("analyse", "trajectory_pca", "run"),
-    ("compress", "run", "--figure", "figABL1"),
+    ("figure", "34", "run", "--exact", "--out", "run/figures"),
     ("resume", "run", "--threads", "1", "--after-grok", "1"),
     ("intervene", "run", "--arm", "norm", "--threads", "1", "--set", "train.max_steps=20"),
     ("verify", "run"),

@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
     "resume": ((("killed", "train", "small.toml", "--out", "run"),), ("resume", "run", "--threads", "1")),
     "plot": ((("train", "small.toml", "--out", "run"),), ("plot", "run")),
     "analyse": ((("train", "small.toml", "--out", "run"),), ("analyse", "trajectory_pca", "run")),
-    "compress": ((("train", "small.toml", "--out", "run"),), ("compress", "run", "--figure", "figABL1")),
+    "figure": ((("train", "small.toml", "--out", "run"),), ("figure", "34", "run", "--exact")),
     "intervene": (
         (("train", "small.toml", "--out", "run"),),
         ("intervene", "run", "--arm", "norm", "--threads", "1", "--out", "new"),

@@ -91,6 +91,12 @@ def is_of_condition(config: Config, other: Config) -> bool:
     return _settings(config) == _settings(other)
 
 
+def differences(config: Config, other: Config) -> list[str]:
+    """Settings that make a configuration another condition than another one, in words."""
+    mine, theirs = _settings(config), _settings(other)
+    return [f"{key} {_word(mine[key])}, not {_word(theirs[key])}" for key in mine if mine[key] != theirs[key]]
+
+
 def _settings(config: Config) -> dict[str, object]:
     """Every setting that makes a condition, by its dotted key; an intervention of dose 0 is none."""
     nested = asdict(config)
