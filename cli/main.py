@@ -29,6 +29,7 @@ from .intervene import intervene
 from .options import DEBUG, debug_option
 from .plot import plot
 from .reference import reference
+from .report import report
 from .status import status
 from .sweep import sweep
 from .train import resume, train
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(train, resume, intervene, plot, analyse, compress, sweep, status, audit),
+    *(train, resume, intervene, plot, analyse, compress, sweep, status, audit, report),
     *(verify, check, reference, bench, info, help_, completion),
 )
 for command in COMMANDS:
