@@ -153,7 +153,7 @@ def _draw(axis: Axes, claim: Claim, found: Sequence[Line]) -> None:
     axis.xaxis.label.set_color(TEXT)
     axis.grid(axis="y", visible=False)
     for side in axis.spines.values():
-        side.set_color(NULL)
+        side.set_color(TEXT)
 
 
 def _inline(text: str, claim: Claim, found: Sequence[Line]) -> str:

@@ -35,11 +35,12 @@ FAMILY = {  # headings of the six phenomena
 
 def html(book: Book, table: Json, environment: Json) -> str:
     """Return the page as one file of HTML, audit.json embedded."""
+    table = _cleaned(table)
     css = resources.files("minigrok.report").joinpath("templates", "page.css").read_text("utf-8")
     more = {
         "css": Markup(css),
         "environment": environment,
-        "audit": _cleaned(table),
+        "audit": table,
         "rules": {name: coloured(code) for name, code in rules().items()},
     }
     return _filled("page.html", book, table, more)
@@ -47,7 +48,7 @@ def html(book: Book, table: Json, environment: Json) -> str:
 
 def markdown(book: Book, table: Json) -> str:
     """Return the page as Markdown."""
-    return _filled("findings.md", book, table, {})
+    return _filled("findings.md", book, _cleaned(table), {})
 
 
 def _filled(name: str, book: Book, table: Json, more: Json) -> str:
@@ -55,8 +56,6 @@ def _filled(name: str, book: Book, table: Json, more: Json) -> str:
     env = Environment(autoescape=name.endswith(".html"), loader=loader, undefined=StrictUndefined, trim_blocks=True)
     env.lstrip_blocks = True
     env.filters |= {"number": number, "pipeless": pipeless, "share": share}
-    if name.endswith(".html"):
-        env.finalize = lambda value: printable(value) if type(value) is str else value
     claims = {claim.id: claim for claim in book.claims}
     rows = [row_of(book, claims[row["id"]], row, name.endswith(".html")) for row in table["claims"]]
     known = {
@@ -161,7 +160,7 @@ def share(p: Any) -> str:
 
 def pipeless(text: str) -> str:
     """Return text that stays in its cell of a Markdown table and is no markup."""
-    words = " ".join(printable(text).split())
+    words = " ".join(text.split())
     for character in "\\`*_[]|":
         words = words.replace(character, f"\\{character}")
     return escape(words, quote=False)
@@ -170,7 +169,7 @@ def pipeless(text: str) -> str:
 def _cleaned(value: Any) -> Any:
     """Return JSON whose texts hold no control characters."""
     if isinstance(value, Mapping):
-        return {printable(key): _cleaned(each) for key, each in value.items()}
+        return {key: _cleaned(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_cleaned(each) for each in value]
     return printable(value) if isinstance(value, str) else value
