@@ -1,4 +1,4 @@
-"""The paper against itself: what it says beside what its own printed numbers give, each by arithmetic on `paper.toml`."""
+"""The paper against itself: what it says beside what its own numbers give, by arithmetic on `paper.toml`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources

@@ -1,4 +1,4 @@
-"""What runs say of a claim, as inline SVG: a row a condition and protocol, a mark a seed, the null and the rule drawn in.
+"""What runs say of a claim, as inline SVG: a row a condition and protocol, a mark a seed, null and rule drawn in.
 
 Counted runs are filled, exploration is hollow. A time that never came stands at the right edge as a triangle. Colours
 are CSS variables of the page, so that the drawing follows its light and dark.

@@ -71,7 +71,7 @@ def _filled(name: str, book: Book, table: Json, more: Json) -> str:
         "version": table["minigrok"],
         "needed": needed(book, table["claims"]),
     }
-    return env.get_template(name).render(known | more)
+    return env.get_template(name).render({**known, **more})
 
 
 def row_of(book: Book, claim: Claim, row: Json, is_html: bool) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def coloured(code: str) -> Markup:
 def number(value: Any) -> str:
     """Return a number in four digits, a dash for none."""
     if value is None or value != value:
-        return "–"
+        return "-"
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return "inf" if value > 0 else "-inf"
     return cell(float(value)) if abs(float(value)) < 1e4 else f"{float(value):,.0f}"
@@ -155,7 +155,7 @@ def number(value: Any) -> str:
 
 def share(p: Any) -> str:
     """Return a p: three digits, a dash for none."""
-    return "–" if p is None else f"{p:.2g}" if p else "0"
+    return "-" if p is None else f"{p:.2g}" if p else "0"
 
 
 def pipeless(text: str) -> str:
