@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from minigrok.audit.claims import Claim
 from minigrok.plotting import Axes, Figure, plain, style
 
-INK = {"#000001": "var(--ink)", "#000002": "var(--exact)", "#000003": "var(--null)", "#000004": "var(--band)"}
-TEXT, EXACT, NULL, BAND = INK
+INK = {f"#00000{i}": f"var(--{name})" for i, name in enumerate(("ink", "exact", "null", "band", "line"), 1)}
+TEXT, EXACT, NULL, BAND, GRID = INK
 LOOKS = {"paper's way": (TEXT, "o"), "exact": (EXACT, "s"), "null": (NULL, "D")}
 Case = Mapping[str, Any]  # of audit.json's evidence
 
@@ -87,7 +87,8 @@ def spans(claim: Claim, found: Sequence[Line]) -> list[Span]:
 def legend(claim: Claim, evidence: Sequence[Case]) -> str:
     """Return what the marks, bands and lines are."""
     found = lines(claim, evidence)
-    names = {"paper's way": "circles: the paper's way", "exact": "squares: exact", "null": "diamonds: the null"}
+    exact = "squares: exact" + ", the first variant" * (len(claim.exact) > 1)
+    names = {"paper's way": "circles: the paper's way", "exact": exact, "null": "diamonds: the null"}
     seen = [words for what, words in names.items() if any(line.what == what for line in found)]
     if any(not counts for line in found for _, counts in line.points):
         seen.append("hollow: exploration, which no verdict counts")
@@ -151,6 +152,7 @@ def _draw(axis: Axes, claim: Claim, found: Sequence[Line]) -> None:
     axis.set_xlabel(plain("lead, steps" if claim.kind == "event" else unit or "value"), fontsize=9)
     axis.tick_params(colors=TEXT, labelsize=9)
     axis.xaxis.label.set_color(TEXT)
+    axis.grid(axis="x", color=GRID)
     axis.grid(axis="y", visible=False)
     for side in axis.spines.values():
         side.set_color(TEXT)
