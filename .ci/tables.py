@@ -70,7 +70,7 @@ def tables() -> dict[str, list[str]]:
         "sweeps": [_row(f"`{x['name']}`", str(x["runs"]), x["description"]) for x in sweeps()],
         "commands": [_row(f"`minigrok {name}`", text) for name, text in helps.items()],
         "pages": [_row(f"[{topic}](minigrok/docs/{topic}.md)", first_sentence(x)) for topic, x in pages().items()],
-        "claim": [_row(*_cells(line)[:5]) for line in _findings("| all parameters, uncentred |")[:1]],
+        "claim": [_row(*_cells(line)[:5]) for line in _measured("| all parameters, uncentred |")],
         "core": [_row(f"`minigrok/{name}`", str(_lines(name)), words) for name, words in CORE.items()],
         "accuracy, short": [_row(*_cells(x)[:4], _cells(x)[-1]) for x in rows(ACCURACY.read_text("utf-8"), "accuracy")],
         "speed, short": [_row(*cells) for cells in speed_short(works())],
@@ -131,9 +131,9 @@ def _time(row: dict[str, Any] | None) -> str:
     return f"{text}, **{ratio['median']:.1f}x** ({ratio['low']:.1f} .. {ratio['high']:.1f})" if ratio else text
 
 
-def _findings(start: str) -> list[str]:
-    """Return the lines of FINDINGS.md that start so."""
-    return [x for x in (OUTPUTS / "FINDINGS.md").read_text(encoding="utf-8").splitlines() if x.startswith(start)]
+def _measured(start: str) -> list[str]:
+    """Return the lines of BEYOND.md that start so."""
+    return [x for x in (OUTPUTS / "BEYOND.md").read_text(encoding="utf-8").splitlines() if x.startswith(start)]
 
 
 def rows(text: str, name: str) -> list[str]:

@@ -30,6 +30,7 @@ from .intervene import intervene
 from .options import DEBUG, debug_option
 from .plot import plot
 from .reference import reference
+from .report import report
 from .status import status
 from .sweep import sweep
 from .train import resume, train
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(train, resume, intervene, adopt, export, plot, analyse, sweep, status, audit, figure, table, figures),
+    *(train, resume, intervene, adopt, export, plot, analyse, sweep, status, audit, report, figure, table, figures),
     *(verify, check, reference, bench, info, help_, completion),
 )
 for command in COMMANDS:

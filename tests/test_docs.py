@@ -17,8 +17,9 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "minigrok" / "docs"
 README, ARCHITECTURE = ROOT / "README.md", ROOT / "ARCHITECTURE.md"
 FINDINGS = ROOT / "reference_outputs" / "FINDINGS.md"
+BEYOND = ROOT / "reference_outputs" / "BEYOND.md"
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in (README, *sorted(DOCS.glob("*.md")))}
-ALL_TEXTS = TEXTS | {path.name: path.read_text(encoding="utf-8") for path in (ARCHITECTURE, FINDINGS)}
+ALL_TEXTS = TEXTS | {path.name: path.read_text(encoding="utf-8") for path in (ARCHITECTURE, FINDINGS, BEYOND)}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 sys.path.insert(0, str(ROOT / ".ci"))
@@ -134,7 +135,7 @@ def links(text: str) -> list[tuple[str, str]]:
     return [(words, target) for words, target in found if "://" not in target]
 
 
-@pytest.mark.parametrize("path", [README, ARCHITECTURE, FINDINGS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [README, ARCHITECTURE, FINDINGS, BEYOND], ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     found = links(path.read_text(encoding="utf-8"))
     assert found

@@ -1,6 +1,6 @@
 """The audit: claims, runs, rules and the table, put together; and its JSON.
 
-row       one claim: both answers, the verdict, what was left out, what is missing
+row       one claim: both answers, the verdict, what was left out, what is missing; its evidence, run by run
 audit.json    rules (sha256, when they changed), runs, rows; `audit.schema.json` says what it holds
 """
 
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minigrok.audit.answers import NAN, Answer
+from minigrok.audit.answers import NAN, Answer, Case
 from minigrok.audit.claims import UNMEASURABLE, Book, Claim
 from minigrok.audit.evidence import Found, Reader, Say, gather, lacking, members
 from minigrok.audit.rules import KINDS, Judged
@@ -28,7 +28,10 @@ FORMAT = 1  # of audit.json
 
 @dataclass(frozen=True)
 class Row:
-    """What came out for one claim; `lacks`: seeds by group that would be needed to decide it."""
+    """What came out for one claim; `lacks`: seeds by group that would be needed to decide it.
+
+    `explored`: the same facts of exploration runs, which no verdict sees.
+    """
 
     claim: Claim
     verdict: str
@@ -37,6 +40,9 @@ class Row:
     left_out: list[str]
     missing: list[str]
     lacks: dict[str, list[int]]
+    cases: list[Case]
+    explored: Judged
+    explored_cases: list[Case]
 
 
 @dataclass(frozen=True)
@@ -57,17 +63,22 @@ def chosen(book: Book, ids: Sequence[str]) -> list[Claim]:
 
 
 def audit(book: Book, runs: Sequence[Run], ids: Sequence[str] = (), is_making: bool = True, say: Say = print) -> Audit:
-    """Decide the claims. A family is corrected for all of its claims: one that was not asked for has p = 1."""
+    """Decide the claims. A family is corrected for all of its claims: one that was not asked for has p = 1.
+
+    Exploration runs are read as they lie: no analysis is made for them.
+    """
     for run in runs:
         run.require_own("runs that minigrok trained: the claims are about runs whose start is known")
     known, reader = members(book, runs), Reader(book, is_making, say)
     claims = chosen(book, ids)
     found = [gather(claim, known, reader) for claim in claims]
-    judged = [_judged(claim, each) for claim, each in zip(claims, found, strict=True)]
+    seen = [m._replace(why="") for m in known if m.why.startswith("exploratory")]
+    explored = [gather(claim, seen, Reader(book, False, say)).cases for claim in claims]
+    judged = [_judged(claim, each.cases) for claim, each in zip(claims, found, strict=True)]
     measured = [claim.family for claim in book.claims if claim.kind != UNMEASURABLE]
     sizes = {family: measured.count(family) for family in measured}
     final = corrected(judged, [claim.family for claim in claims], sizes)
-    rows = [_row(book, *each) for each in zip(claims, found, final, strict=True)]
+    rows = [_row(book, *each) for each in zip(claims, found, final, explored, strict=True)]
     of_runs = {m.run.folder: (m.group, m.why) for m in known}
     listed = [
         {"run": run.folder.name, "seed": run.config.seed, "group": group, "left_out": why}
@@ -77,22 +88,24 @@ def audit(book: Book, runs: Sequence[Run], ids: Sequence[str] = (), is_making: b
     return Audit(book, rows, listed)
 
 
-def _judged(claim: Claim, found: Found) -> Judged:
-    if claim.kind == UNMEASURABLE or not any(case.role == "case" for case in found.cases):
+def _judged(claim: Claim, cases: Sequence[Case]) -> Judged:
+    if claim.kind == UNMEASURABLE or not any(case.role == "case" for case in cases):
         nothing = Answer("undecided")
         return Judged(nothing, nothing, False, False)
-    return KINDS[claim.kind](claim, found.cases, rng(0, f"audit/{claim.id}"), 10_000)
+    return KINDS[claim.kind](claim, cases, rng(0, f"audit/{claim.id}"), 10_000)
 
 
-def _row(book: Book, claim: Claim, found: Found, final: tuple[Judged, float]) -> Row:
+def _row(book: Book, claim: Claim, found: Found, final: tuple[Judged, float], seen: list[Case]) -> Row:
     judged, adjusted = final
+    explored = _judged(claim, seen)
     if claim.kind == UNMEASURABLE:
-        return Row(claim, VERDICTS[-1], judged, NAN, [], [], {})
+        return Row(claim, VERDICTS[-1], judged, NAN, [], [], {}, [], explored, [])
     waits = any(quantity.waits for quantity in claim.quantities)
     says = verdict(judged, judged.supported.n >= claim.least and not waits)
     lacks = {} if says != "undecided" else dict(lacking(claim, found, book))
     few = [f"{name}: {len(seeds)} more seeds" for name, seeds in lacks.items()]
-    return Row(claim, says, judged, adjusted, found.left_out, found.missing + few, lacks)
+    missing = found.missing + few
+    return Row(claim, says, judged, adjusted, found.left_out, missing, lacks, found.cases, explored, seen)
 
 
 def to_json(audit: Audit) -> str:
@@ -124,8 +137,25 @@ def row_json(row: Row) -> dict[str, Any]:
         "least": claim.least,
         "left_out": row.left_out,
         "missing": row.missing,
+        "lacks": row.lacks,
+        "explored": {"reproduces": row.explored.reproduces._asdict(), "supported": row.explored.supported._asdict()},
+        "evidence": _evidence(row.cases, True) + _evidence(row.explored_cases, False),
     }
     return _plain(found)  # type: ignore[no-any-return]
+
+
+def _evidence(cases: Sequence[Case], counts: bool) -> list[dict[str, Any]]:
+    """Return cases as JSON; never, an infinite time, is the word "inf"."""
+    endless = {math.inf: "inf", -math.inf: "-inf"}
+    found = []
+    for case in cases:
+        numbers = {"paper": case.paper, "null": case.null, "x": case.x, "target": case.target}
+        numbers |= {"start": case.start, "end": case.end, "check": case.check}
+        words = {name: endless.get(number, number) for name, number in numbers.items()}
+        exact = [endless.get(number, number) for number in case.exact]
+        head = {"run": case.run, "seed": case.seed, "role": case.role, "group": case.group, "counts": counts}
+        found.append(head | words | {"exact": exact})
+    return found
 
 
 def _plain(value: Any) -> Any:
