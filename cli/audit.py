@@ -20,7 +20,9 @@ MISSING = "audit-missing.toml"
 @click.command()
 @click.argument("folders", metavar="RUN|SWEEP...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--claims", "ids", multiple=True, metavar="ID", help="Only claims that begin so: C5, C2.6; repeatable.")
-@click.option("--file", "source", type=click.Path(path_type=Path), help="Another file of claims; tiny: those of a class.")
+@click.option(
+    "--file", "source", type=click.Path(path_type=Path), help="Another file of claims; tiny: those of a class."
+)
 @click.option("--read-only", is_flag=True, help="Make no analysis: rows say which are missing.")
 @click.option(
     "--out", default="audit.json", show_default=True, type=click.Path(path_type=Path), help="Where the audit is kept."
