@@ -26,6 +26,7 @@ from .ending import REFUSED, Call, in_three_parts, three_lines
 from .help import help_
 from .info import info
 from .intervene import intervene
+from .learn import learn
 from .options import DEBUG, debug_option
 from .plot import plot
 from .reference import reference
@@ -90,7 +91,7 @@ def main() -> None:
 
 COMMANDS = (
     *(train, resume, intervene, plot, analyse, compress, sweep, status, audit),
-    *(verify, check, reference, bench, info, help_, completion),
+    *(verify, check, reference, bench, info, learn, help_, completion),
 )
 for command in COMMANDS:
     main.add_command(command)
