@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("layer", required=False, default="", shell_complete=names.completes(names.cases))
 @click.option(
     "--engine",
     default="cpu",
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 @json_option
 @debug_option
 @click.pass_context
-def check(ctx: click.Context, /, engine: str, seed: int, as_json: bool, **sizes: int) -> None:
-    """Check the derivative laws of every layer and of the network.
+def check(ctx: click.Context, /, layer: str, engine: str, seed: int, as_json: bool, **sizes: int) -> None:
+    """Check the derivative laws of every layer and of the network, or of one LAYER.
 
     In float64, at sizes of your choosing. An error must be below its limit, a slope (taylor) above it. Exit code 1
     if a law is broken.
@@ -48,7 +49,7 @@ def check(ctx: click.Context, /, engine: str, seed: int, as_json: bool, **sizes:
     from minigrok.gradcheck.cases import Sizes
     from minigrok.gradcheck.check import run_checks
 
-    verdicts = run_checks(Sizes(**sizes), engine, seed)
+    verdicts = run_checks(Sizes(**sizes), engine, seed, layer)
     if as_json:
         echo(json.dumps([as_dict(verdict) for verdict in verdicts], indent=2))
     else:

@@ -27,6 +27,7 @@ from .figure import figure, figures, table
 from .help import help_
 from .info import info
 from .intervene import intervene
+from .learn import learn
 from .options import DEBUG, debug_option
 from .plot import plot
 from .reference import reference
@@ -92,7 +93,7 @@ def main() -> None:
 
 COMMANDS = (
     *(train, resume, intervene, adopt, export, plot, analyse, sweep, status, audit, report, figure, table, figures),
-    *(verify, check, reference, bench, info, help_, completion),
+    *(verify, check, reference, bench, info, learn, help_, completion),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -59,6 +59,20 @@ def engines(_: click.Context) -> list[str]:
     return list(get_args(EngineName))
 
 
+def cases(_: click.Context) -> list[str]:
+    """Names of the cases of `minigrok check`: layers, half blocks, networks."""
+    from minigrok.gradcheck.cases import CASES
+
+    return list(CASES)
+
+
+def lessons(_: click.Context) -> list[str]:
+    """Numbers of the lessons."""
+    from minigrok.lessons.texts import lessons
+
+    return [str(one.number) for one in lessons()]
+
+
 def figures(_: click.Context) -> list[str]:
     """Numbers of the paper's figures."""
     return _entries("figure")

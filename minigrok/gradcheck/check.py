@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import NamedTuple
 
-from minigrok.checks import is_prime
+from minigrok.checks import is_prime, nearest
 from minigrok.engine import open_engine
 from minigrok.errors import ConfigError
 from minigrok.gradcheck.cases import CASES, Sizes
@@ -21,14 +21,15 @@ class Verdict(NamedTuple):
     holds: bool
 
 
-def run_checks(sizes: Sizes, engine: str = "cpu", seed: int = 0) -> list[Verdict]:
-    """Verdicts of every law on every case, in float64.
+def run_checks(sizes: Sizes, engine: str = "cpu", seed: int = 0, only: str = "") -> list[Verdict]:
+    """Verdicts of every law on every case, or on one, in float64.
 
     Parameters
     ----------
     sizes : Sizes
     engine : str    one of `minigrok.engine.ENGINES`
     seed : int      of the points and directions
+    only : str      name of a case; "": all of them
 
     Returns
     -------
@@ -37,17 +38,19 @@ def run_checks(sizes: Sizes, engine: str = "cpu", seed: int = 0) -> list[Verdict
 
     Raises
     ------
-    ConfigError    a size below 1, classes that are no prime, or a width below 3
+    ConfigError    no such case, a size below 1, classes that are no prime, or a width below 3
     EngineError    the engine is not available
 
     Notes
     -----
     The limits are those of rounding in float64, so there is no float32 version: there, engines are compared.
     """
+    if only and only not in CASES:
+        raise ConfigError("the name of a layer", repr(only), nearest(only, CASES))
     require_sizes(sizes)
     machine = open_engine(engine, "float64")
     verdicts = []
-    for name, make in CASES.items():
+    for name, make in ({only: CASES[only]} if only else CASES).items():
         for law_name, law in LAWS.items():
             stream = rng(seed, f"check {name} {law_name}")
             case = make(stream, sizes)
