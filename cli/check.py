@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @debug_option
 @click.pass_context
 def check(ctx: click.Context, /, layer: str, engine: str, seed: int, as_json: bool, **sizes: int) -> None:
-    """Check the derivative laws of every layer and of the network, or of one LAYER.
+    """Check the derivative laws of all layers and of the network.
+
+    With LAYER, those of one.
 
     In float64, at sizes of your choosing. An error must be below its limit, a slope (taylor) above it. Exit code 1
     if a law is broken.

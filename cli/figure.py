@@ -48,7 +48,7 @@ def figure(number: str, folders: tuple[Path, ...], exact: bool, out: Path, as_js
 @click.argument("number", shell_complete=names.completes(names.tables))
 @_options
 def table(number: str, folders: tuple[Path, ...], exact: bool, out: Path, as_json: bool) -> None:
-    """Make a table of the paper, by its number, from runs, beside the paper's numbers.
+    """Make a table of the paper from runs, beside its numbers.
 
     Every number is the paper's, ours, and ours less the paper's. With --exact the control stands beside it. Runs and
     analyses as for minigrok figure.

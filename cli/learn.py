@@ -23,7 +23,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--start", type=FILE, metavar="FILE", help="Write the file of the exercise, to fill in.")
 @click.option("--check", "answer", type=FILE, metavar="FILE", help="Check your answer; exit code 1 if a law is broken.")
 @click.option("--html", type=FILE, metavar="DIR", help="Write all lessons as pages: open DIR/index.html.")
-@click.option("--scripts", type=FILE, metavar="DIR", help="Write all lessons as scripts of # %% cells (VS Code, Jupyter).")
+@click.option(
+    "--scripts", type=FILE, metavar="DIR", help="Write all lessons as scripts of # %% cells (VS Code, Jupyter)."
+)
 @debug_option
 @click.pass_context
 def learn(

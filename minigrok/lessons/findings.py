@@ -86,7 +86,9 @@ def array(name: str, value: Any, shape: tuple[int, ...], why: str = "") -> Array
         raise FaultError(f"{name} of shape {shape}", f"shape {found.shape}", why or "look at what is summed")
     if not np.isfinite(found).all():
         bad = "NaN" if np.isnan(found).any() else "infinite"
-        raise FaultError(f"{name} of finite numbers", f"{bad} entries", "look for 0 / 0, a root or a logarithm of 0 or less")
+        raise FaultError(
+            f"{name} of finite numbers", f"{bad} entries", "look for 0 / 0, a root or a logarithm of 0 or less"
+        )
     return found
 
 

@@ -1,11 +1,11 @@
 r"""Reads the formulas of the layers' docstrings, and writes them in LaTeX.
 
 What a formula is made of
-    names        x, dW, Rdx, gain, mu: a symbol; d and R before one are derivatives; some names are functions (FUNCTIONS)
+    names        x, dW, Rdx, gain, mu: a symbol; d and R before one are derivatives; some are functions (FUNCTIONS)
     subscripts   p_ts, sum_i, dx_k: all that follows; x_index(i), sum_{c != k}: with brackets or braces
     powers       W^T, r^(-1/2), x^2
     products     x W^T: side by side; x . y: a dot
-    fractions    p / q: of everything since the last plus, minus or bracket, by the next factor; 1/T: of the two beside it
+    fractions    p / q: of all since the last plus, minus or bracket, by the next factor; 1/T: of the two beside it
     relations    =, !=, and a comma between formulas
 Whatever else is there is a NotationError: no formula is shown wrongly because it was not understood.
 """
@@ -13,11 +13,14 @@ Whatever else is there is a NotationError: no formula is shown wrongly because i
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 FUNCTIONS = ("sum", "mean", "exp", "log", "erf", "sqrt", "softmax", "cdf", "pdf", "select", "var", "sphere")
 WORDS = ("gain", "shift", "slope", "loss", "scale", "token", "position", "SCALE", "EPS", "index")
 GREEK = {"mu": r"\mu", "eps": r"\varepsilon", "pi": r"\pi", "theta": r"\theta"}
-NAME = re.compile(r"(?P<marks>R?d?)(?P<base>" + "|".join(sorted(WORDS + tuple(GREEK), key=len, reverse=True)) + r"|[A-Za-z])'*$")
+NAME = re.compile(
+    r"(?P<marks>R?d?)(?P<base>" + "|".join(sorted(WORDS + tuple(GREEK), key=len, reverse=True)) + r"|[A-Za-z])'*$"
+)
 TOKEN = re.compile(r"\s*(?P<token>[A-Za-z]+'*|\d+(?:\.\d+)?|!=|[-+=/^_(){}:,.])")
 
 
@@ -107,7 +110,7 @@ def _term(reader: _Reader) -> str:
 def _product(factors: list[str]) -> str:
     """Factors with a thin space between them, none after a function's name before a bracket."""
     text = factors[0]
-    for before, after in zip(factors, factors[1:], strict=False):
+    for before, after in pairwise(factors):
         applied = re.match(r"\\operatorname|\\sum|f|x_\{\\mathrm", before) and after.startswith(r"\left(")
         dotted = r"\cdot" in (before, after)
         text += ("" if applied else " " if dotted else r" \, ") + after

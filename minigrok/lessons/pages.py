@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minigrok.errors import EngineError
+import jinja2
+import latex2mathml.converter
+import markdown_it
+import pygments.formatters
+import pygments.lexers
+
 from minigrok.gradcheck.cases import Sizes
 from minigrok.gradcheck.check import Verdict, run_checks
 from minigrok.gradcheck.laws import LAWS
@@ -27,7 +33,6 @@ def write(folder: Path) -> list[Path]:
 
     Raises
     ------
-    EngineError       the extra [pages] is not installed
     RunFolderError    the folder cannot be written
     """
     render = _renderer()
@@ -41,30 +46,21 @@ def write(folder: Path) -> list[Path]:
 
 
 def _renderer() -> Callable[[Lesson | None, list[Lesson]], str]:
-    """Return what makes a page; every package of the extra is imported here."""
-    try:
-        import jinja2
-        import latex2mathml.converter
-        import markdown_it
-        import pygments.formatters
-        import pygments.lexers
-    except ImportError as error:
-        do = "pip install 'minigrok[pages]'; without it, read the lessons in the terminal: `minigrok learn 1`"
-        raise EngineError("the packages that write pages", str(error), do) from error
-
+    """Return what makes a page."""
     formatter = pygments.formatters.HtmlFormatter(style=STYLE, nowrap=True)
 
     def code(text: str, language: str) -> str:
         lexer = pygments.lexers.get_lexer_by_name({"sh": "bash"}.get(language) or language or "text")
-        return pygments.highlight(text, lexer, formatter)
+        return str(pygments.highlight(text, lexer, formatter))
 
     def fence(text: str, language: str, attributes: Any) -> str:
         label = {"sh": "Type this in a terminal", "python": "Python", "toml": "TOML"}.get(language, "Text")
-        return f'<pre class="{language or "text"}" tabindex="0" aria-label="{label}"><code>{code(text, language)}</code></pre>'
+        head = f'<pre class="{language or "text"}" tabindex="0" aria-label="{label}">'
+        return f"{head}<code>{code(text, language)}</code></pre>"
 
     def mathml(piece: Piece) -> str:
         made = latex2mathml.converter.convert(piece.latex)
-        return made.replace("<math ", f'<math alttext="{jinja2.filters.escape(piece.text)}" ', 1)
+        return made.replace("<math ", f'<math alttext="{html.escape(piece.text)}" ', 1)
 
     reader = markdown_it.MarkdownIt("commonmark", {"highlight": fence, "html": False}).enable("table")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -114,5 +110,9 @@ def _row(verdict: Verdict) -> dict[str, str]:
     slope = LAWS[verdict.law].is_slope
     if verdict.number is None:
         return {"law": verdict.law, "got": "-", "limit": "-", "verdict": "has no such direction"}
-    got, limit = (f"{verdict.number:.3f}", f"at least {verdict.limit}") if slope else (f"{verdict.number:.0e}", f"at most {verdict.limit:.0e}")
+    got, limit = (
+        (f"{verdict.number:.3f}", f"at least {verdict.limit}")
+        if slope
+        else (f"{verdict.number:.0e}", f"at most {verdict.limit:.0e}")
+    )
     return {"law": verdict.law, "got": got, "limit": limit, "verdict": "holds" if verdict.holds else "broken"}

@@ -9,7 +9,7 @@ from minigrok.lessons.findings import Finding
 
 SUFFIX = ".toml"
 
-START = '''# Lesson 12. A rule for the claim "one direction holds the trajectory of tiny". As it stands no run could break it.
+START = """# Lesson 12. A rule for the claim "one direction holds the trajectory of tiny". So far no run could break it.
 # Change what is vacuous, until `minigrok learn 12 --check` lets it pass.
 
 [rules]
@@ -42,7 +42,7 @@ sesoi_why = "?"
 cases = ["tiny"]
 least = 5                     # seeds; all of them must do
 least_why = "Student's interval needs some"
-'''
+"""
 
 
 def check(path: Path) -> Iterator[Finding]:

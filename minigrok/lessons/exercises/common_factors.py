@@ -23,7 +23,7 @@ def removal(s):
 
 
 def twin(s):
-    """Return another (a, b), with which AdamW does the same to the last bit at s = 1/2, and the part inside stays as it is.
+    """Return another (a, b), with which AdamW does the same to the last bit at s = 1/2, while the part inside stays.
 
     AdamW divides out a factor that all gradients share.
     """
@@ -42,9 +42,13 @@ def check(names: Names) -> Iterator[Finding]:
         got = f"outside times {got_outside:g}, inside times {got_inside:g}"
         yield Finding(_law(name), holds, got, "" if holds else _meaning(name, got_outside, got_inside))
     zero = _pair(names, "removal", 0.0)
-    yield Finding("dose 0 changes nothing", zero == (1, 0), f"a, b = {zero}", "" if zero == (1, 0) else "(1, 0) is g itself")
+    yield Finding(
+        "dose 0 changes nothing", zero == (1, 0), f"a, b = {zero}", "" if zero == (1, 0) else "(1, 0) is g itself"
+    )
     differ = pairs["removal"] != pairs["twin"]
-    yield Finding("the twin is another pair", differ, "yes" if differ else "no", "" if differ else "multiply both by one factor")
+    yield Finding(
+        "the twin is another pair", differ, "yes" if differ else "no", "" if differ else "multiply both by one factor"
+    )
     paths = [_path(*_pair(names, name, EXACT)) for name in ("removal", "twin")]
     same = int((paths[0] == paths[1]).sum())
     hint = f"(a, b) and (c a, c b) are one intervention under AdamW: here a {_ratios(pairs)}"

@@ -45,19 +45,23 @@ def check(names: Names) -> Iterator[Finding]:
 
 def _walks(X: Array, steps: Array, other: Array) -> Iterator[Finding]:
     zero = not X[0].any()
-    yield Finding("it starts at 0", zero, f"|x_0| = {np.linalg.norm(X[0]):.2g}", "" if zero else "put a row of zeros first")
+    yield Finding(
+        "it starts at 0", zero, f"|x_0| = {np.linalg.norm(X[0]):.2g}", "" if zero else "put a row of zeros first"
+    )
     differs = not np.allclose(X, other)
     hint = "draw from the rng that you are given, and set no seed"
     yield Finding("two walks differ", differs, "yes" if differs else "no", "" if differs else hint)
     mean = float(np.linalg.norm(steps.mean(0)) / np.sqrt((steps**2).sum(1).mean() / T))
-    hint = "the steps have a mean: that is a straight line, which has one dimension. Draw normal numbers, not uniform ones"
+    hint = (
+        "the steps have a mean: that is a straight line, which has one dimension. Draw normal numbers, not uniform ones"
+    )
     yield Finding("steps have no mean", mean < 1.2, f"{mean:.2f} of chance", "" if mean < 1.2 else hint)
     norms = np.linalg.norm(steps, axis=1)
     cosines = (steps[1:] * steps[:-1]).sum(1) / np.maximum(norms[1:] * norms[:-1], 1e-300)
     cosine = float(cosines.mean())
     white = cosine < -0.3
     hint = (
-        "each step undoes half of the last one: these are points of noise. A walk adds its steps up: np.cumsum(..., axis=0)"
+        "each step undoes half of the last: these are points of noise. A walk adds its steps: np.cumsum(..., axis=0)"
         if white
         else "each step repeats the last one: draw every step anew, n numbers each"
     )
@@ -70,12 +74,20 @@ def _shares(names: Names) -> Iterator[Finding]:
     line = np.outer(np.arange(6.0), rng.standard_normal(7))
     got = _share(names, line)
     holds = abs(got - 1) < 1e-9
-    yield Finding("a straight line has share 1", holds, f"{got:.4f}", "" if holds else "its variance is along one direction")
+    yield Finding(
+        "a straight line has share 1", holds, f"{got:.4f}", "" if holds else "its variance is along one direction"
+    )
     cross = np.array([[2.0, 0, 0], [-2, 0, 0], [0, 1, 0], [0, -1, 0]])
     got = _share(names, cross)
     holds = abs(got - 0.8) < 1e-9
-    hint = "variance is a square: singular values squared, over the sum of their squares" if abs(got - 2 / 3) < 1e-6 else ""
-    yield Finding("4 : 1 has share 0.8", holds, f"{got:.4f}", "" if holds else hint or "first eigenvalue over their sum")
+    hint = (
+        "variance is a square: singular values squared, over the sum of their squares"
+        if abs(got - 2 / 3) < 1e-6
+        else ""
+    )
+    yield Finding(
+        "4 : 1 has share 0.8", holds, f"{got:.4f}", "" if holds else hint or "first eigenvalue over their sum"
+    )
     moved = _share(names, cross + 10.0)
     holds = abs(moved - got) < 1e-9
     hint = "subtract the mean of the points first: else the way from 0 to them counts as variance"

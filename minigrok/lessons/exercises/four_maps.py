@@ -47,7 +47,7 @@ def check(names: Names) -> Iterator[Finding]:
         (gain, x),
         lambda engine, z: (np.array([np.vdot(dy, z[0] * z[1])]), None),
         lambda engine, z, tape, w: (z, None),
-        lambda engine, z, tape, Rz: (sum_of_products(_backward(names, *z, dy), Rz), None),
+        lambda engine, z, tape, Rz: (sum_of_products(_backward(names, z[0], z[1], dy), Rz), None),
         lambda engine, z, tape, dtape, Rz, rtape, Rw: z,
     )
     slope = LAWS["taylor 1"].check(case, open_engine("plain", "float64"), rng)
@@ -86,7 +86,7 @@ def _adjoint(names: Names, name: str) -> float:
         name,
         z,
         lambda engine, z: (z[0] * z[1], None),
-        lambda engine, z, tape, dy: (_only(name, _backward(names, *z, dy)), None),
+        lambda engine, z, tape, dy: (_only(name, _backward(names, z[0], z[1], dy)), None),
         lambda engine, z, tape, Rz: r_value(engine, z, tape, _only(name, Rz)),
         lambda engine, z, tape, dtape, Rz, rtape, Rdy: z,
     )

@@ -43,7 +43,9 @@ def check(names: Names) -> Iterator[Finding]:
     yield Finding("a group", not lost, got, hint if lost else "")
     scaled = {(2 * a % P, 2 * b % P) for a, b in general} == _partners(names, 6, 14)
     hint = "the same maps serve every pair: do not search for equal answers, a lookup table cannot"
-    yield Finding("partners of (2a, 2b) are twice those of (a, b)", scaled, "yes" if scaled else "no", "" if scaled else hint)
+    yield Finding(
+        "partners of (2a, 2b) are twice those of (a, b)", scaled, "yes" if scaled else "no", "" if scaled else hint
+    )
 
 
 def _partners(names: Names, a: int, b: int) -> set[tuple[int, int]]:
@@ -54,7 +56,9 @@ def _partners(names: Names, a: int, b: int) -> set[tuple[int, int]]:
         do = "return a set such as {(a, b), (b, a)}"
         raise FaultError("a set of pairs", brief(value), do) from None
     if len(pairs) != len(set(pairs)):
-        raise FaultError("each partner once", f"{len(pairs)} pairs, {len(set(pairs))} of them different", "return a set")
+        raise FaultError(
+            "each partner once", f"{len(pairs)} pairs, {len(set(pairs))} of them different", "return a set"
+        )
     return set(pairs)
 
 

@@ -14,7 +14,7 @@ SUFFIX = ".py"
 N, D = 4, 6
 SMALL = 1e-9  # relative to a random direction; rounding alone gives 1e-15
 
-START = '''"""Lesson 4. Along which directions of its input does a LayerNorm not curve the loss, whatever the loss is?"""
+START = '''"""Lesson 4. Along which directions of its input does a LayerNorm never curve the loss, whatever it is?"""
 
 import numpy as np
 
@@ -31,7 +31,11 @@ def null_directions(x):
 def check(names: Names) -> Iterator[Finding]:
     """Yield what the R-maps of minigrok's LayerNorm say of each direction."""
     rng, engine = np.random.default_rng(4), open_engine("plain", "float64")
-    w, x, dy = Norm(rng.standard_normal(D), rng.standard_normal(D)), rng.standard_normal((N, D)), rng.standard_normal((N, D))
+    w, x, dy = (
+        Norm(rng.standard_normal(D), rng.standard_normal(D)),
+        rng.standard_normal((N, D)),
+        rng.standard_normal((N, D)),
+    )
     why = "N directions of the shape of x: one direction for each row"
     found = array("null_directions", call(names, "null_directions", x.copy()), (N, N, D), why)
     sizes = np.linalg.norm(found.reshape(N, -1), axis=1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -79,18 +80,22 @@ class _Quadratic:
 
     def rounded(self) -> "_Quadratic":
         """Return it in float32."""
-        other = object.__new__(_Quadratic)
+        other: Any = object.__new__(_Quadratic)
         other.curvature = self.curvature
         other.theta, other.g, other.w = (x.astype(np.float32) for x in (self.theta, self.g, self.w))
-        return other
+        return other  # type: ignore[no-any-return]
 
     def grad(self, x: Array) -> Array:
         """Return g + H (x - theta)."""
         moved, c = x - self.theta, x.dtype.type(self.curvature)
-        return self.g + c * (self.w * (self.g @ moved) + self.g * (self.w @ moved))
+        moves: Array = self.w * (self.g @ moved) + self.g * (self.w @ moved)
+        gradient: Array = self.g + c * moves
+        return gradient
 
 
 def _off(ratio: float) -> str:
     return f"{ratio:.2g} times what float32 does: " + (
-        "half an eps is 6e-8, that of float32" if ratio < 1 else "each number rounds for itself, so errors add as a length"
+        "half an eps is 6e-8, that of float32"
+        if ratio < 1
+        else "each number rounds for itself, so errors add as a length"
     )

@@ -41,7 +41,11 @@ def check(names: Names) -> Iterator[Finding]:
 def _table(names: Names, p: int) -> Array:
     found = array("log_table", call(names, "log_table", p), (p,), f"an entry for each of 0 .. {p - 1}")
     if (found != np.rint(found)).any():
-        raise FaultError("whole numbers", f"{found[found != np.rint(found)][0]:.4g}", "count powers of g; math.log is of another group")
+        raise FaultError(
+            "whole numbers",
+            f"{found[found != np.rint(found)][0]:.4g}",
+            "count powers of g; math.log is of another group",
+        )
     return found.astype(int)
 
 
@@ -66,7 +70,9 @@ def _laws(log: Array, p: int) -> Iterator[Finding]:
 def _is_powers(log: Array, p: int) -> bool:
     """Whether the table holds g^0, g^1, ... or g^1, g^2, ... in their order."""
     powers = log[: p - 1] if log[0] > 0 else log[1:]
-    return bool((powers > 0).all()) and len({int(y) * pow(int(x), -1, p) % p for x, y in itertools.pairwise(powers)}) == 1
+    return (
+        bool((powers > 0).all()) and len({int(y) * pow(int(x), -1, p) % p for x, y in itertools.pairwise(powers)}) == 1
+    )
 
 
 def _concentration(coordinate: Array, p: int) -> float:
