@@ -28,6 +28,12 @@ MISSING = "audit-missing.toml"
     "--out", default="audit.json", show_default=True, type=click.Path(path_type=Path), help="Where the audit is kept."
 )
 @click.option("--missing", is_flag=True, help=f"Write {MISSING}: runs that would decide more; price it.")
+@click.option(
+    "--with",
+    "earlier",
+    type=click.Path(path_type=Path),
+    help="An audit.json: runs in it that are not at hand count, too.",
+)
 @click.option("--expect", type=click.Path(path_type=Path), help="Exit 1 if a verdict is not that of this audit.json.")
 @json_option
 @debug_option
@@ -40,6 +46,7 @@ def audit(
     read_only: bool,
     out: Path,
     missing: bool,
+    earlier: Path | None,
     expect: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,6 +60,7 @@ def audit(
     """
     from minigrok.audit import audit as audits
     from minigrok.audit.book import load
+    from minigrok.audit.earlier import read_earlier
     from minigrok.experiments.cells import runs_of
     from minigrok.storage.files import write_atomically
 
@@ -60,7 +68,8 @@ def audit(
     runs = [*{run.folder.resolve(): run for run in runs_of(folders)}.values()]  # each once
     for run in runs if not read_only else ():
         make_ready(run.config)
-    found = audits.audit(book, runs, ids, not read_only, lambda words: echo(f"making {words}", err=True))
+    kept = None if earlier is None else read_earlier(earlier, book)
+    found = audits.audit(book, runs, ids, not read_only, lambda words: echo(f"making {words}", err=True), kept)
     text = audits.to_json(found)
     write_atomically(out, text.encode())
     echo(text) if as_json else _print(found, out)

@@ -21,9 +21,22 @@ from .options import debug_option, make_ready
 )
 @click.option("--claims", "ids", multiple=True, metavar="ID", help="Only claims that begin so: C5, C2.6; repeatable.")
 @click.option("--file", "source", type=click.Path(path_type=Path), help="Another file of claims.")
+@click.option(
+    "--with",
+    "earlier",
+    type=click.Path(path_type=Path),
+    help="An audit.json: runs in it that are not at hand count, too.",
+)
 @click.option("--read-only", is_flag=True, help="Make no analysis: the page says which are missing.")
 @debug_option
-def report(folders: tuple[Path, ...], out: Path, ids: tuple[str, ...], source: Path | None, read_only: bool) -> None:
+def report(
+    folders: tuple[Path, ...],
+    out: Path,
+    ids: tuple[str, ...],
+    source: Path | None,
+    earlier: Path | None,
+    read_only: bool,
+) -> None:
     """Write the audit as one page that can be forwarded.
 
     An HTML page is one file that needs no network and no script, audit.json in it. A Markdown page is written with
@@ -32,6 +45,7 @@ def report(folders: tuple[Path, ...], out: Path, ids: tuple[str, ...], source: P
     Example: minigrok report runs/paper-dual -o report.html
     """
     from minigrok.audit.book import load
+    from minigrok.audit.earlier import read_earlier
     from minigrok.experiments.cells import runs_of
     from minigrok.report.write import require_ending, written
 
@@ -40,5 +54,6 @@ def report(folders: tuple[Path, ...], out: Path, ids: tuple[str, ...], source: P
     runs = [*{run.folder.resolve(): run for run in runs_of(folders)}.values()]  # each once
     for run in runs if not read_only else ():
         make_ready(run.config)
-    files = written(book, runs, ids, not read_only, out, lambda words: echo(f"making {words}", err=True))
+    kept = None if earlier is None else read_earlier(earlier, book)
+    files = written(book, runs, ids, not read_only, out, lambda words: echo(f"making {words}", err=True), kept)
     echo("\n".join(f"{path} ({path.stat().st_size:,} bytes)" for path in files))

@@ -13,17 +13,15 @@ from typing import Any
 
 from minigrok.audit.answers import NAN, Answer, Case
 from minigrok.audit.claims import UNMEASURABLE, Book, Claim
+from minigrok.audit.earlier import FORMAT, Earlier, case_json, joined, read_table
 from minigrok.audit.evidence import Found, Reader, Say, gather, lacking, members
 from minigrok.audit.rules import KINDS, Judged
 from minigrok.audit.verdict import VERDICTS, corrected, verdict
-from minigrok.checks import nearest, require
+from minigrok.checks import nearest
 from minigrok.errors import ConfigError
-from minigrok.foreign import read_file
 from minigrok.rng import rng
 from minigrok.storage.runs import Run
 from minigrok.version import __version__
-
-FORMAT = 1  # of audit.json
 
 
 @dataclass(frozen=True)
@@ -62,18 +60,28 @@ def chosen(book: Book, ids: Sequence[str]) -> list[Claim]:
     return [claim for claim in book.claims if not ids or claim.id.startswith(tuple(ids))]
 
 
-def audit(book: Book, runs: Sequence[Run], ids: Sequence[str] = (), is_making: bool = True, say: Say = print) -> Audit:
+def audit(
+    book: Book,
+    runs: Sequence[Run],
+    ids: Sequence[str] = (),
+    is_making: bool = True,
+    say: Say = print,
+    earlier: Earlier | None = None,
+) -> Audit:
     """Decide the claims. A family is corrected for all of its claims: one that was not asked for has p = 1.
 
-    Exploration runs are read as they lie: no analysis is made for them.
+    Exploration runs are read as they lie: no analysis is made for them. `earlier` is what another audit read of runs
+    that are not at hand.
     """
+    kept = earlier or Earlier()
     for run in runs:
         run.require_own("runs that minigrok trained: the claims are about runs whose start is known")
     known, reader = members(book, runs), Reader(book, is_making, say)
     claims = chosen(book, ids)
-    found = [gather(claim, known, reader) for claim in claims]
+    found = [_with(gather(claim, known, reader), kept.cases.get(claim.id, ())) for claim in claims]
     seen = [m._replace(why="") for m in known if m.why.startswith("exploratory")]
-    explored = [gather(claim, seen, Reader(book, False, say)).cases for claim in claims]
+    other = Reader(book, False, say)
+    explored = [joined(gather(claim, seen, other).cases, kept.explored.get(claim.id, ())) for claim in claims]
     judged = [_judged(claim, each.cases) for claim, each in zip(claims, found, strict=True)]
     measured = [claim.family for claim in book.claims if claim.kind != UNMEASURABLE]
     sizes = {family: measured.count(family) for family in measured}
@@ -85,7 +93,13 @@ def audit(book: Book, runs: Sequence[Run], ids: Sequence[str] = (), is_making: b
         for run in runs
         for group, why in [of_runs.get(run.folder, ("", "of no condition that a claim names"))]
     ]
+    at_hand = {(run["group"], run["seed"]) for run in listed}
+    listed += [run for run in kept.runs if (run["group"], run["seed"]) not in at_hand]
     return Audit(book, rows, listed)
+
+
+def _with(found: Found, kept: Sequence[Case]) -> Found:
+    return found._replace(cases=joined(found.cases, kept))
 
 
 def _judged(claim: Claim, cases: Sequence[Case]) -> Judged:
@@ -139,23 +153,15 @@ def row_json(row: Row) -> dict[str, Any]:
         "missing": row.missing,
         "lacks": row.lacks,
         "explored": {"reproduces": row.explored.reproduces._asdict(), "supported": row.explored.supported._asdict()},
-        "evidence": _evidence(row.cases, True) + _evidence(row.explored_cases, False),
+        "evidence": [
+            *(
+                case_json(case, True, not any(why.startswith(f"{case.run}: ") for why in row.missing))
+                for case in row.cases
+            ),
+            *(case_json(case, False, True) for case in row.explored_cases),
+        ],
     }
     return _plain(found)  # type: ignore[no-any-return]
-
-
-def _evidence(cases: Sequence[Case], counts: bool) -> list[dict[str, Any]]:
-    """Return cases as JSON; never, an infinite time, is the word "inf"."""
-    endless = {math.inf: "inf", -math.inf: "-inf"}
-    found = []
-    for case in cases:
-        numbers = {"paper": case.paper, "null": case.null, "x": case.x, "target": case.target}
-        numbers |= {"start": case.start, "end": case.end, "check": case.check}
-        words = {name: endless.get(number, number) for name, number in numbers.items()}
-        exact = [endless.get(number, number) for number in case.exact]
-        head = {"run": case.run, "seed": case.seed, "role": case.role, "group": case.group, "counts": counts}
-        found.append(head | words | {"exact": exact})
-    return found
 
 
 def _plain(value: Any) -> Any:
@@ -168,13 +174,7 @@ def _plain(value: Any) -> Any:
 
 def changes(audit: Audit, path: Path) -> list[str]:
     """Return the verdicts that are not those of an audit.json, in words; a ConfigError if it is none."""
-    try:
-        table = json.loads(read_file(path, 10_000_000))
-        before = {str(row["id"]): str(row["verdict"]) for row in table["claims"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        got = f"{path}: {type(error).__name__}: {error}"
-        raise ConfigError("an audit.json to compare with", got, "name one that `minigrok audit` wrote") from error
-    require(table.get("format") == FORMAT, "the format of audit.json", f"is {FORMAT}", table.get("format"))
+    before = {str(row["id"]): str(row["verdict"]) for row in read_table(path)["claims"]}
     now = {row.claim.id: row.verdict for row in audit.rows}
     unknown = [f"{name}: not in {path.name}" for name in now if name not in before]
     return unknown + [f"{name}: {now[name]}, was {was}" for name, was in before.items() if now.get(name, was) != was]

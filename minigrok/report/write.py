@@ -6,6 +6,7 @@ from pathlib import Path
 
 from minigrok.audit.audit import audit, to_json
 from minigrok.audit.claims import Book
+from minigrok.audit.earlier import Earlier
 from minigrok.audit.evidence import Say
 from minigrok.checks import require
 from minigrok.info import environment
@@ -21,9 +22,17 @@ def require_ending(out: Path) -> None:
     require(out.suffix in ENDINGS, "the page's name", f"ends with {' or '.join(ENDINGS)}", out.name)
 
 
-def written(book: Book, runs: Sequence[Run], ids: Sequence[str], is_making: bool, out: Path, say: Say) -> list[Path]:
+def written(
+    book: Book,
+    runs: Sequence[Run],
+    ids: Sequence[str],
+    is_making: bool,
+    out: Path,
+    say: Say,
+    earlier: Earlier | None = None,
+) -> list[Path]:
     """Audit the runs and write the page; return the files."""
-    text = to_json(audit(book, runs, ids, is_making, say))
+    text = to_json(audit(book, runs, ids, is_making, say, earlier))
     table = json.loads(text)
     if out.suffix == ".html":
         write_atomically(out, html(book, table, environment()).encode())

@@ -188,7 +188,7 @@ def test_a_verdict_that_changed_ends_with_1_and_is_named(here):
     [
         (["nowhere"], "the folder of a run"),
         (["--claims", "Z9"], "the beginning of a claim's id"),
-        (["--expect", "broken.json"], "an audit.json to compare with"),
+        (["--expect", "broken.json"], "an audit.json"),
         (["--expect", "other.json"], "the format of audit.json"),
     ],
 )
@@ -241,3 +241,51 @@ def test_another_head_is_another_file(here):
     (here / "claims.toml").write_text(text(ORDER, head=HEAD.replace("[11, 20]", "[31, 40]")), encoding="utf-8")
     _, rows = audit(make(here / "s11", 11))
     assert "seed 11 is none of 31..40" in rows["T1"]["left_out"][0]
+
+
+def halves(here):
+    """Return two folders of runs whose joint audit says yes."""
+    for seed in range(11, 21):
+        make(here / ("one" if seed < 16 else "two") / f"s{seed}", seed)
+    return [[*sorted((here / part).iterdir())] for part in ("one", "two")]
+
+
+def test_an_earlier_audit_stands_for_runs_that_are_gone(here):
+    one, two = halves(here)
+    _, whole = audit(*one, *two, "--claims", "T1")
+    audit(*one, "--claims", "T1")
+    Path("audit.json").rename("one.json")
+    _, both = audit(*two, "--with", "one.json", "--claims", "T1")
+    for part in ("verdict", "reproduces", "supported", "lacks"):
+        assert both["T1"][part] == whole["T1"][part]
+    assert {run["run"] for run in both["runs"]} == {run["run"] for run in whole["runs"]}
+    _, again = audit(*two, "--with", "audit.json", "--claims", "T1")  # a run at hand counts once
+    assert again["T1"]["supported"] == whole["T1"]["supported"]
+
+
+def test_what_was_not_whole_is_asked_for_again(here):
+    one, _ = halves(here)
+    audit(*one, "--read-only", "--claims", "T2")  # its analysis was not made
+    Path("audit.json").rename("one.json")
+    _, rows = audit("--with", "one.json", "--claims", "T2")
+    assert set(rows["T2"]["lacks"].popitem()[1]) >= {11, 12}
+
+
+DAMAGED = {
+    "no JSON": (lambda table: "{", "audit.json"),
+    "other rules": (lambda table: json.dumps(table | {"rules": {"sha256": "0" * 64}}), "the rules of"),
+    "another format": (lambda table: json.dumps(table | {"format": 0}), "the format"),
+    "no evidence": (lambda table: json.dumps(table | {"claims": [{"id": "T1", "verdict": "yes"}]}), "its evidence"),
+    "a word for a number": (
+        lambda table: json.dumps(table).replace('"seed": 11', '"seed": "eleven"'), "its evidence"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_an_earlier_audit_that_cannot_be_believed_is_refused(here, name):
+    damage, words = DAMAGED[name]
+    audit(make(here / "s11", 11), "--claims", "T1")
+    Path("one.json").write_text(damage(json.loads(Path("audit.json").read_text("utf-8"))), "utf-8")
+    done, _ = audit("--with", "one.json", "--claims", "T1", code=2)
+    assert words in done.output
