@@ -109,4 +109,6 @@ def _write_missing(found: Audit, runs: list[Run]) -> None:
     n, left = price(text, runs, Path("runs", "audit-missing"))
     write_atomically(Path(MISSING), text.encode())
     size = f"{left.n_bytes / 1e9:.1f} GB"
-    echo(f"{MISSING}: {n} runs, at most {duration(left.seconds)} on one core and {size}; minigrok sweep {MISSING}")
+    hours = f"{left.seconds / 3600:,.1f} core-hours of training"
+    echo(f"{MISSING}: {n} runs, at most {hours} ({duration(left.seconds)} on one core) and {size};")
+    echo(f"minigrok sweep {MISSING}")

@@ -111,6 +111,7 @@ def test_without_runs_every_row_says_what_it_lacks_and_the_sweep_has_it(here):
     assert all(rows[name]["verdict"] == "undecided" for name in ("T1", "T2", "T3"))
     assert "a: 8 more seeds" in rows["T1"]["missing"]
     assert "audit-missing.toml: 8 runs, at most" in done.stdout
+    assert "core-hours of training" in done.stdout
     sweep = read_sweep(here / "audit-missing.toml")
     group = load(here / "claims.toml").groups["a"].config
     assert [config.seed for config in sweep.configs] == [*range(11, 19)]
