@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrok.audit.claims import Claim, Quantity
 from minigrok.engine import Array
-from minigrok.statistics.decisions import equivalence, share_p, unlike
+from minigrok.statistics.decisions import beyond, equivalence, share_p, unlike
 from minigrok.statistics.exchange import SIGNIFICANT, exchanged, least_p, p_value
 from minigrok.statistics.intervals import mean_interval, next_interval, share_interval
 from minigrok.statistics.small_samples import centred_ranks, flip_test
@@ -79,6 +79,11 @@ def exact_of(i: int) -> Callable[[Case], float]:
     return lambda case: case.exact[i]
 
 
+def exacts(claim: Claim) -> list[Callable[[Case], float]]:
+    """Return what takes each exact number of a case that waits for nothing."""
+    return [exact_of(i) for i, quantity in enumerate(claim.exact) if not quantity.waits]
+
+
 def null_of(claim: Claim, case: Case) -> float:
     """Return the null of a case: its own, or the claim's number."""
     return claim.chance if claim.null is None and claim.chance is not None else case.null
@@ -99,6 +104,20 @@ def mean_of(values: Array) -> tuple[float, float, float, int]:
     low, high, n = mean_interval(values)
     mean = float(values.mean()) if n else NAN
     return (mean, mean, mean, n) if n > 1 and math.isnan(low) else (mean, low, high, n)
+
+
+def gains(claim: Claim, cases: Sequence[Case], take: Callable[[Case], float]) -> Array:
+    """Return by how much the number of each seed is beyond its null, in the claim's direction (seeds,)."""
+    return by_seed(cases, lambda case: claim.sign * (take(case) - null_of(claim, case)))
+
+
+def exceeds(claim: Claim, gain: Array) -> Answer:
+    """Answer whether the mean gain lies beyond sesoi."""
+    mean, low, high, n = mean_of(gain)
+    p = beyond(gain, claim.sesoi)
+    sure = n > 1 and p <= SIGNIFICANT
+    answer = UNDECIDED if not sure else YES if mean > claim.sesoi else NO
+    return Answer(answer, mean, low, high, n, p, 0.0 if n > 1 else 1.0)
 
 
 def in_paper(claim: Claim, low: float, high: float) -> bool:

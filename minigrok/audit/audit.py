@@ -16,7 +16,7 @@ from minigrok.audit.claims import UNMEASURABLE, Book, Claim
 from minigrok.audit.earlier import FORMAT, Earlier, case_json, joined, read_table
 from minigrok.audit.evidence import Found, Reader, Say, gather, lacking, members
 from minigrok.audit.rules import KINDS, Judged
-from minigrok.audit.verdict import VERDICTS, corrected, verdict
+from minigrok.audit.verdict import VERDICTS, corrected, enough, verdict
 from minigrok.checks import nearest
 from minigrok.errors import ConfigError
 from minigrok.rng import rng
@@ -114,8 +114,7 @@ def _row(book: Book, claim: Claim, found: Found, final: tuple[Judged, float], se
     explored = _judged(claim, seen)
     if claim.kind == UNMEASURABLE:
         return Row(claim, VERDICTS[-1], judged, NAN, [], [], {}, [], explored, [])
-    waits = any(quantity.waits for quantity in claim.quantities)
-    says = verdict(judged, judged.supported.n >= claim.least and not waits)
+    says = verdict(judged, enough(claim, judged, found.cases))
     lacks = {} if says != "undecided" else dict(lacking(claim, found, book))
     few = [f"{name}: {len(seeds)} more seeds" for name, seeds in lacks.items()]
     missing = found.missing + few

@@ -27,7 +27,10 @@ from minigrok.errors import ConfigError
 from minigrok.foreign import read_file
 from minigrok.statistics.exchange import SIGNIFICANT
 
-RULES = ("rules.py", "answers.py", "verdict.py", "claims.py", "evidence.py", "fields.py")  # hashed with the claims
+RULES = (  # hashed with the claims, in minigrok/
+    *(f"audit/{name}.py" for name in ("rules", "answers", "verdict", "claims", "evidence", "fields")),
+    *(f"statistics/{name}.py" for name in ("decisions", "exchange", "intervals", "small_samples", "survival")),
+)
 TINY = "tiny"  # the other claims that come with minigrok
 LARGEST = 1_000_000  # bytes of a file of claims: more is something else: our choice
 
@@ -46,7 +49,7 @@ ALWAYS = ("paper", "protocol", "quantity", "exact", "cases", "statistic", "sesoi
 def load(path: Path | str | None = None) -> Book:
     """Read the paper's claims, those of a class (`tiny`), or those of a file; a ConfigError says what is wrong."""
     is_ours = path is None or str(path) == TINY
-    text = _file(f"{path or 'claims'}.toml") if is_ours else read_file(Path(str(path)), LARGEST).decode()
+    text = _file(f"audit/{path or 'claims'}.toml") if is_ours else read_file(Path(str(path)), LARGEST).decode()
     table = read_toml(text, "claims")
     for key in ("rules", "groups", "analyses", "claim"):
         require(key in table, f"the claims' [{key}]", "is there", ", ".join(table) or "nothing")
@@ -67,7 +70,7 @@ def load(path: Path | str | None = None) -> Book:
     seen = sorted({*confirm} & {*rules["exploratory"]})
     require(not seen, "confirmation seeds", "were never looked at", seen)
     digest = hashed([text, *map(_file, RULES)])
-    seal = read_toml(_file("sealed.toml"), "a seal")
+    seal = read_toml(_file("audit/sealed.toml"), "a seal")
     own = str(rules.get("changed", ""))  # of another file of claims: its author's word
     changed = own if path is not None else str(seal["changed"]) if seal["sha256"] == digest else ""
     return Book(claims, groups, settings, confirm, tuple(rules["exploratory"]), digest, changed)
@@ -98,7 +101,7 @@ def _is_field(analysis: str, path: str = "") -> bool:
 
 
 def _file(name: str) -> str:
-    return resources.files("minigrok.audit").joinpath(name).read_text("utf-8")
+    return resources.files("minigrok").joinpath(name).read_text("utf-8")
 
 
 def _group(name: str, entry: Mapping[str, Any]) -> Group:

@@ -63,6 +63,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "fall": lambda x: np.nanmax(x) / x[-1],
     "rise": lambda x: x[-1] - x[0],
     "burst": lambda x: np.max(x) / np.median(x),
+    "tail": lambda x: np.quantile(x, 0.9) / np.median(x),
     "rows": lambda x: np.median(x, axis=1),
     "peaks": lambda x: np.max(x, axis=0),
     "worst": lambda x: np.nanmin(x, axis=1),  # of networks (rows): their worst task
@@ -70,6 +71,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "best": lambda x: np.max(np.min(x, axis=1)),  # of networks (rows): the worst task of the best network
     "fold": lambda x, size: np.reshape(x, (-1, size)).mean(axis=0),
     "lead": lambda x, i: x[i] - np.max(np.delete(x, i)),  # of one over the largest of the others
+    "parted": lambda x, n: np.min(x[n:]) - np.max(x[:n]),  # above 0: the first n are the smallest
+    "crossing_or_more": lambda x: np.nan_to_num(_crossing(x), nan=len(x) + 1.0),  # k*; never: beyond what was tried
     "ascending": _ascending,
     "crossing": _crossing,  # k*: the first k, from 1, with .90
     "below": _below,  # accuracy at k* - 1

@@ -28,10 +28,12 @@ from minigrok.audit.answers import (
     differ,
     equivalent,
     exact_of,
+    exacts,
+    exceeds,
+    gains,
     holds,
     in_paper,
     later,
-    mean_of,
     null_of,
     of,
     paper_of,
@@ -41,7 +43,7 @@ from minigrok.audit.answers import (
 )
 from minigrok.audit.claims import Claim, Quantity
 from minigrok.engine import Array
-from minigrok.statistics.decisions import at_least, beyond, share_p, unlike
+from minigrok.statistics.decisions import at_least, share_p, unlike
 from minigrok.statistics.exchange import EXCHANGES, SIGNIFICANT
 from minigrok.statistics.intervals import share_interval
 from minigrok.statistics.small_samples import sign_test
@@ -62,14 +64,9 @@ Rule = Callable[[Claim, Sequence[Case], np.random.Generator, int], Judged]
 def value(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, exchanges: int = EXCHANGES) -> Judged:
     """Reproduces: the next seed's interval meets the paper's range. Supported: mean of (value - null) beyond sesoi."""
     own = of(cases, "case")
-    gain = by_seed(own, lambda case: claim.sign * (case.exact[0] - null_of(claim, case)))
-    mean, low, high, n = mean_of(gain)
-    p = beyond(gain, claim.sesoi)
-    sure = n > 1 and p <= SIGNIFICANT
-    answer = UNDECIDED if not sure else YES if mean > claim.sesoi else NO
+    found = all_of([exceeds(claim, gains(claim, own, take)) for take in exacts(claim)])
     null = by_seed(own, lambda case: null_of(claim, case))
     passes = bool(len(null)) and in_paper(claim, float(null.mean()), float(null.mean()))
-    found = Answer(answer, mean, low, high, n, p, 0.0 if n > 1 else 1.0)
     return Judged(comes_out(claim, own), found, passes, differ(claim, own))
 
 
@@ -138,7 +135,7 @@ def covariation(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, e
     """Both: rank correlation with x within seeds, x exchanged within seeds; supported: at every matched point alike."""
     own = of(cases, "case")
     paper = rank(claim, own, paper_of, rng, exchanges)
-    exact = [rank(claim, own, exact_of(i), rng, exchanges) for i, q in enumerate(claim.exact) if not q.waits]
+    exact = [rank(claim, own, take, rng, exchanges) for take in exacts(claim)]
     null = rank(claim, own, lambda case: null_of(claim, case), rng, exchanges)
     return Judged(paper, all_of(exact), null.answer == YES, differ(claim, own))
 
@@ -150,9 +147,12 @@ def invariance(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, ex
     """
     own = of(cases, "case")
     target = (claim.paper.low + claim.paper.high) / 2 if claim.paper else NAN
-    found = equivalent(by_seed(own, lambda case: case.exact[0] - target), claim.sesoi)
-    null = equivalent(by_seed(own, lambda case: null_of(claim, case) - target), claim.sesoi)
-    return Judged(comes_out(claim, own), found, null.answer == YES, differ(claim, own))
+
+    def near(take: Callable[[Case], float]) -> Answer:
+        return equivalent(by_seed(own, take) - target, claim.sesoi)
+
+    null = near(lambda case: null_of(claim, case))
+    return Judged(comes_out(claim, own), all_of([*map(near, exacts(claim))]), null.answer == YES, differ(claim, own))
 
 
 def causal(claim: Claim, cases: Sequence[Case], rng: np.random.Generator, exchanges: int = EXCHANGES) -> Judged:

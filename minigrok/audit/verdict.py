@@ -6,7 +6,8 @@ at .05 is "undecided" before the table is read.
 
 from collections.abc import Mapping, Sequence
 
-from minigrok.audit.answers import NO, UNDECIDED, YES
+from minigrok.audit.answers import NO, UNDECIDED, YES, Case
+from minigrok.audit.claims import Claim
 from minigrok.audit.rules import Judged
 from minigrok.statistics.decisions import holm
 from minigrok.statistics.exchange import SIGNIFICANT
@@ -21,6 +22,13 @@ TABLE: tuple[tuple[bool | None, bool | None, bool | None, str | None, str | None
     (True, False, None, None, NO, NO),
     (True, False, None, None, UNDECIDED, UNDECIDED),
 )
+
+
+def enough(claim: Claim, judged: Judged, cases: Sequence[Case]) -> bool:
+    """Whether the answer has the least number of seeds, and so has each condition of the claim; nothing waits."""
+    seeds = [len({case.seed for case in cases if case.group == group}) for group in claim.cases]
+    waits = any(quantity.waits for quantity in claim.quantities)
+    return min(judged.supported.n, *seeds) >= claim.least and not waits
 
 
 def verdict(judged: Judged, enough: bool) -> str:

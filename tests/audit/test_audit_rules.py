@@ -8,7 +8,7 @@ from minigrok.audit import simulated
 from minigrok.audit.answers import Answer, Case
 from minigrok.audit.rules import KINDS as RULES
 from minigrok.audit.rules import Judged
-from minigrok.audit.verdict import TABLE, VERDICTS, corrected, verdict
+from minigrok.audit.verdict import TABLE, VERDICTS, corrected, enough, verdict
 
 SEEDS = range(11, 21)
 NAN = float("nan")
@@ -246,6 +246,29 @@ def test_a_null_gets_a_yes_as_rarely_as_stated(tmp_path, kind):
         one, np.random.default_rng(3), trials=400 if kind != "causal" else 200, exchanges=199
     )
     assert found <= 0.078
+
+
+@pytest.mark.parametrize("kind", ["value", "invariance"])
+def test_every_exact_number_must_show_it(decide, kind):
+    both = {"exact": [TIME, TIME], "null": TIME, "chance": None}
+    numbers = (1.5, 1.5) if kind == "invariance" else (2.5, 2.5)
+    agree = runs(lambda s: {"paper": 1.5 + noise(s), "exact": tuple(x + noise(s) for x in numbers), "null": 0.0})
+    apart = [Case(c.seed, paper=c.paper, exact=(c.exact[0], 5.0 * (kind == "invariance")), null=0.0) for c in agree]
+    unknown = [Case(c.seed, paper=c.paper, exact=(c.exact[0], NAN), null=0.0) for c in agree]
+    assert decide(kind, agree, **both) == "yes"
+    assert decide(kind, apart, **both) == "no"
+    assert decide(kind, unknown, **both) == "undecided"
+
+
+def test_each_condition_needs_the_least_number_of_seeds(tmp_path):
+    one = claim(tmp_path, "order", cases=["a", "b"])
+    many = [Case(seed, group="a", paper=1.0, exact=(1.0,)) for seed in SEEDS]
+    few = [Case(seed, group="b", paper=1.0, exact=(1.0,)) for seed in SEEDS[:3]]
+    more = [Case(seed, group="b", paper=1.0, exact=(1.0,)) for seed in SEEDS[:8]]
+    for cases, says in ((many, False), (many + few, False), (many + more, True)):
+        judged = RULES["order"](one, cases, np.random.default_rng(1), 200)
+        assert judged.supported.answer == "yes"
+        assert enough(one, judged, cases) is says
 
 
 def test_no_evidence_is_undecided(decide):
