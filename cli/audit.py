@@ -65,6 +65,7 @@ def audit(
     from minigrok.storage.files import write_atomically
 
     book = load(source)
+    expected = None if expect is None else audits.verdicts(expect)  # before --out, which may be the same file
     runs = [*{run.folder.resolve(): run for run in runs_of(folders)}.values()]  # each once
     for run in runs if not read_only else ():
         make_ready(run.config)
@@ -75,7 +76,7 @@ def audit(
     echo(text) if as_json else _print(found, out)
     if missing:
         _write_missing(found, runs)
-    if expect is not None and (changed := audits.changes(found, expect)):
+    if expected is not None and (changed := audits.changes(found, expected)):
         echo("\n".join(["verdicts that changed:", *changed]), err=True)
         ctx.exit(1)
 

@@ -6,7 +6,7 @@ audit.json    rules (sha256, when they changed), runs, rows; `audit.schema.json`
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -171,9 +171,13 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def changes(audit: Audit, path: Path) -> list[str]:
-    """Return the verdicts that are not those of an audit.json, in words; a ConfigError if it is none."""
-    before = {str(row["id"]): str(row["verdict"]) for row in read_table(path)["claims"]}
+def verdicts(path: Path) -> dict[str, str]:
+    """Return the verdicts of an audit.json by id; a ConfigError if it is none."""
+    return {str(row["id"]): str(row["verdict"]) for row in read_table(path)["claims"]}
+
+
+def changes(audit: Audit, before: Mapping[str, str]) -> list[str]:
+    """Return the verdicts that are not those of before, in words."""
     now = {row.claim.id: row.verdict for row in audit.rows}
-    unknown = [f"{name}: not in {path.name}" for name in now if name not in before]
+    unknown = [f"{name}: was not there" for name in now if name not in before]
     return unknown + [f"{name}: {now[name]}, was {was}" for name, was in before.items() if now.get(name, was) != was]

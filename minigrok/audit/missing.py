@@ -1,5 +1,6 @@
 """The sweep that would decide what is undecided: which runs, in one file, and what they cost."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,4 +60,5 @@ def _cell(run: Run) -> Cell | None:
 
 
 def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    """Return a value as a grid's: there a list is several values."""
+    return json.dumps([value] if isinstance(value, tuple) else value)

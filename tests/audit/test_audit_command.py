@@ -182,6 +182,9 @@ def test_a_verdict_that_changed_ends_with_1_and_is_named(here):
     audit(*folders, "--claims", "T1", "--expect", "before.json")
     done, _ = audit(*folders[:3], "--claims", "T1", "--expect", "before.json", code=1)
     assert "T1: undecided, was yes" in done.stderr
+    audit(*folders, "--claims", "T1")
+    done, _ = audit(*folders[:3], "--claims", "T1", "--expect", "audit.json", code=1)  # which is written anew
+    assert "T1: undecided, was yes" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -236,6 +239,16 @@ def test_the_shipped_claims_price_the_whole_paper(here):
         assert any(is_of_condition(config, group.config) for group in book.groups.values())
         if config.intervention.source:
             assert config.intervention.source in {other.name for other in sweep.configs}
+
+
+def test_settings_that_are_lists_are_one_value_in_the_sweep(here):
+    words = '"a" = { preset = "tiny", set = { '
+    head = HEAD.replace(words, words + '"task.operations" = ["mul", "sq"], ')
+    (here / "claims.toml").write_text(text(ORDER, head=head), encoding="utf-8")
+    audit("--missing")
+    configs = read_sweep(here / "audit-missing.toml").configs
+    assert [config.seed for config in configs] == [*range(11, 19)]
+    assert {tuple(config.task.operations) for config in configs} == {("mul", "sq")}
 
 
 def test_another_head_is_another_file(here):
