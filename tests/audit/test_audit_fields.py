@@ -70,6 +70,11 @@ def test_functions():
     assert FUNCTIONS["below"](np.array([0.1, 0.95, 0.2])) == 0.1
     assert np.isnan(FUNCTIONS["crossing"](np.array([0.1])))
     assert np.isnan(FUNCTIONS["below"](np.array([0.95])))
+    assert FUNCTIONS["crossing_or_more"](np.array([0.1, 0.2])) == 3  # never: beyond both
+    assert FUNCTIONS["crossing_or_more"](np.array([0.1, 0.95])) == 2
+    assert FUNCTIONS["parted"](np.array([1.0, 2.0, 5.0, 4.0]), 2) == 2
+    assert FUNCTIONS["parted"](np.array([1.0, 4.5, 5.0, 4.0]), 2) < 0
+    assert FUNCTIONS["tail"](np.arange(11.0)) == 9 / 5
     assert FUNCTIONS["lead"](np.array([1.0, 5.0, 2.0]), 1) == 3
     assert FUNCTIONS["fold"](np.arange(4.0), 2).tolist() == [1, 2]
     assert FUNCTIONS["best"](np.array([[0.9, 0.2], [0.4, 0.5]])) == 0.4

@@ -251,8 +251,7 @@ def test_a_null_gets_a_yes_as_rarely_as_stated(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["value", "invariance"])
 def test_every_exact_number_must_show_it(decide, kind):
     both = {"exact": [TIME, TIME], "null": TIME, "chance": None}
-    numbers = (1.5, 1.5) if kind == "invariance" else (2.5, 2.5)
-    agree = runs(lambda s: {"paper": 1.5 + noise(s), "exact": tuple(x + noise(s) for x in numbers), "null": 0.0})
+    agree = runs(lambda s: {"paper": 1.5 + noise(s), "exact": (1.5 + noise(s),) * 2, "null": 0.0})
     apart = [Case(c.seed, paper=c.paper, exact=(c.exact[0], 5.0 * (kind == "invariance")), null=0.0) for c in agree]
     unknown = [Case(c.seed, paper=c.paper, exact=(c.exact[0], NAN), null=0.0) for c in agree]
     assert decide(kind, agree, **both) == "yes"
