@@ -153,7 +153,7 @@ def test_a_file_is_relative_to_the_sweeps_and_the_command_line_wins(tmp_path: Pa
 
 
 def test_the_presets_are_the_papers_lists() -> None:
-    ours = ("intervention", "uniform", "frozen", "sphere", "keep-rank")
+    ours = ("intervention", "uniform", "frozen", "sphere", "keep-rank", "confirmation")
     names = [name for name in sweep_names() if not name.startswith(ours)]
     sweeps = {name: read_sweep(sweep_text(name)).configs for name in names}
     counts = {name: len(configs) for name, configs in sweeps.items()}
