@@ -17,7 +17,7 @@ from minigrok.storage import runs
 STEPS = (1, *range(100, 2100, 100))
 QUICK = {"draws": 40, "most": 5, "repeats": 2, "sweep": 1, "windows": 3, "products": 6, "probes": 2, "components": 4}
 BOOK = load()
-MAY_BE_UNKNOWN = ("crossing", "below", "{spike}", "{v2}.step", "grad inside")  # no k*, no onset, no intervention here
+MAY_BE_UNKNOWN = ("crossing", "below", "{spike}", "{v2}.step", "update inside")  # no k*, no onset, no intervention here
 
 
 @pytest.fixture(scope="module")
